@@ -1,0 +1,19 @@
+//! ClickHouse's data types, read from their names, and columns of values in the shape the sharding key needs.
+//!
+//! This is the vocabulary that `formats` (which finds values in bytes) and `sharding` (which hashes them) share.
+//! It knows no format and no function.
+
+mod column;
+mod data_type;
+
+pub use column::{Bytes, Column, Data};
+pub use data_type::{DataType, TypeError};
+
+/// One column of a table or of an INSERT's column list: its name and type, as ClickHouse says them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDef {
+    /// The column's name, unquoted.
+    pub name: String,
+    /// The column's type.
+    pub data_type: DataType,
+}
