@@ -110,7 +110,12 @@ pub fn recognise(text: &[u8], complete: bool) -> Result<Recognised, StatementErr
 fn settle(statement: Statement, lexer: &Lexer<'_>, complete: bool) -> Recognised {
     let could_go_on = match &statement {
         Statement::Insert(insert) => match &insert.source {
-            Source::Data { data_at, .. } => *data_at >= lexer.len(),
+            // A line end behind the format's name is the border itself: what follows is data, whatever it is.
+            Source::Data { format, data_at } => {
+                let ends_in_line_end =
+                    lexer.len().checked_sub(1).and_then(|last| lexer.byte_at(last)) == Some(b'\n');
+                *data_at >= lexer.len() && !(format.is_some() && ends_in_line_end)
+            }
             Source::Select | Source::Function(_) | Source::Infile => false,
         },
         Statement::Empty => true,
@@ -325,6 +330,16 @@ mod tests {
             Ok(Recognised::Statement(Statement::Insert(_)))
         ));
         assert!(recognise(b"INSERT INTO t (a", true).is_err());
+        let settled = recognise(b"INSERT INTO t FORMAT CSV\n", false);
+        assert!(
+            matches!(settled, Ok(Recognised::Statement(_))),
+            "the query in the URL, joined by a line feed: {settled:?}"
+        );
+        assert_eq!(
+            recognise(b"INSERT INTO t\n", false),
+            Ok(Recognised::NeedMore),
+            "FORMAT may come in the body"
+        );
     }
 
     proptest::proptest! {
