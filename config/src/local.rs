@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::cluster::ShardDraft;
 use crate::env::Env;
 use crate::file::{Section, Source};
 use crate::replica::Candidate;
@@ -37,19 +38,16 @@ impl Local {
     }
 }
 
-/// Marks the local replicas of a cluster, given shard by shard.
-pub(crate) fn mark_local(source: &Source<'_>, shards: &mut [Vec<Candidate>]) {
+/// Marks the local replicas of a cluster.
+pub(crate) fn mark_local(source: &Source<'_>, shards: &mut [ShardDraft<'_>]) {
     check_one_a_shard(source, shards);
-    let said = shards
-        .iter()
-        .flatten()
-        .any(|candidate| candidate.local == Local::Yes);
+    let said = candidates(shards).any(|candidate| candidate.local == Local::Yes);
     let own_host = if said {
         None
     } else {
         only_own_host(source.env, shards)
     };
-    for candidate in shards.iter_mut().flatten() {
+    for candidate in shards.iter_mut().flat_map(|shard| &mut shard.replicas) {
         candidate.replica.local = match candidate.local {
             Local::Yes => true,
             Local::No => false,
@@ -59,13 +57,8 @@ pub(crate) fn mark_local(source: &Source<'_>, shards: &mut [Vec<Candidate>]) {
 }
 
 /// The host of the one replica that is this machine; `None` when there is none or more than one.
-fn only_own_host(env: &Env, shards: &[Vec<Candidate>]) -> Option<String> {
-    let automatic = || {
-        shards
-            .iter()
-            .flatten()
-            .filter(|candidate| candidate.local == Local::Auto)
-    };
+fn only_own_host(env: &Env, shards: &[ShardDraft<'_>]) -> Option<String> {
+    let automatic = || candidates(shards).filter(|candidate| candidate.local == Local::Auto);
     let hosts: BTreeSet<String> = automatic()
         .map(|candidate| candidate.replica.host.clone())
         .collect();
@@ -75,9 +68,10 @@ fn only_own_host(env: &Env, shards: &[Vec<Candidate>]) -> Option<String> {
     own_replicas.next().is_none().then(|| only.replica.host.clone())
 }
 
-fn check_one_a_shard(source: &Source<'_>, shards: &[Vec<Candidate>]) {
+fn check_one_a_shard(source: &Source<'_>, shards: &[ShardDraft<'_>]) {
     for shard in shards {
         for second in shard
+            .replicas
             .iter()
             .filter(|candidate| candidate.local == Local::Yes)
             .skip(1)
@@ -85,4 +79,8 @@ fn check_one_a_shard(source: &Source<'_>, shards: &[Vec<Candidate>]) {
             source.mistake(second.offset, "a second local replica: a shard has at most one");
         }
     }
+}
+
+fn candidates<'d>(shards: &'d [ShardDraft<'_>]) -> impl Iterator<Item = &'d Candidate> {
+    shards.iter().flat_map(|shard| &shard.replicas)
 }

@@ -128,6 +128,7 @@ fn keys_that_the_example_calls_not_supported_yet_are_refused_as_such() {
 #[test]
 fn the_design_s_own_sample_is_read_as_it_stands() {
     let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "hunter2\n").unwrap();
     let sample =
         include_str!("../data/design.toml").replace("/run/secrets/ch", &secret.path().display().to_string());
     let config = good(&sample);

@@ -319,6 +319,28 @@ fn names_that_could_not_be_directories_or_arguments_are_refused() {
 }
 
 #[test]
+fn names_that_are_too_long_for_a_directory_are_refused() {
+    let host = "h".repeat(200);
+    let shard = |replication: bool| {
+        let name = "é".repeat(32);
+        cluster(&format!(
+            "shard = [{{ name = '{name}', replica = '{host}', internal_replication = {replication} }}]"
+        ))
+    };
+    let too_long = format!("2: the names of shard and replica {host}:8123 are too long for a directory");
+    check_mistakes(&shard(false), &[&too_long]);
+    check_warnings(&shard(true), &[]);
+    let table = format!("d.{}", "t".repeat(254));
+    let text = LEAST.replace("'d.t'", &format!("'{table}'"));
+    check_mistakes(
+        &text,
+        &[&format!(
+            "4: name: '{table}' is too long for a directory of the spool"
+        )],
+    );
+}
+
+#[test]
 fn a_cluster_has_shards_and_some_weight() {
     check_mistakes(
         "[cluster.main]",
@@ -536,6 +558,7 @@ fn doors_that_stand_open_or_cannot_be_used_are_warned_of() {
 fn a_password_file_that_everyone_can_read_is_warned_of() {
     use std::os::unix::fs::PermissionsExt;
     let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hunter2\n").unwrap();
     std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
     let path = file.path().display();
     let text = cluster(&format!(
