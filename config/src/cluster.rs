@@ -129,7 +129,7 @@ fn read_shards(cluster: &Section<'_>) -> Vec<Shard> {
     let mut shards: Vec<_> = shards
         .map(|shard| ShardDraft::read(shard, &reach, internal_replication))
         .collect();
-    mark_local(cluster.source, &mut shards);
+    mark_local(cluster, &mut shards);
     check_shards(cluster, &shards);
     check_tls_is_used(cluster, &shards);
     if internal_replication.is_none() {

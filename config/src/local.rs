@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::ShardDraft;
-use crate::env::Env;
 use crate::file::{Section, Source};
+use crate::own_address::OwnHosts;
 use crate::replica::Candidate;
 
 /// What the file says about a replica.
@@ -39,13 +39,13 @@ impl Local {
 }
 
 /// Marks the local replicas of a cluster.
-pub(crate) fn mark_local(source: &Source<'_>, shards: &mut [ShardDraft<'_>]) {
-    check_one_a_shard(source, shards);
+pub(crate) fn mark_local(cluster: &Section<'_>, shards: &mut [ShardDraft<'_>]) {
+    check_one_a_shard(cluster.source, shards);
     let said = candidates(shards).any(|candidate| candidate.local == Local::Yes);
     let own_host = if said {
         None
     } else {
-        only_own_host(source.env, shards)
+        only_own_host(cluster, shards)
     };
     for candidate in shards.iter_mut().flat_map(|shard| &mut shard.replicas) {
         candidate.replica.local = match candidate.local {
@@ -57,15 +57,26 @@ pub(crate) fn mark_local(source: &Source<'_>, shards: &mut [ShardDraft<'_>]) {
 }
 
 /// The host of the one replica that is this machine; `None` when there is none or more than one.
-fn only_own_host(env: &Env, shards: &[ShardDraft<'_>]) -> Option<String> {
+fn only_own_host(cluster: &Section<'_>, shards: &[ShardDraft<'_>]) -> Option<String> {
     let automatic = || candidates(shards).filter(|candidate| candidate.local == Local::Auto);
     let hosts: BTreeSet<String> = automatic()
         .map(|candidate| candidate.replica.host.clone())
         .collect();
-    let own = env.own_hosts(&Vec::from_iter(hosts));
+    let OwnHosts { own, unanswered } = cluster.source.env.own_hosts(&Vec::from_iter(hosts));
+    if unanswered > 0 {
+        warn_of_unanswered(cluster, unanswered);
+    }
     let mut own_replicas = automatic().filter(|candidate| own.contains(&candidate.replica.host));
     let only = own_replicas.next()?;
     own_replicas.next().is_none().then(|| only.replica.host.clone())
+}
+
+fn warn_of_unanswered(cluster: &Section<'_>, hosts: usize) {
+    let text = format!(
+        "{hosts} hosts were not resolved in time and count as not this machine: \
+         if one of them is, say local = true on its replica"
+    );
+    cluster.source.warning(cluster.offset, text);
 }
 
 fn check_one_a_shard(source: &Source<'_>, shards: &[ShardDraft<'_>]) {
