@@ -42,6 +42,8 @@ pub struct Config {
 
 /// A file is larger only by accident: 1,000 tables over 200 shards make 300 KiB.
 const FILE_BYTES_MAX: u64 = 8 << 20;
+/// A file that is no TOML at all gives an error a line; nobody reads more of them.
+const SYNTAX_ERRORS_MAX: usize = 20;
 /// How [`parse`] calls a text that came from nowhere.
 const FILE_NAME: &str = "weir.toml";
 
@@ -108,7 +110,10 @@ fn read(file: &str, text: &str, env: &Env) -> Result<Config, Mistakes> {
     let config = if errors.is_empty() {
         Some(read_sections(&source.root(tree.get_ref())))
     } else {
-        errors.iter().for_each(|error| note_syntax_error(&source, error));
+        errors
+            .iter()
+            .take(SYNTAX_ERRORS_MAX)
+            .for_each(|error| note_syntax_error(&source, error));
         None
     };
     let (mistakes, warnings) = source.remarks(file);

@@ -1,10 +1,11 @@
 //! `[cluster.<name>]`: shards and their replicas.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use crate::file::{At, Section};
+use crate::file::{At, Section, Source};
 use crate::local::mark_local;
-use crate::names::TablePattern;
+use crate::names::{TablePattern, fits_a_directory};
 use crate::replica::{Candidate, Reach, Replica, read_replica};
 
 /// A cluster, complete: what it says is inherited by its shards and replicas.
@@ -66,9 +67,9 @@ pub enum Ddl {
     Replicate,
 }
 
-/// What a cluster owns at most; beyond it the slots of a sharding value are a typing error, not a weight.
+/// A larger weight is a slip of the pen; and every layout's sum of weights stays far below 64 bits.
 const WEIGHT_MAX: u64 = 1_000_000;
-/// Names become directories, with the replica's address behind them: 255 bytes are the file system's limit.
+/// Names become directories, metrics' labels and columns of listings.
 const SHARD_NAME_BYTES_MAX: usize = 64;
 /// The name of the only shard of a cluster when the file gives none.
 const ONLY_SHARD_NAME: &str = "1";
@@ -97,46 +98,23 @@ impl Shard {
 // === reading ===
 
 /// A shard before the cluster has decided which replicas are local.
-struct ShardDraft {
+pub(crate) struct ShardDraft<'s> {
     name: Option<At<String>>,
     weight: u32,
     internal_replication: bool,
-    offset: usize,
+    pub replicas: Vec<Candidate>,
+    section: Section<'s>,
 }
 
 impl Cluster {
     pub(crate) fn read(name: &At<String>, section: &Section<'_>) -> Cluster {
         check_cluster_name(name, section);
         read_discovery(section);
-        let reach = Reach::default().overridden_by(section);
-        let internal_replication = section.flag("internal_replication").map(|flag| flag.value);
-        let sections = section.children("shard");
-        let drafts: Vec<_> = sections
-            .iter()
-            .map(|shard| ShardDraft::read(shard, internal_replication))
-            .collect();
-        let mut replicas: Vec<_> = sections
-            .iter()
-            .map(|shard| read_replicas(shard, &reach))
-            .collect();
-        mark_local(section.source, &mut replicas);
-        check_shards(section, &drafts);
-        check_replicas(section, &replicas);
-        check_tls_is_used(section, &sections, &replicas);
-        if internal_replication.is_none() {
-            warn_of_default_replication(&sections, &replicas);
-        }
+        let epoch = section.count("epoch", 1..=u64::from(u32::MAX));
         Cluster {
             name: name.value.clone(),
-            epoch: section
-                .count("epoch", 1..=u64::from(u32::MAX))
-                .map_or(1, |epoch| epoch.value),
-            shards: drafts
-                .into_iter()
-                .zip(replicas)
-                .zip(1..)
-                .map(ShardDraft::finish)
-                .collect(),
+            epoch: epoch.map_or(1, |epoch| epoch.value),
+            shards: read_shards(section),
             load_balancing: read_load_balancing(section),
             bare_frames: section.flag("bare_frames").is_some_and(|flag| flag.value),
             ddl: read_ddl(section),
@@ -144,42 +122,70 @@ impl Cluster {
     }
 }
 
-impl ShardDraft {
-    fn read(section: &Section<'_>, internal_replication: Option<bool>) -> ShardDraft {
+fn read_shards(cluster: &Section<'_>) -> Vec<Shard> {
+    let reach = Reach::default().overridden_by(cluster);
+    let internal_replication = cluster.flag("internal_replication").map(|flag| flag.value);
+    let shards = cluster.children("shard").into_iter();
+    let mut shards: Vec<_> = shards
+        .map(|shard| ShardDraft::read(shard, &reach, internal_replication))
+        .collect();
+    mark_local(cluster, &mut shards);
+    check_shards(cluster, &shards);
+    check_tls_is_used(cluster, &shards);
+    if internal_replication.is_none() {
+        shards.iter().for_each(warn_of_default_replication);
+    }
+    shards
+        .into_iter()
+        .zip(1..)
+        .map(|(shard, number)| shard.finish(number))
+        .collect()
+}
+
+impl<'s> ShardDraft<'s> {
+    fn read(section: Section<'s>, reach: &Reach, internal_replication: Option<bool>) -> ShardDraft<'s> {
         let own = section.flag("internal_replication").map(|flag| flag.value);
-        let weight = section
-            .count("weight", 0..=WEIGHT_MAX)
-            .and_then(|weight| u32::try_from(weight.value).ok());
+        let weight = section.count("weight", 0..=WEIGHT_MAX).map(|weight| weight.value);
         ShardDraft {
             name: section.parsed("name", parse_shard_name),
-            weight: weight.unwrap_or(1),
+            weight: weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1),
             // ClickHouse's own default.
             internal_replication: own.or(internal_replication).unwrap_or(false),
-            offset: section.offset,
+            replicas: read_replicas(&section, reach),
+            section,
         }
     }
 
-    fn finish(((draft, replicas), number): ((ShardDraft, Vec<Candidate>), u32)) -> Shard {
+    fn name(&self) -> &str {
+        self.name.as_ref().map_or(ONLY_SHARD_NAME, |name| &name.value)
+    }
+
+    fn is_secure(&self) -> bool {
+        self.replicas.iter().any(|candidate| candidate.replica.secure)
+    }
+
+    fn finish(self, number: u32) -> Shard {
         Shard {
-            name: draft
-                .name
-                .map_or_else(|| ONLY_SHARD_NAME.to_owned(), |name| name.value),
+            name: self.name().to_owned(),
             number,
-            weight: draft.weight,
-            internal_replication: draft.internal_replication,
-            replicas: replicas.into_iter().map(|candidate| candidate.replica).collect(),
+            weight: self.weight,
+            internal_replication: self.internal_replication,
+            replicas: self
+                .replicas
+                .into_iter()
+                .map(|candidate| candidate.replica)
+                .collect(),
         }
     }
 }
 
 fn read_replicas(section: &Section<'_>, reach: &Reach) -> Vec<Candidate> {
     let reach = reach.overridden_by(section);
-    let items = section.items("replica");
+    let items = section.items("replica").into_iter();
     if !section.has("replica") || section.is_empty_list("replica") {
         section.mistake("a shard needs at least one replica: replica = [ \"host\" ]");
     }
     items
-        .into_iter()
         .filter_map(|item| read_replica(item, &reach, section))
         .collect()
 }
@@ -212,10 +218,7 @@ fn read_ddl(section: &Section<'_>) -> Ddl {
 fn read_discovery(section: &Section<'_>) {
     section.texts("discover");
     section.all_parsed("tables", TablePattern::parse);
-    section.duration(
-        "refresh",
-        std::time::Duration::from_secs(1)..=std::time::Duration::from_secs(86_400),
-    );
+    section.duration("refresh", Duration::from_secs(1)..=Duration::from_secs(86_400));
 }
 
 fn parse_shard_name(name: &str) -> Result<String, String> {
@@ -240,52 +243,52 @@ fn check_cluster_name(name: &At<String>, section: &Section<'_>) {
     }
 }
 
-fn check_shards(section: &Section<'_>, shards: &[ShardDraft]) {
+fn check_shards(cluster: &Section<'_>, shards: &[ShardDraft<'_>]) {
     if shards.is_empty() {
-        section.mistake("a cluster needs at least one shard: [[cluster.<name>.shard]]");
+        cluster.mistake("a cluster needs at least one shard: [[cluster.<name>.shard]]");
         return;
     }
     if shards.iter().all(|shard| shard.weight == 0) {
-        section.mistake("every shard has weight 0: no row would have a shard");
+        cluster.mistake("every shard has weight 0: no row would have a shard");
     }
     if shards.len() > 1 {
-        check_shard_names(section, shards);
+        check_shard_names(cluster.source, shards);
     }
+    check_replicas_differ(cluster.source, shards);
+    shards
+        .iter()
+        .filter(|shard| !shard.internal_replication)
+        .for_each(check_queue_names);
 }
 
-fn check_shard_names(section: &Section<'_>, shards: &[ShardDraft]) {
-    let source = section.source;
+fn check_shard_names(source: &Source<'_>, shards: &[ShardDraft<'_>]) {
     let mut first_of: HashMap<&str, usize> = HashMap::new();
     for shard in shards {
         let Some(name) = &shard.name else {
-            source.mistake(
-                shard.offset,
-                "a shard of a cluster with several needs a name: the spool goes by it",
-            );
+            shard
+                .section
+                .mistake("a shard of a cluster with several needs a name: the spool goes by it");
             continue;
         };
         if let Some(first) = first_of.insert(&name.value, name.offset) {
-            let text = format!(
-                "shard name '{}' stands twice, first on line {}",
-                name.value,
-                source.line(first)
+            let line = source.line(first);
+            source.mistake(
+                name.offset,
+                format!("shard name '{}' stands twice, first on line {line}", name.value),
             );
-            source.mistake(name.offset, text);
         }
     }
 }
 
 /// The same server twice in a shard would get its rows twice; in two shards (with one database), the rows of both.
-fn check_replicas(section: &Section<'_>, shards: &[Vec<Candidate>]) {
-    let source = section.source;
+fn check_replicas_differ(source: &Source<'_>, shards: &[ShardDraft<'_>]) {
     let mut seen: HashMap<(String, Option<&str>), usize> = HashMap::new();
     for shard in shards {
         let mut in_shard: HashMap<String, usize> = HashMap::new();
-        for Candidate { replica, offset, .. } in shard {
+        for Candidate { replica, offset, .. } in &shard.replicas {
             let address = replica.address().to_lowercase();
             let elsewhere = seen.insert((address.clone(), replica.database.as_deref()), *offset);
-            let first = in_shard.insert(address, *offset).or(elsewhere);
-            if let Some(first) = first {
+            if let Some(first) = in_shard.insert(address, *offset).or(elsewhere) {
                 let line = source.line(first);
                 let text = format!("replica {} stands twice, first on line {line}", replica.address());
                 source.mistake(*offset, text);
@@ -294,28 +297,39 @@ fn check_replicas(section: &Section<'_>, shards: &[Vec<Candidate>]) {
     }
 }
 
-/// Whoever says `tls` means it; without `secure` it would be silently plain.
-fn check_tls_is_used(section: &Section<'_>, shards: &[Section<'_>], replicas: &[Vec<Candidate>]) {
-    let unused = "tls without secure = true would not be used";
-    let secure = |shard: &Vec<Candidate>| shard.iter().any(|candidate| candidate.replica.secure);
-    if section.has("tls") && !replicas.iter().any(secure) {
-        section.source.mistake(section.offset_of("tls"), unused);
-    }
-    for (shard, _) in shards
-        .iter()
-        .zip(replicas)
-        .filter(|(shard, own)| shard.has("tls") && !secure(own))
-    {
-        shard.source.mistake(shard.offset_of("tls"), unused);
+/// Without internal_replication each replica has a directory of its own, named by shard and address.
+fn check_queue_names(shard: &ShardDraft<'_>) {
+    for Candidate { replica, offset, .. } in &shard.replicas {
+        if !fits_a_directory(&format!("{}@{}", shard.name(), replica.address())) {
+            let text = format!(
+                "the names of shard and replica {} are too long for a directory",
+                replica.address()
+            );
+            shard.section.source.mistake(*offset, text);
+        }
     }
 }
 
-fn warn_of_default_replication(shards: &[Section<'_>], replicas: &[Vec<Candidate>]) {
-    let silent =
-        |(shard, own): &(&Section<'_>, &Vec<Candidate>)| own.len() > 1 && !shard.has("internal_replication");
-    for (shard, _) in shards.iter().zip(replicas).filter(silent) {
+/// Whoever says `tls` means it; without `secure` it would be silently plain.
+fn check_tls_is_used(cluster: &Section<'_>, shards: &[ShardDraft<'_>]) {
+    let unused = |section: &Section<'_>| {
+        let text = "tls without secure = true would not be used";
+        section.source.mistake(section.offset_of("tls"), text);
+    };
+    if cluster.has("tls") && !shards.iter().any(ShardDraft::is_secure) {
+        unused(cluster);
+    }
+    let unused_in_shard = |shard: &&ShardDraft<'_>| shard.section.has("tls") && !shard.is_secure();
+    shards
+        .iter()
+        .filter(unused_in_shard)
+        .for_each(|shard| unused(&shard.section));
+}
+
+fn warn_of_default_replication(shard: &ShardDraft<'_>) {
+    if shard.replicas.len() > 1 && !shard.section.has("internal_replication") {
         let text = "internal_replication is false by default: Weir writes to each replica of this shard; \
                     if its tables are Replicated, say internal_replication = true";
-        shard.source.warning(shard.offset, text);
+        shard.section.source.warning(shard.section.offset, text);
     }
 }

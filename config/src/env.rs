@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::own_address;
+use crate::own_address::{self, OwnHosts};
 
-type OwnHosts = dyn Fn(&[String]) -> Vec<String> + Send + Sync;
+type FindOwn = dyn Fn(&[String]) -> OwnHosts + Send + Sync;
 
 /// The surroundings that a configuration is read in.
 pub struct Env {
     variables: BTreeMap<String, String>,
     directory: PathBuf,
-    own_hosts: Box<OwnHosts>,
+    own_hosts: Box<FindOwn>,
 }
 
 impl Env {
@@ -37,7 +37,7 @@ impl Env {
         Env {
             variables: BTreeMap::new(),
             directory: PathBuf::new(),
-            own_hosts: Box::new(|_| Vec::new()),
+            own_hosts: Box::new(|_| OwnHosts::default()),
         }
     }
 
@@ -58,7 +58,10 @@ impl Env {
     /// The same with another way to tell which of some hosts are this machine.
     #[must_use]
     pub fn with_own_hosts(mut self, own: impl Fn(&[String]) -> Vec<String> + Send + Sync + 'static) -> Env {
-        self.own_hosts = Box::new(own);
+        self.own_hosts = Box::new(move |hosts| OwnHosts {
+            own: own(hosts),
+            unanswered: 0,
+        });
         self
     }
 
@@ -72,8 +75,8 @@ impl Env {
         self.directory.join(written)
     }
 
-    /// Those of `hosts` that are this machine.
-    pub(crate) fn own_hosts(&self, hosts: &[String]) -> Vec<String> {
+    /// Which of `hosts` are this machine.
+    pub(crate) fn own_hosts(&self, hosts: &[String]) -> OwnHosts {
         (self.own_hosts)(hosts)
     }
 }

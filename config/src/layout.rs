@@ -63,7 +63,7 @@ pub enum LayoutError {
     /// It differs and has the same epoch.
     #[error(
         "the slot layout differs from the one in force, {difference}: rows of one key would lie on two shards; \
-         if this is meant, set epoch = {} in [cluster.{cluster}]", .epoch + 1
+         if this is meant, set epoch = {} in [cluster.{cluster}]", .epoch.saturating_add(1)
     )]
     SameEpoch {
         /// The cluster's name.

@@ -17,12 +17,12 @@
 //! # Limits
 //!
 //! A file has at most 8 MiB, a secret's file 4 KiB, a shard's name 64 bytes, a weight 1,000,000. Finding this
-//! machine's own replicas takes at most 3 s, whatever DNS does. Sharding keys are text here: `sharding` parses
-//! them, when the target's columns are known.
+//! machine's own replicas takes at most 3 s a cluster, whatever DNS does; a warning says when that was not
+//! enough. Sharding keys are text here: `sharding` parses them, when the target's columns are known.
 //!
 //! # Where things are
 //!
-//! `file.rs` walks the TOML, `check.rs` reads and cross-checks the whole, one file a section reads the rest;
+//! `file/` walks the TOML, `check.rs` reads and cross-checks the whole, one file a section reads the rest;
 //! `example.toml` beside `src/` is the file with every key, parsed by a test.
 
 mod check;

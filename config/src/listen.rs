@@ -92,7 +92,7 @@ impl Listen {
                 .flatten(),
             admin_token: read_secret_file(section, "admin_token_file"),
         };
-        if http.is_some_and(|http| http.value.is_empty()) && listen.http.is_empty() {
+        if section.is_empty_list("http") {
             section
                 .source
                 .mistake(section.offset_of("http"), "http: at least one address is needed");

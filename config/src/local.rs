@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::env::Env;
+use crate::cluster::ShardDraft;
 use crate::file::{Section, Source};
+use crate::own_address::OwnHosts;
 use crate::replica::Candidate;
 
 /// What the file says about a replica.
@@ -37,19 +38,16 @@ impl Local {
     }
 }
 
-/// Marks the local replicas of a cluster, given shard by shard.
-pub(crate) fn mark_local(source: &Source<'_>, shards: &mut [Vec<Candidate>]) {
-    check_one_a_shard(source, shards);
-    let said = shards
-        .iter()
-        .flatten()
-        .any(|candidate| candidate.local == Local::Yes);
+/// Marks the local replicas of a cluster.
+pub(crate) fn mark_local(cluster: &Section<'_>, shards: &mut [ShardDraft<'_>]) {
+    check_one_a_shard(cluster.source, shards);
+    let said = candidates(shards).any(|candidate| candidate.local == Local::Yes);
     let own_host = if said {
         None
     } else {
-        only_own_host(source.env, shards)
+        only_own_host(cluster, shards)
     };
-    for candidate in shards.iter_mut().flatten() {
+    for candidate in shards.iter_mut().flat_map(|shard| &mut shard.replicas) {
         candidate.replica.local = match candidate.local {
             Local::Yes => true,
             Local::No => false,
@@ -59,25 +57,32 @@ pub(crate) fn mark_local(source: &Source<'_>, shards: &mut [Vec<Candidate>]) {
 }
 
 /// The host of the one replica that is this machine; `None` when there is none or more than one.
-fn only_own_host(env: &Env, shards: &[Vec<Candidate>]) -> Option<String> {
-    let automatic = || {
-        shards
-            .iter()
-            .flatten()
-            .filter(|candidate| candidate.local == Local::Auto)
-    };
+fn only_own_host(cluster: &Section<'_>, shards: &[ShardDraft<'_>]) -> Option<String> {
+    let automatic = || candidates(shards).filter(|candidate| candidate.local == Local::Auto);
     let hosts: BTreeSet<String> = automatic()
         .map(|candidate| candidate.replica.host.clone())
         .collect();
-    let own = env.own_hosts(&Vec::from_iter(hosts));
+    let OwnHosts { own, unanswered } = cluster.source.env.own_hosts(&Vec::from_iter(hosts));
+    if unanswered > 0 {
+        warn_of_unanswered(cluster, unanswered);
+    }
     let mut own_replicas = automatic().filter(|candidate| own.contains(&candidate.replica.host));
     let only = own_replicas.next()?;
     own_replicas.next().is_none().then(|| only.replica.host.clone())
 }
 
-fn check_one_a_shard(source: &Source<'_>, shards: &[Vec<Candidate>]) {
+fn warn_of_unanswered(cluster: &Section<'_>, hosts: usize) {
+    let text = format!(
+        "{hosts} hosts were not resolved in time and count as not this machine: \
+         if one of them is, say local = true on its replica"
+    );
+    cluster.source.warning(cluster.offset, text);
+}
+
+fn check_one_a_shard(source: &Source<'_>, shards: &[ShardDraft<'_>]) {
     for shard in shards {
         for second in shard
+            .replicas
             .iter()
             .filter(|candidate| candidate.local == Local::Yes)
             .skip(1)
@@ -85,4 +90,8 @@ fn check_one_a_shard(source: &Source<'_>, shards: &[Vec<Candidate>]) {
             source.mistake(second.offset, "a second local replica: a shard has at most one");
         }
     }
+}
+
+fn candidates<'d>(shards: &'d [ShardDraft<'_>]) -> impl Iterator<Item = &'d Candidate> {
+    shards.iter().flat_map(|shard| &shard.replicas)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 /// A table's name, always with its database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {
@@ -117,6 +119,13 @@ fn quoted(name: &str) -> String {
 /// as clear without them here.
 fn is_plain(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '-'
+}
+
+/// Whether a name can be that of a directory of the spool, percent-encoded at its worst: everything but
+/// letters, digits, `-`, `_` and `.`. 255 bytes are the limit of Linux's file systems.
+pub(crate) fn fits_a_directory(name: &str) -> bool {
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+    utf8_percent_encode(name, ENCODED).map(str::len).sum::<usize>() <= 255
 }
 
 /// Whether `pattern`, in which `*` stands for any characters, matches all of `text`. Takes at most

@@ -16,8 +16,17 @@ const RESOLVE_TIME_MAX: Duration = Duration::from_secs(3);
 /// How many hosts are resolved at a time: 400 replicas at 20 ms each are then through in half a second.
 const RESOLVERS_MAX: usize = 16;
 
-/// Those of `hosts` that are this machine, as far as the resolver told in time.
-pub(crate) fn own_hosts(hosts: &[String]) -> Vec<String> {
+/// Which of some hosts are this machine.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnHosts {
+    /// Those that are.
+    pub own: Vec<String>,
+    /// How many the resolver did not answer for in time; they count as not this machine.
+    pub unanswered: usize,
+}
+
+/// Asks the resolver and the operating system which of `hosts` are this machine.
+pub(crate) fn own_hosts(hosts: &[String]) -> OwnHosts {
     let waiting: BTreeSet<String> = hosts.iter().cloned().collect();
     let host_count = waiting.len();
     let (found, answers) = mpsc::channel();
@@ -42,18 +51,21 @@ fn resolve_each(waiting: &Mutex<BTreeSet<String>>, found: &mpsc::Sender<(String,
     }
 }
 
-fn gather(answers: &mpsc::Receiver<(String, bool)>, host_count: usize) -> Vec<String> {
+fn gather(answers: &mpsc::Receiver<(String, bool)>, host_count: usize) -> OwnHosts {
     let deadline = Instant::now() + RESOLVE_TIME_MAX;
-    let next = || {
-        answers
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            .ok()
+    let mut hosts = OwnHosts {
+        own: Vec::new(),
+        unanswered: host_count,
     };
-    std::iter::from_fn(next)
-        .take(host_count)
-        .filter(|(_, own)| *own)
-        .map(|(host, _)| host)
-        .collect()
+    while hosts.unanswered > 0 {
+        let time_left = deadline.saturating_duration_since(Instant::now());
+        let Ok((host, own)) = answers.recv_timeout(time_left) else {
+            break;
+        };
+        hosts.unanswered -= 1;
+        hosts.own.extend(own.then_some(host));
+    }
+    hosts
 }
 
 fn is_own(host: &str) -> bool {
@@ -74,11 +86,15 @@ mod tests {
     #[test]
     fn loopback_is_this_machine_and_a_documentation_address_is_not() {
         let hosts = ["127.0.0.1", "192.0.2.7", "0.0.0.0", "127.0.0.1"].map(str::to_owned);
-        assert_eq!(own_hosts(&hosts), ["127.0.0.1"]);
+        let expected = OwnHosts {
+            own: vec!["127.0.0.1".to_owned()],
+            unanswered: 0,
+        };
+        assert_eq!(own_hosts(&hosts), expected);
     }
 
     #[test]
     fn no_hosts_need_no_threads() {
-        assert_eq!(own_hosts(&[]), Vec::<String>::new());
+        assert_eq!(own_hosts(&[]), OwnHosts::default());
     }
 }

@@ -13,7 +13,8 @@ const SECRET_BYTES_MAX: u64 = 4096;
 
 /// A password or token and where it comes from.
 ///
-/// Neither `Debug` nor `Display` shows it. Comparing two secrets compares where they come from.
+/// Neither `Debug` nor `Display` shows it. Two secrets are equal when they come from the same file
+/// or are the same text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Origin);
 
@@ -92,9 +93,11 @@ fn read_file(path: &Path) -> Result<Password, SecretError> {
         file: path.to_owned(),
         reason,
     };
-    one_line(&bytes)
-        .map(|line| Password(line.into()))
-        .map_err(not_a_password)
+    match one_line(&bytes).map_err(not_a_password)? {
+        // Not "no password": the file is just being written, or nothing was ever put into it.
+        "" => Err(not_a_password("it is empty")),
+        line => Ok(Password(line.into())),
+    }
 }
 
 /// The only line of a file, without its end: editors add one, and HTTP headers cannot carry it.
@@ -216,13 +219,14 @@ mod tests {
         check_file(b"hunter2\n", Ok("hunter2"));
         check_file(b"hunter2\r\n", Ok("hunter2"));
         check_file(b" spaces stay ", Ok(" spaces stay "));
-        check_file(b"", Ok(""));
     }
 
     #[test]
     fn a_file_that_is_no_password_is_refused_with_the_reason() {
         check_file(b"a\nb\n", Err("it has more than one line, or control characters"));
         check_file(b"\xff", Err("it is not UTF-8"));
+        check_file(b"", Err("it is empty"));
+        check_file(b"\n", Err("it is empty"));
         check_file(&[b'x'; 5000], Err("it is longer than 4096 bytes"));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::file::{At, Section};
-use crate::names::TableName;
+use crate::names::{TableName, fits_a_directory};
 use crate::send::SendSettings;
 
 /// A distributed table.
@@ -86,7 +86,7 @@ pub(crate) struct TableDraft {
 impl TableDraft {
     /// Reads one `[[table]]`; `clusters` are the names of those in the file. `None` with a mistake noted.
     pub fn read(section: &Section<'_>, send: &SendSettings, clusters: &[&str]) -> Option<TableDraft> {
-        let name = section.required("name", section.parsed("name", TableName::parse));
+        let name = section.required("name", section.parsed("name", parse_name));
         let target = section.required("target", section.parsed("target", TableName::parse));
         let cluster = read_cluster(section, clusters);
         // Read all before giving up on a missing one: each has its own mistakes.
@@ -114,6 +114,15 @@ impl TableDraft {
                 send,
             },
         })
+    }
+}
+
+/// The name of a distributed table, which is also that of its directory in the spool.
+fn parse_name(text: &str) -> Result<TableName, String> {
+    let name = TableName::parse(text)?;
+    match fits_a_directory(&format!("{}.{}", name.database, name.table)) {
+        true => Ok(name),
+        false => Err(format!("'{text}' is too long for a directory of the spool")),
     }
 }
 

@@ -43,9 +43,13 @@ impl<T> Deref for At<T> {
     }
 }
 
+/// No key is longer. Comparing takes memory that grows with the product of both lengths.
+const KEY_BYTES_MAX: usize = 64;
+
 /// The file being read and what was found wrong with it so far.
 pub(crate) struct Source<'s> {
-    text: &'s str,
+    /// Where each line starts, in bytes.
+    line_starts: Vec<usize>,
     pub env: &'s Env,
     /// What a section reads from when the file does not have it.
     nothing: DeTable<'static>,
@@ -75,9 +79,10 @@ pub(crate) enum Item<'s> {
 // === impl Source ===
 
 impl<'s> Source<'s> {
-    pub fn new(text: &'s str, env: &'s Env) -> Source<'s> {
+    pub fn new(text: &str, env: &'s Env) -> Source<'s> {
+        let after_line_ends = text.match_indices('\n').map(|(at, _)| at + 1);
         Source {
-            text,
+            line_starts: std::iter::once(0).chain(after_line_ends).collect(),
             env,
             nothing: DeTable::new(),
             mistakes: RefCell::default(),
@@ -113,8 +118,7 @@ impl<'s> Source<'s> {
 
     /// The line of a place, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
+        self.line_starts.partition_point(|start| *start <= offset)
     }
 
     /// All mistakes and all warnings, each in the order of the lines.
@@ -246,6 +250,9 @@ impl Drop for Section<'_> {
 
 /// The word that was probably meant: at most a third of its letters mistyped, or one.
 fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
+    if written.len() > KEY_BYTES_MAX {
+        return None;
+    }
     let distance = |word: &&str| strsim::damerau_levenshtein(written, word);
     let near = words.iter().copied().min_by_key(|word| distance(word))?;
     let mistyped_max = (near.chars().count() / 3).max(1);

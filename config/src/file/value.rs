@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{At, Section, nearest};
+use super::{At, Section};
 use crate::units;
 
 impl<'s> Section<'s> {
@@ -47,10 +47,8 @@ impl<'s> Section<'s> {
             }
             None => {
                 let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                let hint =
-                    nearest(&written, &words).map_or_else(String::new, |word| format!(", not '{word}'?"));
                 let all = words.join("', '");
-                let text = format!("{key} is '{}'{hint}: it is one of '{all}'", written.value);
+                let text = format!("{key} is '{}': it is one of '{all}'", written.value);
                 self.source.mistake(written.offset, text);
                 None
             }
