@@ -13,7 +13,7 @@ pub(super) fn push(data: &mut Data, data_type: &DataType, bytes: &[u8]) -> Resul
             values.push(u128::from_le_bytes(fixed(bytes)?).rotate_left(64));
         }
         Data::UInt8(values) if *data_type == DataType::Bool => {
-            values.push(u8::from(fixed::<1>(bytes)? != [0]))
+            values.push(u8::from(fixed::<1>(bytes)? != [0]));
         }
         Data::UInt8(values) => values.push(u8::from_le_bytes(fixed(bytes)?)),
         Data::UInt16(values) => values.push(u16::from_le_bytes(fixed(bytes)?)),

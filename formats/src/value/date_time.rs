@@ -243,11 +243,11 @@ fn in_zone(time: civil::DateTime, zone_offset: Option<i64>, reading: &Reading) -
         None => &reading.zone,
         Some(_) => &jiff::tz::TimeZone::UTC,
     };
-    let zoned = zone
-        .to_ambiguous_zoned(time)
+    let instant = zone
+        .to_ambiguous_timestamp(time)
         .disambiguate(Disambiguation::Earlier)
         .map_err(|_| OUT_OF_RANGE)?;
-    Ok(zoned.timestamp().as_second() - zone_offset.unwrap_or(0))
+    Ok(instant.as_second() - zone_offset.unwrap_or(0))
 }
 
 /// A part of one to four digits within its bounds.
