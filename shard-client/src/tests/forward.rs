@@ -117,7 +117,7 @@ async fn a_connection_goes_back_after_a_whole_answer_only() {
 async fn a_client_that_breaks_off_is_cut_off_on_the_other_side_too() {
     let mock = Mock::start([Reply::ok("")]).await;
     let (send, receive) = tokio::sync::mpsc::channel(2);
-    send.send(Ok(Bytes::from_static(b"begun"))).await.unwrap();
+    send.send(Ok(vec![b'x'; 1_000_000].into())).await.unwrap();
     send.send(Err(std::io::Error::other("client left")))
         .await
         .unwrap();

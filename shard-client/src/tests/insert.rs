@@ -163,11 +163,18 @@ async fn a_whole_body_without_an_answer_leaves_the_outcome_unknown() {
 #[tokio::test]
 async fn a_payload_that_changed_is_cut_on_the_wire() {
     let mock = Mock::start([Reply::ok("")]).await;
-    let insert = insert_of(&Bytes::from_static(b"written"));
-    let error = replica(mock.port)
-        .insert(insert, Bytes::from_static(b"changed"))
-        .await
-        .unwrap_err();
+    let payload = large();
+    let insert = InsertRequest {
+        payload_crc32: 1,
+        ..insert_of(&payload)
+    };
+    let (send, receive) = mpsc::channel(1);
+    tokio::spawn(async move {
+        for piece in payload.chunks(1_000_000) {
+            let _ = send.send(Ok(Bytes::copy_from_slice(piece))).await;
+        }
+    });
+    let error = replica(mock.port).insert(insert, receive).await.unwrap_err();
     assert!(
         matches!(error.failure, Failure::Payload(PayloadError::Changed { .. })),
         "{error}"
@@ -180,10 +187,11 @@ async fn a_payload_that_changed_is_cut_on_the_wire() {
 #[tokio::test]
 async fn a_payload_that_cannot_be_read_is_cut_on_the_wire() {
     let mock = Mock::start([Reply::ok("")]).await;
-    let (send, receive) = mpsc::channel(1);
+    let (send, receive) = mpsc::channel(2);
+    send.send(Ok(large().slice(..1_000_000))).await.unwrap();
     send.send(Err(io::Error::other("disk gone"))).await.unwrap();
     let error = replica(mock.port)
-        .insert(insert_of(&Bytes::from_static(b"x")), receive)
+        .insert(insert_of(&large()), receive)
         .await
         .unwrap_err();
     assert_eq!(
