@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ports::{free_port, loopback};
 use crate::process::Process;
@@ -145,15 +145,19 @@ impl Weir {
         text.lines().filter_map(value).sum()
     }
 
-    /// Waits until nothing waits in the spool any more.
+    /// Waits until nothing waits in the spool any more; panics at the caller's line with what does.
     #[track_caller]
     pub fn wait_until_delivered(&self, limit: Duration) {
-        let what = format!(
-            "the spool to be empty; it shows\n{}",
-            self.command(&["spool", "ls"])
-        );
-        wait_for(&what, limit, || {
-            (self.metric("weir_spool_rows") == 0.0).then_some(())
+        let start = Instant::now();
+        wait_for("the spool to be empty", limit * 2, || {
+            let waiting = self.metric("weir_spool_rows");
+            if waiting > 0.0 && start.elapsed() > limit {
+                panic!(
+                    "{waiting} rows still wait after {limit:?}:\n{}",
+                    self.command(&["spool", "ls"])
+                );
+            }
+            (waiting == 0.0).then_some(())
         });
     }
 
