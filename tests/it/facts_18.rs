@@ -206,7 +206,7 @@ fn a_wrong_password_is_refused() {
     assert_eq!(server.http.query("SELECT 1"), "1\n");
     let stranger = Endpoint {
         user: Some(("writer".into(), "guess".into())),
-        ..server.http.clone()
+        ..server.http
     };
     stranger.post("SELECT 1").answer().expect_code(193);
 }

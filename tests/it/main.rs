@@ -9,6 +9,14 @@
     reason = "a panic is how a test fails"
 )]
 
+mod arrival;
+mod bad_input;
+mod commands;
+mod crash;
 mod facts_18;
 mod facts_modern;
+mod memory;
+mod modern;
+mod replay;
+mod setup;
 mod tables;

@@ -34,7 +34,7 @@ mod python;
 mod rows;
 mod scratch;
 mod wait;
-//mod weir;
+mod weir;
 mod zookeeper;
 
 pub use clickhouse18::{ClickHouse18, Options, Peer};
@@ -47,5 +47,5 @@ pub use python::frame;
 pub use rows::{COLUMNS, Row, row, rows};
 pub use scratch::Scratch;
 pub use wait::wait_for;
-//pub use weir::{Weir, WeirConfig, weir_command};
+pub use weir::{Weir, WeirConfig, weir_command};
 pub use zookeeper::ZooKeeper;

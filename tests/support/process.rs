@@ -147,15 +147,17 @@ impl Drop for Process {
 }
 
 type Spawned = io::Result<Child>;
+/// A command, and where to send what came of it.
+type Order = (Command, Sender<Spawned>);
 
 /// Spawns from one thread that never ends.
 ///
 /// The kernel's "parent died" signal follows the *thread* that spawned; a test's own thread ends with the test, while
 /// a server may be shared by several.
 fn spawn(command: Command) -> Spawned {
-    static SPAWNER: OnceLock<Mutex<Sender<(Command, Sender<Spawned>)>>> = OnceLock::new();
+    static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
-        let (orders, inbox) = channel::<(Command, Sender<Spawned>)>();
+        let (orders, inbox) = channel::<Order>();
         std::thread::spawn(move || {
             for (mut command, answer) in inbox {
                 let _ = answer.send(command.spawn());

@@ -91,8 +91,8 @@ impl Drop for Proxy {
 }
 
 impl State {
-    /// Waits until `bytes` may pass to the server.
-    fn take(&self, bytes: u64) {
+    /// Waits until `bytes` may pass to the server, and counts them.
+    fn let_pass(&self, bytes: u64) {
         let mut allowance = self.allowance.lock().expect("no holder panics");
         while *allowance < bytes && !self.closed.load(Ordering::SeqCst) {
             self.holding.store(true, Ordering::SeqCst);
@@ -101,6 +101,7 @@ impl State {
         if *allowance != UNLIMITED {
             *allowance = allowance.saturating_sub(bytes);
         }
+        self.to_server_bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 }
 
@@ -119,12 +120,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
             continue;
         };
         let state = Arc::clone(state);
-        std::thread::spawn(move || {
-            relay(from_client, to_server, |bytes| {
-                state.take(bytes);
-                state.to_server_bytes.fetch_add(bytes, Ordering::SeqCst);
-            })
-        });
+        std::thread::spawn(move || relay(from_client, to_server, |bytes| state.let_pass(bytes)));
         std::thread::spawn(move || relay(from_server, to_client, |_| ()));
     }
 }
