@@ -15,6 +15,9 @@ fn a_row_ends_at_a_line_s_end_of_any_kind_or_with_the_body() {
     check_rows(&reader(), "1,a\n\r2,b\n\r", &["1,a", "2,b"]);
     check_rows(&reader(), "", &[]);
     check_rows(&reader(), "1,", &["1,"]);
+    check_refused(&reader(), "1,a\n\r\r2,b\n", code::INCORRECT_DATA, 2, 5);
+    check_refused(&reader(), "1,a\rb\n", code::INCORRECT_DATA, 1, 3);
+    check_refused(&reader(), "1,a\r", code::INCORRECT_DATA, 1, 3);
 }
 
 #[test]
