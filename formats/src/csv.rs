@@ -163,6 +163,14 @@ impl Csv {
             .take_while(|byte| matches!(byte, b' ' | b'\t'))
             .count();
         let content = start..end - blanks;
+        if blanks > 0 && bytes[content.clone()] == *b"\\N" {
+            // Text for a string, an error for all else, depending on the version.
+            return Err(Stop::fault(
+                code::INCORRECT_DATA,
+                start,
+                "expected no space behind \\N",
+            ));
+        }
         if bytes.get(end) == Some(&self.delimiter) {
             return Ok(FieldAt {
                 content,
