@@ -83,8 +83,12 @@ impl Dialect for Csv {
 
     /// The CR of a line end LF CR, which ClickHouse takes too. An empty line's CR LF is none.
     fn between_rows(&self, window: &Window<'_>, at: usize) -> Option<usize> {
-        let is_lone_cr = window.bytes[at] == b'\r' && (window.last || at + 1 < window.bytes.len());
-        (is_lone_cr && window.bytes.get(at + 1) != Some(&b'\n')).then_some(at + 1)
+        let is_lone_cr = match window.bytes[at..] {
+            [b'\r'] => window.last,
+            [b'\r', next, ..] => next != b'\n',
+            _ => false,
+        };
+        is_lone_cr.then_some(at + 1)
     }
 }
 
@@ -144,40 +148,48 @@ impl Csv {
     }
 
     fn unquoted(&self, window: &Window<'_>, start: usize) -> Result<FieldAt, Stop> {
-        let bytes = window.bytes;
-        let found = memchr::memchr2(self.delimiter, b'\n', &bytes[start..]).map(|found| start + found);
-        let (end, ending, next) = match found {
-            Some(end) if bytes[end] == self.delimiter => (end, Ending::Delimiter, end + 1),
-            Some(end) if end > start && bytes[end - 1] == b'\r' => (end - 1, Ending::Line, end + 1),
-            Some(end) => (end, Ending::Line, end + 1),
-            None if window.last => (bytes.len(), Ending::Line, bytes.len()),
-            None => {
-                return Err(Stop::More {
-                    expected: "a delimiter or the end of the line",
-                });
-            }
+        const MORE: Stop = Stop::More {
+            expected: "a delimiter or the end of the line",
         };
-        if bytes[start..end].last() == Some(&b'\r') {
-            return Err(Stop::fault(
-                code::INCORRECT_DATA,
-                end - 1,
-                "found a CR that no LF follows at a field's end",
-            ));
-        }
-        Ok(FieldAt {
-            content: self.without_blanks(bytes, start..end),
-            ending,
-            next,
-        })
-    }
-
-    fn without_blanks(&self, bytes: &[u8], content: std::ops::Range<usize>) -> std::ops::Range<usize> {
-        let blanks = bytes[content.clone()]
+        let bytes = window.bytes;
+        let end = match memchr::memchr3(self.delimiter, b'\n', b'\r', &bytes[start..]) {
+            Some(found) => start + found,
+            None if window.last => bytes.len(),
+            None => return Err(MORE),
+        };
+        let blanks = bytes[start..end]
             .iter()
             .rev()
             .take_while(|byte| matches!(byte, b' ' | b'\t'))
             .count();
-        content.start..content.end - blanks
+        let content = start..end - blanks;
+        if blanks > 0 && bytes[content.clone()] == *b"\\N" {
+            // Text for a string, an error for all else, depending on the version.
+            return Err(Stop::fault(
+                code::INCORRECT_DATA,
+                start,
+                "expected no space behind \\N",
+            ));
+        }
+        if bytes.get(end) == Some(&self.delimiter) {
+            return Ok(FieldAt {
+                content,
+                ending: Ending::Delimiter,
+                next: end + 1,
+            });
+        }
+        match line_end(window, end)? {
+            Some(next) => Ok(FieldAt {
+                content,
+                ending: Ending::Line,
+                next,
+            }),
+            None => Err(Stop::fault(
+                code::INCORRECT_DATA,
+                end,
+                "found a CR that no LF follows in a field without quotes",
+            )),
+        }
     }
 }
 

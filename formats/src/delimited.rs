@@ -91,8 +91,8 @@ pub(crate) struct Delimited<D> {
     dialect: D,
     head: Head,
     header: Header,
-    /// Whether a line was read already, so that the half of its end may still follow.
-    behind_line: bool,
+    /// Whether the line before ended in LF alone, so that the other half of LF CR may follow.
+    behind_lf: bool,
     columns: Vec<ColumnDef>,
     fields: Vec<Field>,
     /// The nature of each key column.
@@ -115,7 +115,7 @@ impl<D: Dialect> Delimited<D> {
             dialect,
             head: first_head(input, announced),
             header: Header::new(input, tuples_as_fields),
-            behind_line: false,
+            behind_lf: false,
             columns: Vec::new(),
             fields: Vec::new(),
             key_natures: input.key.iter().map(|column| nature(&column.data_type)).collect(),
@@ -223,7 +223,7 @@ impl<D: Dialect> Delimited<D> {
             self.set_columns(columns);
         }
         self.head = Head::Rows;
-        self.behind_line = true;
+        self.behind_lf = ends_in_lf(window, next);
         Ok(Step::Skipped { next })
     }
 
@@ -236,7 +236,7 @@ impl<D: Dialect> Delimited<D> {
                     self.set_columns(columns);
                 }
                 self.head = Head::Types { names: names.len() };
-                self.behind_line = true;
+                self.behind_lf = ends_in_lf(window, next);
                 Ok(Step::Skipped { next })
             }
             Err(stop @ Stop::More { .. }) if !window.last => Err(stop),
@@ -271,11 +271,16 @@ impl<D: Dialect> Framing for Delimited<D> {
             return Ok(Step::End);
         }
         match self.head {
-            Head::Rows => match self.dialect.between_rows(window, at).filter(|_| self.behind_line) {
-                Some(next) => Ok(Step::Skipped { next }),
+            Head::Rows => match self.dialect.between_rows(window, at).filter(|_| self.behind_lf) {
+                Some(next) => {
+                    self.behind_lf = false;
+                    Ok(Step::Skipped { next })
+                }
                 None => {
                     let step = self.row(window, at, key)?;
-                    self.behind_line = true;
+                    if let Step::Row { next, .. } = step {
+                        self.behind_lf = ends_in_lf(window, next);
+                    }
                     Ok(step)
                 }
             },
@@ -329,6 +334,10 @@ fn first_head(input: &Input<'_>, announced: Announced) -> Head {
     } else {
         Head::Mark(announced)
     }
+}
+
+fn ends_in_lf(window: &Window<'_>, end: usize) -> bool {
+    matches!(window.bytes[..end], [.., before, b'\n'] if before != b'\r') || window.bytes[..end] == *b"\n"
 }
 
 fn nature(data_type: &DataType) -> Nature {

@@ -117,13 +117,9 @@ impl Place {
             (b'[', Self::First { array: false }) => Ok(Self::First { array: true }),
             (b']', Self::First { array: true } | Self::BehindRow { array: true }) => Ok(Self::BehindArray),
             (b',', Self::BehindRow { array }) => Ok(Self::BehindComma { array }),
-            (
-                b';',
-                Self::First { array: false }
-                | Self::BehindRow { array: false }
-                | Self::BehindComma { array: false }
-                | Self::BehindArray,
-            ) => Ok(Self::BehindAll),
+            (b';', Self::First { array: false } | Self::BehindRow { array: false } | Self::BehindArray) => {
+                Ok(Self::BehindAll)
+            }
             (_, Self::BehindArray | Self::BehindAll) => Err("the end of the data"),
             (_, Self::BehindRow { array: true }) => Err("a comma, a row or ']'"),
             _ => Err(ROW),

@@ -5,7 +5,8 @@
 //! - **Any cut gives the same rows.** [`RowStream`] is fed chunks cut anywhere. A row that does not fit is carried over and
 //!   looked at again only when the bytes at hand have doubled, so a body costs linear time however it is cut.
 //! - **Memory is flat**: at most twice one row of [`Spec::max_row_bytes`] and one chunk (the carry grows by doubling), and the
-//!   positions and key values of [`ROWS_PER_CALL`] rows. A length announced in a body never reserves memory. A longer row is refused (code 307).
+//!   positions and key values of [`ROWS_PER_CALL`] rows. A length announced in a body never reserves memory. A longer row
+//!   is refused (code 307).
 //! - **A row's range re-reads as itself.** The ranges of one stream, each followed by [`Payload::terminator`], are a body of
 //!   the header-less payload format with the same rows, whatever header, separators, array or `;` the client's body had.
 //!   The columns of that body are [`RowStream::columns`].
@@ -16,7 +17,8 @@
 //! Where ClickHouse's versions read a text differently, a key's value is read only if they agree or the client's settings
 //! decide; otherwise it is refused, because a wrong guess would put the row on a wrong shard. Where they only differ in
 //! what they accept, 26.x is followed (each rule was tried against 26.9). Stricter than ClickHouse on purpose: a quote left
-//! open at the end of a CSV body, text behind a `;`, a CR at the end of any TabSeparated line.
+//! open at the end of a CSV body, text behind a `;`, a CR at the end of any TabSeparated line or inside an unquoted CSV field.
+//! What a batch must carry so that a shard reads its rows as they were read here: [`Settings::pinned`].
 //!
 //! [`statement`] stands in front: it says where an INSERT's data begins and which format they have.
 //!

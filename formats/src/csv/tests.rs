@@ -15,6 +15,9 @@ fn a_row_ends_at_a_line_s_end_of_any_kind_or_with_the_body() {
     check_rows(&reader(), "1,a\n\r2,b\n\r", &["1,a", "2,b"]);
     check_rows(&reader(), "", &[]);
     check_rows(&reader(), "1,", &["1,"]);
+    check_refused(&reader(), "1,a\n\r\r2,b\n", code::INCORRECT_DATA, 2, 5);
+    check_refused(&reader(), "1,a\rb\n", code::INCORRECT_DATA, 1, 3);
+    check_refused(&reader(), "1,a\r", code::INCORRECT_DATA, 1, 3);
 }
 
 #[test]
@@ -44,6 +47,7 @@ fn space_around_fields_does_not_count() {
 fn an_empty_field_is_absent_and_a_quoted_one_is_not() {
     check_key(&strings(), ",1\n\"\",1\n\"\\N\",1\n", &["-", "", "\\\\N"]);
     check_key(&reader(), "\\N,a\n", &["-0"]);
+    check_refused(&reader(), "1,\\N \n", code::INCORRECT_DATA, 1, 2);
     check_refused(&strings(), "a,1\n\\N,1\n", code::INCORRECT_DATA, 2, 4);
     check_key(
         &Reader::new(Format::Csv, "k Nullable(String)", &["k"]),

@@ -40,6 +40,7 @@ fn what_stands_between_rows_or_behind_them_must_be_right() {
     check_refused(&reader(), r#"{"k":1}x"#, code::CANNOT_PARSE_INPUT, 2, 7);
     check_refused(&reader(), r#"{"k":1};{"k":2}"#, code::CANNOT_PARSE_INPUT, 2, 8);
     check_refused(&reader(), r#"[{"k":1}]{"k":2}"#, code::CANNOT_PARSE_INPUT, 2, 9);
+    check_refused(&reader(), r#"{"k":1},;"#, code::CANNOT_PARSE_INPUT, 2, 8);
     check_refused(&reader(), r#",{"k":1}"#, code::CANNOT_PARSE_INPUT, 1, 0);
     check_refused(&reader(), r#"[{"k":1}"#, code::CANNOT_READ_ALL_DATA, 2, 8);
     check_refused(&reader(), r#"{"k":1"#, code::CANNOT_READ_ALL_DATA, 1, 6);
