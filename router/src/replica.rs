@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use formats::Payload;
 use shard_client::{Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Replica, ShardError};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -56,7 +57,7 @@ impl ReplicaRuntime {
     /// What the replica says of itself, asked once.
     pub async fn facts(&self) -> Result<Facts, ShardError> {
         let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        cell.get_or_try_init(|| self.client.facts(&[])).await.cloned()
+        cell.get_or_try_init(|| self.client.facts(&reading_settings())).await.cloned()
     }
 
     /// Whether its last answer was one.
@@ -95,6 +96,12 @@ impl ReplicaRuntime {
         self.observed(&result);
         result
     }
+}
+
+/// Settings that Weir adds so that a shard reads rows as it did itself: a replica that does not know one has no other way of reading.
+pub fn reading_settings() -> Vec<&'static str> {
+    let reading = formats::Settings::default();
+    Payload::ALL.iter().flat_map(|payload| reading.pinned(*payload)).map(|(name, _)| name).collect()
 }
 
 /// The order in which a shard's replicas are tried: the local one first if it is usable (ClickHouse's prefer_localhost_replica), then as

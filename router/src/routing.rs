@@ -539,10 +539,9 @@ impl Route {
         let columns: Vec<_> = shape.columns.iter().map(|(name, _)| quoted(name)).collect();
         let target = &self.table.config.target;
         let database = replica.database(&target.database);
+        let reading = crate::replica::reading_settings();
         let is_pinned = |name: &str| {
-            shard_client::PINNED_SETTINGS
-                .iter()
-                .any(|(pinned, _)| *pinned == name)
+            reading.contains(&name) || shard_client::PINNED_SETTINGS.iter().any(|(pinned, _)| *pinned == name)
         };
         let mut settings: Vec<_> = shape
             .settings

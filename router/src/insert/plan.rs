@@ -1,5 +1,6 @@
 //! From a recognised INSERT to everything that splitting it needs. What can be refused without the body is refused here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use formats::statement::{Insert, InsertColumns, Source};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub placement: Placement,
     /// What the key's columns would become in rows that have no value for them.
     pub defaults: KeyDefaults,
+    /// How the body is read; the shard has to read it the same way.
+    pub reading: formats::Settings,
     /// The client's payload settings, sorted.
     pub payload_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
@@ -52,11 +55,9 @@ impl Plan {
         };
         let defaults = KeyDefaults::of(&table.name, key_columns, schema);
         defaults.refuse_left_out(listed.as_deref())?;
-        let reading = settings
-            .payload
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let reading = formats::Settings::read(reading)?;
+        // What the client says comes behind what its server would do, and so wins.
+        let said = schema.reading_defaults.iter().chain(&settings.payload);
+        let reading = formats::Settings::read(said.map(|(name, value)| (name.as_str(), value.as_str())))?;
         let spec = Spec {
             columns: &schema.insertable,
             listed: listed.as_deref(),
@@ -73,24 +74,22 @@ impl Plan {
             stream,
             placement,
             defaults,
+            reading,
             payload_settings: settings.payload,
             token,
         })
     }
 
-    /// The settings that are fixed in the batch: the client's, the table's, and those that make a batch one block.
+    /// The settings that are fixed in the batch, each once: the client's, the table's, what makes the shard read the rows as Weir read them,
+    /// and what makes a batch one block. The later wins.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut settings = self.payload_settings.clone();
-        settings.extend(
-            self.table
-                .config
-                .settings
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
-        settings.extend(shard_client::PINNED_SETTINGS.iter().map(owned));
-        settings
+        let reading = self.reading.pinned(self.format.payload());
+        let all = (self.payload_settings.iter().cloned())
+            .chain(self.table.config.settings.iter().map(|(name, value)| (name.clone(), value.clone())))
+            .chain(reading.into_iter().map(|(name, value)| (name.to_owned(), value)))
+            .chain(shard_client::PINNED_SETTINGS.iter().map(owned));
+        all.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 }
 
