@@ -8,10 +8,15 @@ const BROKEN: ValueError = ValueError {
     expected: "a whole escape sequence behind the backslash",
 };
 
+const UNKNOWN: ValueError = ValueError {
+    code: code::CANNOT_PARSE_ESCAPE_SEQUENCE,
+    expected: "an escape that every version reads alike; write a backslash that is data as \\\\",
+};
+
 /// Appends `text` without its escapes.
 ///
-/// The rules are ClickHouse 26.x's: C's letters and `\xHH` are decoded, `\N` is nothing, quotes, slashes and control
-/// characters lose their backslash, and any other character keeps it.
+/// C's letters and `\xHH` are decoded, `\N` is nothing, quotes, slashes and control characters lose their backslash. Any
+/// other character keeps it on 26.x and loses it on 18.16, so there the value is not known.
 pub(crate) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut rest = text;
     while let Some(plain) = memchr::memchr(b'\\', rest) {
@@ -43,7 +48,7 @@ fn one_escape<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], ValueEr
         b'0' => out.push(0),
         b'\\' | b'`' | b'"' | b'\'' | b'/' => out.push(*escaped),
         control if control.is_ascii_control() => out.push(*control),
-        other => out.extend_from_slice(&[b'\\', *other]),
+        _ => return Err(UNKNOWN),
     }
     Ok(rest)
 }
@@ -72,10 +77,14 @@ mod tests {
         check(r"a\nb\tc\\d", b"a\nb\tc\\d");
         check(r"a\x41\0", b"aA\0");
         check(r"\b\f\r\a\e\v", b"\x08\x0c\r\x07\x1b\x0b");
-        check(r"a\qb", br"a\qb");
         check(r"a\'b\/", b"a'b/");
         check(r"\NN", b"N");
         check("a\\\n", b"a\n");
+    }
+
+    #[test]
+    fn an_escape_that_versions_read_differently_is_refused() {
+        assert_eq!(unescape(br"a\qb", &mut Vec::new()), Err(UNKNOWN));
     }
 
     #[test]

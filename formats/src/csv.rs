@@ -34,6 +34,12 @@ fn open_as(input: &Input<'_>, announced: Announced) -> Result<Box<dyn Framing>, 
     )))
 }
 
+/// 18.16 takes an unquoted `\N` in a String for two characters, 26.x for the default.
+const NULL_IN_WORD: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "no \\N, which versions read differently where NULL is not allowed; leave the field empty or quote it",
+};
+
 struct Csv {
     delimiter: u8,
     single_quotes: bool,
@@ -60,6 +66,7 @@ impl Dialect for Csv {
     ) -> Result<Token<'a>, ValueError> {
         match field {
             [] => Ok(Token::Absent),
+            b"\\N" if nature == Nature::Word => Err(NULL_IN_WORD),
             b"\\N" => Ok(Token::Null),
             [quote, inner @ .., _] if self.is_quote(*quote, nature) => {
                 Ok(Token::Text(without_doubled(inner, *quote, scratch)))

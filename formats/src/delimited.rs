@@ -34,6 +34,8 @@ pub(crate) struct FieldAt {
 pub(crate) enum Nature {
     /// String, FixedString, Enum, and a header's names.
     Word,
+    /// The same inside Nullable.
+    NullableWord,
     /// Any other type.
     Other,
 }
@@ -332,7 +334,11 @@ fn first_head(input: &Input<'_>, announced: Announced) -> Head {
 fn nature(data_type: &DataType) -> Nature {
     match data_type.without_nullable() {
         DataType::String | DataType::FixedString(_) | DataType::Enum8(_) | DataType::Enum16(_) => {
-            Nature::Word
+            if data_type.is_nullable() {
+                Nature::NullableWord
+            } else {
+                Nature::Word
+            }
         }
         _ => Nature::Other,
     }

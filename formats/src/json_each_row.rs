@@ -199,6 +199,7 @@ struct Fields {
     by_name: HashMap<Vec<u8>, usize>,
     /// Each column's name as it usually stands in a row, with its quotes.
     quoted: Vec<Vec<u8>>,
+    key_names: Vec<Vec<u8>>,
     /// The key column that a column is.
     keys: Vec<Option<usize>>,
     /// The column at each place of the row before: most bodies keep their order, so a name costs one comparison.
@@ -220,6 +221,11 @@ impl Fields {
             quoted: columns
                 .iter()
                 .map(|column| format!("\"{}\"", column.name).into_bytes())
+                .collect(),
+            key_names: input
+                .key
+                .iter()
+                .map(|key| key.name.clone().into_bytes())
                 .collect(),
             keys: columns
                 .iter()
@@ -300,9 +306,9 @@ impl Fields {
     /// Newer servers match names regardless of case when no other way fits: such a field of the key is not skipped.
     fn may_skip(&self, name: &[u8]) -> Result<(), &'static str> {
         let is_key_but_for_case = self
-            .by_name
+            .key_names
             .iter()
-            .any(|(known, index)| self.keys[*index].is_some() && known.eq_ignore_ascii_case(name));
+            .any(|known| known.eq_ignore_ascii_case(name));
         if !self.skip_unknown {
             Err("unknown field; set input_format_skip_unknown_fields = 1 to have such fields skipped")
         } else if is_key_but_for_case {

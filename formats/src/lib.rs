@@ -4,8 +4,8 @@
 //!
 //! - **Any cut gives the same rows.** [`RowStream`] is fed chunks cut anywhere. A row that does not fit is carried over and
 //!   looked at again only when the bytes at hand have doubled, so a body costs linear time however it is cut.
-//! - **Memory is flat**: at most one row of [`Spec::max_row_bytes`], one chunk, and the positions and key values of
-//!   [`ROWS_PER_CALL`] rows. A length announced in a body never reserves memory. A longer row is refused (code 307).
+//! - **Memory is flat**: at most twice one row of [`Spec::max_row_bytes`] and one chunk (the carry grows by doubling), and the
+//!   positions and key values of [`ROWS_PER_CALL`] rows. A length announced in a body never reserves memory. A longer row is refused (code 307).
 //! - **A row's range re-reads as itself.** The ranges of one stream, each followed by [`Payload::terminator`], are a body of
 //!   the header-less payload format with the same rows, whatever header, separators, array or `;` the client's body had.
 //!   The columns of that body are [`RowStream::columns`].

@@ -290,3 +290,6 @@ impl Shape {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! `Settings`: those of the client's settings that change where rows end or what a key's text means.
 
 use crate::error::{FormatError, code};
+use crate::format::Payload;
 
 /// The payload settings this crate obeys, with the defaults of ClickHouse 26.x unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +121,32 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The settings that a batch must carry, where its server knows them, so that the shard reads the rows as this crate did.
+    ///
+    /// The versions' defaults differ: 18.16 lets `'` quote strings in CSV, and 26.x drops a first row that looks like a header.
+    pub fn pinned(&self, payload: Payload) -> Vec<(&'static str, String)> {
+        let flag = |on: bool| u8::from(on).to_string();
+        match payload {
+            Payload::Csv => vec![
+                ("format_csv_delimiter", char::from(self.csv_delimiter).to_string()),
+                ("format_csv_allow_single_quotes", flag(self.csv_single_quotes)),
+                ("input_format_csv_detect_header", flag(false)),
+                (
+                    "input_format_csv_deserialize_separate_columns_into_tuple",
+                    flag(self.csv_tuples_as_fields),
+                ),
+            ],
+            Payload::TabSeparated => vec![
+                ("input_format_tsv_detect_header", flag(false)),
+                ("input_format_tsv_crlf_end_of_line", flag(false)),
+            ],
+            Payload::JsonEachRow => {
+                vec![("input_format_skip_unknown_fields", flag(self.skip_unknown_fields))]
+            }
+            Payload::Values | Payload::RowBinary => Vec::new(),
+        }
+    }
+
     fn take(&mut self, name: &str, value: &str) -> Result<(), FormatError> {
         match name {
             "format_csv_delimiter" => self.csv_delimiter = delimiter(value)?,
@@ -226,6 +253,22 @@ mod tests {
         assert_eq!(settings.csv_delimiter, b';');
         assert!(settings.skip_unknown_fields);
         assert_eq!(settings.allow(Family::Csv), Ok(()));
+    }
+
+    #[test]
+    fn a_batch_carries_what_its_rows_were_read_by() {
+        let settings = Settings::read([("format_csv_delimiter", ";")]).unwrap();
+        let pinned = settings.pinned(Payload::Csv);
+        assert!(pinned.contains(&("format_csv_delimiter", ";".to_owned())));
+        assert!(pinned.contains(&("input_format_csv_detect_header", "0".to_owned())));
+        let again = Settings::read(pinned.iter().map(|(name, value)| (*name, value.as_str()))).unwrap();
+        assert_eq!(
+            again,
+            Settings {
+                csv_detect_header: false,
+                ..settings
+            }
+        );
     }
 
     #[track_caller]

@@ -45,6 +45,8 @@ pub struct Rows<'a> {
     pub bytes: &'a [u8],
     /// Each row in `bytes` without its terminator, in the body's order.
     pub ranges: &'a [Range<usize>],
+    /// The columns that an INSERT of the rows must name, in this order.
+    pub columns: &'a [ColumnDef],
     /// The sharding key's columns in [`Spec::key`]'s order, one value a row. Where a row has none, the type's default.
     pub key: &'a [types::Column],
     /// For each key column the rows (positions in `ranges`, ascending) that gave no value of their own: the field is
@@ -252,6 +254,7 @@ impl RowStream {
         let rows = Rows {
             bytes,
             ranges: &self.ranges,
+            columns: self.framing.columns(),
             key: &self.key.columns,
             absent: &self.key.absent,
         };

@@ -98,11 +98,13 @@ impl App {
         self.start_senders();
         self.end_waits_of_recovered_inserts();
         let app = self.clone();
-        self.tasks.spawn("replica checks", |stop| check_replicas(app, stop));
+        self.tasks
+            .spawn("replica checks", |stop| check_replicas(app, stop));
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
         let app = self.clone();
-        self.tasks.spawn("summaries", |stop| crate::summary::tell(app, stop));
+        self.tasks
+            .spawn("summaries", |stop| crate::summary::tell(app, stop));
         self.is_ready.store(true, Ordering::Release);
     }
 
@@ -123,12 +125,20 @@ impl App {
 
     /// Stops what runs in the order of the data. The listeners are closed and their requests ended before.
     pub async fn stop(&self) {
-        let senders: Vec<_> = self.senders.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        let senders: Vec<_> = self
+            .senders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain()
+            .collect();
         let stops = senders.iter().map(|(_, tasks)| tasks.stop(SENDERS_PATIENCE));
         let mut stragglers: Vec<_> = futures_util::future::join_all(stops).await.concat();
         stragglers.extend(self.tasks.stop(SENDERS_PATIENCE).await);
         if !stragglers.is_empty() {
-            tracing::warn!(tasks = stragglers.join(", "), "some tasks did not stop in time; what they sent is settled at the next start");
+            tracing::warn!(
+                tasks = stragglers.join(", "),
+                "some tasks did not stop in time; what they sent is settled at the next start"
+            );
         }
         self.spool.clone().shutdown().await;
     }
@@ -140,14 +150,19 @@ impl App {
         self.metrics.reloaded(result.is_ok());
         match &result {
             Ok(()) => tracing::info!(file = %self.config_path.display(), "the configuration was reloaded"),
-            Err(error) => tracing::error!(%error, "the configuration stays as it was: the new one cannot be used"),
+            Err(error) => {
+                tracing::error!(%error, "the configuration stays as it was: the new one cannot be used")
+            }
         }
         result
     }
 
     fn try_reload(self: &Arc<Self>) -> Result<(), StartError> {
         let config = config::load(&self.config_path)?;
-        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        config
+            .warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}"));
         let before = self.routing();
         refuse_what_needs_a_restart(&before.config, &config)?;
         let config = Arc::new(config);
@@ -161,10 +176,18 @@ impl App {
     /// Refuses an INSERT before its body is read when its table's queue is over its limit.
     pub fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
         if !self.is_ready() {
-            return Err(Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, "Weir is shutting down."));
+            return Err(Exception::try_again(
+                code::TOO_MANY_SIMULTANEOUS_QUERIES,
+                1,
+                "Weir is shutting down.",
+            ));
         }
         let limit = self.routing.load().config.spool.bytes_to_throw_insert;
-        let full = |d: &Destination| self.spool.destination(d).filter(|status| status.backlog_bytes() >= limit);
+        let full = |d: &Destination| {
+            self.spool
+                .destination(d)
+                .filter(|status| status.backlog_bytes() >= limit)
+        };
         match table.destinations.iter().find_map(full) {
             None => Ok(()),
             Some(status) => Err(Exception::try_again(
@@ -174,7 +197,10 @@ impl App {
                     "{} bytes wait for {}, more than bytes_to_throw_insert ({limit}): {}",
                     status.backlog_bytes(),
                     status.destination,
-                    status.last_error.as_deref().unwrap_or("its shard takes them more slowly than they come")
+                    status
+                        .last_error
+                        .as_deref()
+                        .unwrap_or("its shard takes them more slowly than they come")
                 ),
             )),
         }
@@ -188,15 +214,20 @@ impl App {
     /// Describes a table anew in the background: an answer said that it may have changed.
     pub fn refresh_schema(self: &Arc<Self>, table: &Arc<RoutedTable>) {
         let (app, table) = (self.clone(), table.clone());
-        self.tasks.spawn(format!("schema of {}", table.name), |_| async move {
-            schema::refresh(&app, &table).await;
-        });
+        self.tasks
+            .spawn(format!("schema of {}", table.name), |_| async move {
+                schema::refresh(&app, &table).await;
+            });
     }
 
     /// What metrics and listings read.
     pub fn snapshot(&self) -> Snapshot {
         let routing = self.routing();
-        let replica = |(cluster, shard, replica): (&crate::routing::Cluster, &crate::routing::Shard, &Arc<crate::replica::ReplicaRuntime>)| ReplicaUp {
+        let replica = |(cluster, shard, replica): (
+            &crate::routing::Cluster,
+            &crate::routing::Shard,
+            &Arc<crate::replica::ReplicaRuntime>,
+        )| ReplicaUp {
             cluster: cluster.name.clone(),
             shard: shard.name.clone(),
             replica: replica.address().to_owned(),
@@ -206,7 +237,11 @@ impl App {
             destinations: self.spool.destinations(),
             replicas: routing.replicas().map(replica).collect(),
             disk_free_bytes: disk_free_bytes(&routing.config.spool.path),
-            layouts: routing.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.epoch)).collect(),
+            layouts: routing
+                .clusters
+                .iter()
+                .map(|cluster| (cluster.name.clone(), cluster.epoch))
+                .collect(),
             now_ms: crate::time::now_ms(),
         }
     }
@@ -233,16 +268,17 @@ impl App {
         }
         let patience = self.routing().config.send.local_insert_timeout;
         let app = self.clone();
-        self.tasks.spawn("pending INSERTs of the last run", move |mut stop| async move {
-            tokio::select! {
-                () = stop.requested() => return,
-                () = tokio::time::sleep(patience) => {}
-            }
-            for insert in pending {
-                // An error says that the local replica took it meanwhile, or that the spool is closing.
-                let _ = app.spool.go(insert, "it was found at the start").await;
-            }
-        });
+        self.tasks
+            .spawn("pending INSERTs of the last run", move |mut stop| async move {
+                tokio::select! {
+                    () = stop.requested() => return,
+                    () = tokio::time::sleep(patience) => {}
+                }
+                for insert in pending {
+                    // An error says that the local replica took it meanwhile, or that the spool is closing.
+                    let _ = app.spool.go(insert, "it was found at the start").await;
+                }
+            });
     }
 }
 
@@ -304,15 +340,24 @@ fn layout_in_force(path: &Path) -> Result<Option<Layout>, StartError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Layout::from_text(&text).map(Some).map_err(invalid),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StartError::Io { what: format!("reading {}", path.display()), error }),
+        Err(error) => Err(StartError::Io {
+            what: format!("reading {}", path.display()),
+            error,
+        }),
     }
 }
 
 fn refuse_what_needs_a_restart(before: &Config, after: &Config) -> Result<(), StartError> {
     let changed = [
         ("[listen]", before.listen != after.listen),
-        ("[spool] (but bytes_to_throw_insert)", !same_spool(&before.spool, &after.spool)),
-        ("[limits] memory_limit", before.limits.memory_limit != after.limits.memory_limit),
+        (
+            "[spool] (but bytes_to_throw_insert)",
+            !same_spool(&before.spool, &after.spool),
+        ),
+        (
+            "[limits] memory_limit",
+            before.limits.memory_limit != after.limits.memory_limit,
+        ),
     ];
     match changed.into_iter().find(|(_, changed)| *changed) {
         Some((what, _)) => Err(StartError::NeedsRestart(what)),

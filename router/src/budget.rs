@@ -38,18 +38,27 @@ impl Budget {
     /// A budget of this many bytes, at least one large INSERT's; waiting for a part of it ends after `wait_max`.
     pub fn new(bytes: u64, wait_max: Duration) -> Self {
         let permits = bytes.max(LARGE_INSERT_BYTES) / PERMIT_BYTES;
-        let permits = usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), wait_max }
+        let permits = usize::try_from(permits)
+            .unwrap_or(Semaphore::MAX_PERMITS)
+            .min(Semaphore::MAX_PERMITS);
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            wait_max,
+        }
     }
 
     /// Makes an INSERT's part large enough for a body of `body_bytes` so far.
     pub async fn cover(&self, part: &mut Part, body_bytes: u64) -> Result<(), Exception> {
-        let needed = STEPS.into_iter().find(|step| *step >= body_bytes).unwrap_or(LARGE_INSERT_BYTES);
+        let needed = STEPS
+            .into_iter()
+            .find(|step| *step >= body_bytes)
+            .unwrap_or(LARGE_INSERT_BYTES);
         if needed <= part.bytes {
             return Ok(());
         }
         let more = u32::try_from((needed - part.bytes) / PERMIT_BYTES).unwrap_or(u32::MAX);
-        let permits = tokio::time::timeout(self.wait_max, self.permits.clone().acquire_many_owned(more)).await;
+        let permits =
+            tokio::time::timeout(self.wait_max, self.permits.clone().acquire_many_owned(more)).await;
         let Ok(Ok(permits)) = permits else {
             return Err(self.exhausted());
         };
@@ -83,7 +92,10 @@ mod tests {
         let (mut first, mut second) = (Part::default(), Part::default());
         budget.cover(&mut first, 1 << 30).await.unwrap();
         let error = budget.cover(&mut second, 1).await.unwrap_err();
-        assert_eq!((error.code, error.status.as_u16()), (code::TOO_MANY_SIMULTANEOUS_QUERIES, 503));
+        assert_eq!(
+            (error.code, error.status.as_u16()),
+            (code::TOO_MANY_SIMULTANEOUS_QUERIES, 503)
+        );
         drop(first);
         budget.cover(&mut second, 1).await.unwrap();
     }
@@ -96,6 +108,9 @@ mod tests {
             budget.cover(&mut part, body_bytes).await.unwrap();
         }
         assert_eq!(part.bytes, LARGE_INSERT_BYTES);
-        assert_eq!(budget.permits.available_permits() as u64, LARGE_INSERT_BYTES / PERMIT_BYTES);
+        assert_eq!(
+            budget.permits.available_permits() as u64,
+            LARGE_INSERT_BYTES / PERMIT_BYTES
+        );
     }
 }

@@ -26,7 +26,7 @@ pub mod code {
 
 /// What a client is told instead of a result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Code: {code}. DB::Exception: {message} ({})", shard_client::codes::name(*code))]
+#[error("Code: {code}. DB::Exception: {message}{}", name_in_brackets(*code))]
 pub struct Exception {
     /// ClickHouse's error code.
     pub code: i32,
@@ -41,19 +41,34 @@ pub struct Exception {
 impl Exception {
     /// The client's mistake: the same request can never succeed.
     pub fn bad_input(code: i32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), status: StatusCode::BAD_REQUEST, retry_after: None }
+        Self {
+            code,
+            message: message.into(),
+            status: StatusCode::BAD_REQUEST,
+            retry_after: None,
+        }
     }
 
     /// Trouble that passes: the client may send the same again, after `seconds`.
     pub fn try_again(code: i32, seconds: u32, message: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self { code, message: message.into(), status, retry_after: Some(seconds) }
+        Self {
+            code,
+            message: message.into(),
+            status,
+            retry_after: Some(seconds),
+        }
     }
 
     /// What Weir is not asked to do, or does not do yet.
     pub fn not_implemented(message: impl Into<String>) -> Self {
         let (code, status) = (code::NOT_IMPLEMENTED, StatusCode::NOT_IMPLEMENTED);
-        Self { code, message: message.into(), status, retry_after: None }
+        Self {
+            code,
+            message: message.into(),
+            status,
+            retry_after: None,
+        }
     }
 
     /// A table that Weir does not route. 503, because the table may be configured while the client retries: a 4xx has
@@ -101,6 +116,12 @@ impl Exception {
     }
 }
 
+/// ` (NAME)`, as ClickHouse ends a message; nothing for a code that the table does not have.
+fn name_in_brackets(code: i32) -> String {
+    let known = u32::try_from(code).ok().and_then(shard_client::codes::lookup);
+    known.map(|code| format!(" ({})", code.name)).unwrap_or_default()
+}
+
 impl From<formats::FormatError> for Exception {
     fn from(error: formats::FormatError) -> Self {
         Self::bad_input(error.code, error.to_string())
@@ -120,6 +141,9 @@ mod tests {
     #[test]
     fn an_exception_reads_as_clickhouse_writes_it() {
         let exception = Exception::bad_input(code::SYNTAX_ERROR, "Syntax error.");
-        assert_eq!(exception.to_string(), "Code: 62. DB::Exception: Syntax error. (SYNTAX_ERROR)");
+        assert_eq!(
+            exception.to_string(),
+            "Code: 62. DB::Exception: Syntax error. (SYNTAX_ERROR)"
+        );
     }
 }

@@ -18,10 +18,10 @@ use hyper::body::Incoming;
 
 use crate::app::App;
 use crate::exception::Exception;
-use crate::http::{Handler, Peer};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
 use crate::http::request::Head;
+use crate::http::{Handler, Peer};
 use crate::insert::plan::Plan;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
@@ -52,7 +52,15 @@ impl Handler for App {
         let (parts, incoming) = request.into_parts();
         let head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
             Ok(head) => head,
-            Err(exception) => return answer::exception(&exception, &Heading { query_id: "", time_zone: None }),
+            Err(exception) => {
+                return answer::exception(
+                    &exception,
+                    &Heading {
+                        query_id: "",
+                        time_zone: None,
+                    },
+                );
+            }
         };
         match question(&self, peer, &head, since, &parts, RequestBody::new(incoming)).await {
             Ok(answer) => answer,
@@ -66,10 +74,13 @@ fn plain_page(request: &Request<Incoming>) -> Option<Answer> {
     let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
         "/ping" => Some(answer::text(StatusCode::OK, OK)),
-        "/" if is_get && request.uri().query().is_none_or(str::is_empty) => Some(answer::text(StatusCode::OK, OK)),
+        "/" if is_get && request.uri().query().is_none_or(str::is_empty) => {
+            Some(answer::text(StatusCode::OK, OK))
+        }
         "/" => None,
         path => {
-            let message = format!("There is no handle {path}: queries go to /, and /ping answers without one.\n");
+            let message =
+                format!("There is no handle {path}: queries go to /, and /ping answers without one.\n");
             Some(answer::text(StatusCode::NOT_FOUND, message))
         }
     }
@@ -84,7 +95,10 @@ fn address_of(peer: Peer) -> IpAddr {
 }
 
 fn heading(head: &Head) -> Heading<'_> {
-    Heading { query_id: &head.query_id, time_zone: None }
+    Heading {
+        query_id: &head.query_id,
+        time_zone: None,
+    }
 }
 
 async fn question(
@@ -99,11 +113,14 @@ async fn question(
     let user = routing.admit(&head.credentials, address_of(peer))?;
     refuse_encoded(head)?;
     let (statement, read) = statement(head, &mut body).await?;
-    let question = Question { routing: routing.clone(), head, user, since };
+    let question = Question {
+        routing: routing.clone(),
+        head,
+        user,
+        since,
+    };
     match statement {
-        Statement::Insert(statement) => {
-            question.insert(app, &statement, read, parts, body).await
-        }
+        Statement::Insert(statement) => question.insert(app, &statement, read, parts, body).await,
         Statement::Read if !user.may_select() => Err(Exception::access_denied(format!(
             "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
             user.name
@@ -112,9 +129,10 @@ async fn question(
             body.unread(read);
             pass::through(&question, parts, body).await
         }
-        Statement::Read | Statement::Empty => {
-            Err(Exception::bad_input(62, "The query is empty: send it in the URL's query parameter or in the body."))
-        }
+        Statement::Read | Statement::Empty => Err(Exception::bad_input(
+            62,
+            "The query is empty: send it in the URL's query parameter or in the body.",
+        )),
         Statement::Ddl { verb, .. } => Err(Exception::not_implemented(format!(
             "{verb} is DDL, which this router does not run: run it on every shard (ddl = \"refuse\" in weir.toml)."
         ))),
@@ -137,7 +155,10 @@ fn refused_system(system: &System) -> Exception {
 
 /// Compressed bodies are decoded by a later version; to take them for rows now would be worse than to say so.
 fn refuse_encoded(head: &Head) -> Result<(), Exception> {
-    let decompress = head.settings.iter().any(|(name, value)| name == "decompress" && value != "0");
+    let decompress = head
+        .settings
+        .iter()
+        .any(|(name, value)| name == "decompress" && value != "0");
     match (&head.content_encoding, decompress) {
         (Some(encoding), _) => Err(Exception::not_implemented(format!(
             "Content-Encoding {encoding} is not decoded by this version of Weir: send the body as it is."
@@ -162,7 +183,10 @@ async fn statement(head: &Head, body: &mut RequestBody) -> Result<(Statement, By
     loop {
         if let Recognised::Statement(statement) = recognise(&text, complete)? {
             let data_at = match &statement {
-                Statement::Insert(Insert { source: Source::Data { data_at, .. }, .. }) => *data_at,
+                Statement::Insert(Insert {
+                    source: Source::Data { data_at, .. },
+                    ..
+                }) => *data_at,
                 _ => in_url,
             };
             // Data in the URL are data as well: `query=INSERT INTO t VALUES (1)`.
@@ -193,12 +217,17 @@ impl Question<'_> {
         };
         let answered = self.insert_routed(app, &table, statement, first_data, body).await;
         match &answered {
-            Ok(inserted) => app.metrics.inserted(&table.name, 0, inserted.summary.written_rows),
+            Ok(inserted) => app
+                .metrics
+                .inserted(&table.name, 0, inserted.summary.written_rows),
             Err(exception) => app.metrics.inserted(&table.name, exception.code, 0),
         }
         let inserted = answered?;
         let time_zone = table.time_zone();
-        let heading = Heading { query_id: &self.head.query_id, time_zone: time_zone.as_deref() };
+        let heading = Heading {
+            query_id: &self.head.query_id,
+            time_zone: time_zone.as_deref(),
+        };
         Ok(answer::inserted(&inserted.summary, &heading))
     }
 
@@ -221,8 +250,14 @@ impl Question<'_> {
         let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
         let schema = table.schema(app).await?;
         let default_format = self.head.default_format.as_deref();
-        let plan =
-            Plan::new(table.clone(), &schema, statement, default_format, settings, app.row_bytes_max())?;
+        let plan = Plan::new(
+            table.clone(),
+            &schema,
+            statement,
+            default_format,
+            settings,
+            app.row_bytes_max(),
+        )?;
         let asker = Asker {
             user: self.user.name.clone(),
             query_id: self.head.query_id.clone(),
@@ -256,6 +291,9 @@ impl Question<'_> {
 
     /// The database of names without one.
     fn database(&self) -> &str {
-self.head.database.as_deref().unwrap_or(&self.user.default_database)
+        self.head
+            .database
+            .as_deref()
+            .unwrap_or(&self.user.default_database)
     }
 }

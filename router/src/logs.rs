@@ -19,7 +19,10 @@ const REMEMBERED_MAX: usize = 10_000;
 pub fn start(logs: &Logs) {
     let level = format!("{:?}", logs.level).to_lowercase();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let to_a_person = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second start (tests that run several routers in one process) keeps the first.
     let _ = match logs.format {
@@ -44,7 +47,11 @@ impl Repeats {
     /// Whether to tell this error now: `Some(n)` with the number of times it happened untold since it was last told.
     pub fn tell(&mut self, error: &str, now: Instant) -> Option<u64> {
         if self.last.len() >= REMEMBERED_MAX {
-            self.last.retain(|_, told| now.duration_since(told.at) < REPEAT_AFTER);
+            self.last
+                .retain(|_, told| now.duration_since(told.at) < REPEAT_AFTER);
+        }
+        if self.last.len() >= REMEMBERED_MAX && !self.last.contains_key(error) {
+            return Some(0);
         }
         match self.last.get_mut(error) {
             Some(told) if now.duration_since(told.at) < REPEAT_AFTER => {
@@ -56,7 +63,6 @@ impl Repeats {
                 told.at = now;
                 Some(untold)
             }
-            None if self.last.len() >= REMEMBERED_MAX => Some(0),
             None => {
                 self.last.insert(error.to_owned(), Told { at: now, untold: 0 });
                 Some(0)

@@ -16,7 +16,9 @@ use prometheus_client::registry::Registry;
 use spool::{Destination, DestinationStatus};
 
 /// Upper bounds of weir_commit_seconds: one fdatasync is 0.1 to 20 ms, trouble is above.
-const COMMIT_SECONDS: [f64; 10] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
+const COMMIT_SECONDS: [f64; 10] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5,
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TableCode {
@@ -81,21 +83,53 @@ impl Default for Metrics {
         let delivered_rows = Family::<TableShard, Counter>::default();
         let commit_seconds = Histogram::new(COMMIT_SECONDS);
         let mut registry = Registry::with_prefix("weir");
-        registry.register("inserts", "INSERTs answered, by table and ClickHouse code (0 is success)", inserts.clone());
-        registry.register("inserted_rows", "Rows of INSERTs answered with success", inserted_rows.clone());
-        registry.register("delivered_rows", "Rows acknowledged by a shard", delivered_rows.clone());
-        registry.register("commit_seconds", "From a staged INSERT to its record on disk", commit_seconds.clone());
+        registry.register(
+            "inserts",
+            "INSERTs answered, by table and ClickHouse code (0 is success)",
+            inserts.clone(),
+        );
+        registry.register(
+            "inserted_rows",
+            "Rows of INSERTs answered with success",
+            inserted_rows.clone(),
+        );
+        registry.register(
+            "delivered_rows",
+            "Rows acknowledged by a shard",
+            delivered_rows.clone(),
+        );
+        registry.register(
+            "commit_seconds",
+            "From a staged INSERT to its record on disk",
+            commit_seconds.clone(),
+        );
         let last_reload_successful = AtomicBool::new(true);
-        Self { registry, inserts, inserted_rows, delivered_rows, commit_seconds, last_reload_successful }
+        Self {
+            registry,
+            inserts,
+            inserted_rows,
+            delivered_rows,
+            commit_seconds,
+            last_reload_successful,
+        }
     }
 }
 
 impl Metrics {
     /// An INSERT was answered; code 0 is success. `table` is a routed table's name, never a client's text.
     pub fn inserted(&self, table: &str, code: i32, rows: u64) {
-        self.inserts.get_or_create(&TableCode { table: table.to_owned(), code }).inc();
+        self.inserts
+            .get_or_create(&TableCode {
+                table: table.to_owned(),
+                code,
+            })
+            .inc();
         if rows > 0 {
-            self.inserted_rows.get_or_create(&Table { table: table.to_owned() }).inc_by(rows);
+            self.inserted_rows
+                .get_or_create(&Table {
+                    table: table.to_owned(),
+                })
+                .inc_by(rows);
         }
     }
 
@@ -106,7 +140,10 @@ impl Metrics {
 
     /// A shard acknowledged rows.
     pub fn delivered(&self, destination: &Destination, rows: u64) {
-        let labels = TableShard { table: destination.table.clone(), shard: destination.shard.clone() };
+        let labels = TableShard {
+            table: destination.table.clone(),
+            shard: destination.shard.clone(),
+        };
         self.delivered_rows.get_or_create(&labels).inc_by(rows);
     }
 
@@ -131,13 +168,19 @@ impl Metrics {
         page.spool(snapshot);
         page.head("weir_replica_up", "1 if the replica's last answer was one");
         for replica in &snapshot.replicas {
-            let labels =
-                [("cluster", &*replica.cluster), ("shard", &*replica.shard), ("replica", &*replica.replica)];
+            let labels = [
+                ("cluster", &*replica.cluster),
+                ("shard", &*replica.shard),
+                ("replica", &*replica.replica),
+            ];
             page.sample("weir_replica_up", &labels, u64::from(replica.up));
         }
         page.head("weir_disk_free_bytes", "Free bytes on the spool's disk");
         page.sample("weir_disk_free_bytes", &[], snapshot.disk_free_bytes);
-        page.head("weir_config_last_reload_successful", "0 if the last reload was refused");
+        page.head(
+            "weir_config_last_reload_successful",
+            "0 if the last reload was refused",
+        );
         let successful = u64::from(self.last_reload_successful.load(Ordering::Relaxed));
         page.sample("weir_config_last_reload_successful", &[], successful);
         page.head("weir_slot_layout", "The epoch of each cluster's slot layout");
@@ -151,17 +194,43 @@ impl Metrics {
 type SpoolFigure = (&'static str, &'static str, fn(&DestinationStatus, u64) -> u64);
 
 const SPOOL_FIGURES: &[SpoolFigure] = &[
-    ("weir_spool_bytes", "Bytes that wait", |status, _| status.backlog_bytes()),
-    ("weir_spool_rows", "Rows that wait", |status, _| status.uncut.rows + status.waiting.rows + status.held.rows),
-    ("weir_spool_files", "Batch files that wait", |status, _| status.waiting.files + status.held.files),
-    ("weir_spool_oldest_age_seconds", "Age of the oldest row that waits", |status, now_ms| {
-        status.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000)
+    ("weir_spool_bytes", "Bytes that wait", |status, _| {
+        status.backlog_bytes()
     }),
-    ("weir_held_batches", "Batches set aside, or all of a held destination", |status, _| {
-        if status.destination_held.is_some() { status.held.files + status.waiting.files } else { status.held.files }
+    ("weir_spool_rows", "Rows that wait", |status, _| {
+        status.uncut.rows + status.waiting.rows + status.held.rows
     }),
-    ("weir_in_doubt_batches", "Batches whose last attempt has no known outcome", |status, _| status.in_doubt),
-    ("weir_broken_files", "Batches in broken/", |status, _| status.broken.files),
+    ("weir_spool_files", "Batch files that wait", |status, _| {
+        status.waiting.files + status.held.files
+    }),
+    (
+        "weir_spool_oldest_age_seconds",
+        "Age of the oldest row that waits",
+        |status, now_ms| {
+            status
+                .oldest_ms
+                .map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000)
+        },
+    ),
+    (
+        "weir_held_batches",
+        "Batches set aside, or all of a held destination",
+        |status, _| {
+            if status.destination_held.is_some() {
+                status.held.files + status.waiting.files
+            } else {
+                status.held.files
+            }
+        },
+    ),
+    (
+        "weir_in_doubt_batches",
+        "Batches whose last attempt has no known outcome",
+        |status, _| status.in_doubt,
+    ),
+    ("weir_broken_files", "Batches in broken/", |status, _| {
+        status.broken.files
+    }),
 ];
 
 /// Whether anything of a destination is worth a series.
@@ -175,7 +244,11 @@ impl Page {
     fn spool(&mut self, snapshot: &Snapshot) {
         for (name, help, value) in SPOOL_FIGURES {
             self.head(name, help);
-            for status in snapshot.destinations.iter().filter(|status| something_waits(status)) {
+            for status in snapshot
+                .destinations
+                .iter()
+                .filter(|status| something_waits(status))
+            {
                 let destination = &status.destination;
                 let mut labels = vec![("table", &*destination.table), ("shard", &*destination.shard)];
                 labels.extend(destination.replica.as_deref().map(|replica| ("replica", replica)));
@@ -190,9 +263,20 @@ impl Page {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
-        let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let escaped = |text: &str| {
+            text.replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n")
+        };
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }
 }
@@ -202,7 +286,11 @@ mod tests {
     use super::*;
 
     fn destination() -> Destination {
-        Destination { table: "default.hits".into(), shard: "s\"1".into(), replica: None }
+        Destination {
+            table: "default.hits".into(),
+            shard: "s\"1".into(),
+            replica: None,
+        }
     }
 
     #[test]
@@ -231,6 +319,10 @@ mod tests {
     fn the_last_reload_is_told() {
         let metrics = Metrics::default();
         metrics.reloaded(false);
-        assert!(metrics.render(&Snapshot::default()).contains("\nweir_config_last_reload_successful 0\n"));
+        assert!(
+            metrics
+                .render(&Snapshot::default())
+                .contains("\nweir_config_last_reload_successful 0\n")
+        );
     }
 }

@@ -5,9 +5,9 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{AUTHORIZATION, HOST};
+use http::Request;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderName, Request};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
@@ -16,10 +16,7 @@ use crate::front::Question;
 use crate::http::answer::{Answer, BodyError};
 use crate::http::body::RequestBody;
 use crate::replica::ReplicaRuntime;
-use crate::routing::Cluster;
-
-/// Headers that belong to one connection, or that the next hop sets itself.
-const NOT_PASSED_ON: &[&str] = &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect", "content-length"];
+use crate::routing::{Cluster, password};
 
 /// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried again.
 const TRIES_MAX: usize = 3;
@@ -56,8 +53,17 @@ async fn pass(
     body: RequestBody,
     replica: &ReplicaRuntime,
 ) -> Result<Answer, Exception> {
-    let request = request(question, parts, body)?;
-    let result = replica.client().forward(request).await;
+    let request = request(parts, body)?;
+    let result = match &question.user.reads_as {
+        None => replica.client().forward(request).await,
+        Some(reads_as) => {
+            let password = password(&reads_as.password);
+            replica
+                .client()
+                .forward_as(request, &reads_as.user, &password)
+                .await
+        }
+    };
     replica.observed(&result);
     let response = result.map_err(|error| {
         Exception::try_again(
@@ -66,31 +72,27 @@ async fn pass(
             format!("Replica {} did not answer: {error}.", replica.address()),
         )
     })?;
-    Ok(response.map(|body| body.map_err(|error| Box::new(error) as BodyError).boxed()))
+    Ok(response.map(|body| body.map_err(|error| -> BodyError { error.into() }).boxed()))
 }
 
-type PassedBody = StreamBody<std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Exception>> + Send>>>;
+type PassedBody =
+    StreamBody<std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Exception>> + Send>>>;
 
-fn request(question: &Question<'_>, parts: &Parts, body: RequestBody) -> Result<Request<PassedBody>, Exception> {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let mut request = Request::builder().method(parts.method.clone()).uri(target);
-    let named_by_connection = connection_headers(parts);
-    for (name, value) in &parts.headers {
-        if !NOT_PASSED_ON.contains(&name.as_str()) && !named_by_connection.contains(name) && name != HOST {
-            request = request.header(name, value);
-        }
+/// The client's request as it came; the connection's own headers are the client crate's matter.
+fn request(parts: &Parts, body: RequestBody) -> Result<Request<PassedBody>, Exception> {
+    let mut request = Request::builder()
+        .method(parts.method.clone())
+        .uri(parts.uri.clone());
+    if let Some(headers) = request.headers_mut() {
+        *headers = parts.headers.clone();
+        headers.remove(CONTENT_LENGTH);
     }
-    let mut request = request
-        .body(body_stream(body))
-        .map_err(|error| Exception::bad_input(code::BAD_ARGUMENTS, format!("The request cannot be passed on: {error}.")))?;
-    question.put_credentials(&mut request)?;
-    Ok(request)
-}
-
-/// Headers that the client's Connection header names as its own.
-fn connection_headers(parts: &Parts) -> Vec<HeaderName> {
-    let values = parts.headers.get_all(http::header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+    request.body(body_stream(body)).map_err(|error| {
+        Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            format!("The request cannot be passed on: {error}."),
+        )
+    })
 }
 
 fn body_stream(body: RequestBody) -> PassedBody {
@@ -103,21 +105,4 @@ fn body_stream(body: RequestBody) -> PassedBody {
         }
     });
     StreamBody::new(Box::pin(frames))
-}
-
-impl Question<'_> {
-    /// The client's own credentials travel as they came; a user with `as_user` reads as that one.
-    fn put_credentials<B>(&self, request: &mut Request<B>) -> Result<(), Exception> {
-        let Some(reads_as) = &self.user.reads_as else {
-            return Ok(());
-        };
-        let password = reads_as.password.read().map_err(|error| Exception::internal(error.to_string()))?;
-        let headers = request.headers_mut();
-        headers.remove(AUTHORIZATION);
-        for (name, value) in [("x-clickhouse-user", reads_as.user.as_str()), ("x-clickhouse-key", password.expose())] {
-            let value = value.parse().map_err(|_| Exception::internal("as_user's credentials do not fit a header"))?;
-            headers.insert(name, value);
-        }
-        Ok(())
-    }
 }

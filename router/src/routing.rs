@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use config::{Assignment, Config, TableName};
+use shard_client::{Chooser, Endpoint, Facts, InsertRequest, Replica, TlsFiles};
 use sharding::{Ring, Slots};
-use shard_client::{Endpoint, Facts, InsertRequest, Replica, TlsFiles};
 use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
 
 use crate::app::App;
@@ -74,6 +74,8 @@ pub struct RoutedTable {
     pub destinations: Vec<Destination>,
     /// What the target looks like, once it is known.
     schema: ArcSwapOption<crate::schema::TableSchema>,
+    /// Whose turn it is among the replicas of a shard.
+    chooser: Mutex<Chooser>,
     /// One DESCRIBE at a time.
     learning: tokio::sync::Mutex<()>,
 }
@@ -139,7 +141,13 @@ impl Routing {
             by_text.insert(routed.name.clone(), routed.clone());
             tables.insert(table.name.clone(), routed);
         }
-        Ok(Self { config, clusters, tables, targets, by_text })
+        Ok(Self {
+            config,
+            clusters,
+            tables,
+            targets,
+            by_text,
+        })
     }
 
     /// What a named table is.
@@ -156,7 +164,11 @@ impl Routing {
 
     /// The user of these credentials, if it may come from this address.
     pub fn admit(&self, credentials: &Credentials, address: IpAddr) -> Result<&config::User, Exception> {
-        let user = self.config.users.iter().find(|user| user.name == credentials.user);
+        let user = self
+            .config
+            .users
+            .iter()
+            .find(|user| user.name == credentials.user);
         match user {
             Some(user) if user.admits(address) && user.password_matches(&credentials.password) => Ok(user),
             _ => Err(Exception::authentication_failed(&credentials.user)),
@@ -166,17 +178,32 @@ impl Routing {
     /// Where a destination's batches go; none when its table, shard or replica is not configured.
     pub fn route(&self, destination: &Destination) -> Option<Route> {
         let table = self.by_text.get(&destination.table)?;
-        let shard = table.cluster.shards.iter().find(|shard| shard.name == destination.shard)?;
+        let shard = table
+            .cluster
+            .shards
+            .iter()
+            .find(|shard| shard.name == destination.shard)?;
         let replicas: Vec<_> = match &destination.replica {
             None => shard.replicas.clone(),
-            Some(address) => shard.replicas.iter().filter(|r| r.address() == address).cloned().collect(),
+            Some(address) => shard
+                .replicas
+                .iter()
+                .filter(|r| r.address() == address)
+                .cloned()
+                .collect(),
         };
-        (!replicas.is_empty()).then(|| Route { table: table.clone(), replicas })
+        (!replicas.is_empty()).then(|| Route {
+            table: table.clone(),
+            replicas,
+        })
     }
 
     /// Every destination that the configuration knows.
     pub fn destinations(&self) -> Vec<Destination> {
-        self.tables.values().flat_map(|table| table.destinations.iter().cloned()).collect()
+        self.tables
+            .values()
+            .flat_map(|table| table.destinations.iter().cloned())
+            .collect()
     }
 
     /// Every routed table.
@@ -187,17 +214,28 @@ impl Routing {
     /// Every replica with its cluster and shard.
     pub fn replicas(&self) -> impl Iterator<Item = (&Cluster, &Shard, &Arc<ReplicaRuntime>)> {
         self.clusters.iter().flat_map(|cluster| {
-            let of_shard = move |shard| std::iter::repeat((&**cluster, shard)).zip(&Shard::replicas(shard)[..]);
-            cluster.shards.iter().flat_map(of_shard).map(|((cluster, shard), replica)| (cluster, shard, replica))
+            let of_shard =
+                move |shard| std::iter::repeat((&**cluster, shard)).zip(&Shard::replicas(shard)[..]);
+            cluster
+                .shards
+                .iter()
+                .flat_map(of_shard)
+                .map(|((cluster, shard), replica)| (cluster, shard, replica))
         })
     }
 
     /// The cluster that a user's reads go to.
     pub fn default_cluster(&self, user: &config::User) -> Result<&Cluster, Exception> {
-        let named = self.clusters.iter().find(|cluster| cluster.name == user.default_cluster);
-        named.or(self.clusters.first()).map(|cluster| &**cluster).ok_or_else(|| {
-            Exception::not_implemented("No cluster is configured, so there is no replica to ask.")
-        })
+        let named = self
+            .clusters
+            .iter()
+            .find(|cluster| cluster.name == user.default_cluster);
+        named
+            .or(self.clusters.first())
+            .map(|cluster| &**cluster)
+            .ok_or_else(|| {
+                Exception::not_implemented("No cluster is configured, so there is no replica to ask.")
+            })
     }
 
     /// Names of routed tables for an error's text: ten at most.
@@ -206,28 +244,49 @@ impl Routing {
         names.sort_unstable();
         let more = names.len().saturating_sub(10);
         names.truncate(10);
-        let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-        if names.is_empty() { "none".to_owned() } else { format!("{}{rest}", names.join(", ")) }
+        let rest = if more == 0 {
+            String::new()
+        } else {
+            format!(" and {more} more")
+        };
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("{}{rest}", names.join(", "))
+        }
     }
 }
 
 // === impl Cluster ===
 
 impl Cluster {
-    fn new(cluster: &config::Cluster, config: &Config, before: Option<&Routing>) -> Result<Self, RoutingError> {
+    fn new(
+        cluster: &config::Cluster,
+        config: &Config,
+        before: Option<&Routing>,
+    ) -> Result<Self, RoutingError> {
         let connections = connections_max(config, &cluster.name);
         let shards = cluster
             .shards
             .iter()
             .map(|shard| Shard::new(shard, connections, before))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { name: cluster.name.clone(), epoch: cluster.epoch, shards, config: cluster.clone() })
+        Ok(Self {
+            name: cluster.name.clone(),
+            epoch: cluster.epoch,
+            shards,
+            config: cluster.clone(),
+        })
     }
 
     /// Its replicas in the order in which a read tries them: those that are up first, each group at random.
     pub fn read_order(&self) -> Vec<Arc<ReplicaRuntime>> {
         use rand::seq::SliceRandom as _;
-        let mut replicas: Vec<_> = self.shards.iter().flat_map(|shard| shard.replicas.iter().cloned()).collect();
+        let mut replicas: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.replicas.iter().cloned())
+            .collect();
         replicas.shuffle(&mut rand::rng());
         replicas.sort_by_key(|replica| !replica.is_up());
         replicas
@@ -237,18 +296,33 @@ impl Cluster {
 /// Connections to one replica: a sender a table may use one, up to what the tables allow, and some beside.
 fn connections_max(config: &Config, cluster: &str) -> usize {
     let of_cluster = config.tables.iter().filter(|table| table.cluster == cluster);
-    let inflight = of_cluster.map(|table| table.send.max_inflight_per_replica).max().unwrap_or(4);
-    usize::try_from(inflight).unwrap_or(usize::MAX).saturating_add(CONNECTIONS_BESIDE_SENDERS)
+    let inflight = of_cluster
+        .map(|table| table.send.max_inflight_per_replica)
+        .max()
+        .unwrap_or(4);
+    usize::try_from(inflight)
+        .unwrap_or(usize::MAX)
+        .saturating_add(CONNECTIONS_BESIDE_SENDERS)
 }
 
 impl Shard {
-    fn new(shard: &config::Shard, connections: usize, before: Option<&Routing>) -> Result<Self, RoutingError> {
+    fn new(
+        shard: &config::Shard,
+        connections: usize,
+        before: Option<&Routing>,
+    ) -> Result<Self, RoutingError> {
         let replicas = shard
             .replicas
             .iter()
-            .map(|replica| known_replica(replica, before).map_or_else(|| new_replica(replica, connections), Ok))
+            .map(|replica| {
+                known_replica(replica, before).map_or_else(|| new_replica(replica, connections), Ok)
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { name: shard.name.clone(), internal_replication: shard.internal_replication, replicas })
+        Ok(Self {
+            name: shard.name.clone(),
+            internal_replication: shard.internal_replication,
+            replicas,
+        })
     }
 
     fn replicas(&self) -> &[Arc<ReplicaRuntime>] {
@@ -262,28 +336,22 @@ fn known_replica(replica: &config::Replica, before: Option<&Routing>) -> Option<
 }
 
 fn new_replica(replica: &config::Replica, connections: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
-    let client = Replica::new(endpoint(replica), connections)
-        .map_err(|error| RoutingError::Tls { replica: replica.address(), error })?;
+    let client = Replica::new(endpoint(replica), connections).map_err(|error| RoutingError::Tls {
+        replica: replica.address(),
+        error,
+    })?;
     Ok(Arc::new(ReplicaRuntime::new(replica.clone(), client)))
 }
 
 /// How the client crate reaches a configured replica.
 pub fn endpoint(replica: &config::Replica) -> Endpoint {
-    let secret = replica.password.clone();
     let tls = &replica.tls;
     Endpoint {
         host: replica.host.clone(),
         port: replica.port,
         secure: replica.secure,
         user: replica.user.clone(),
-        password: shard_client::Password::new(move || match secret.read() {
-            Ok(password) => password.expose().to_owned(),
-            Err(error) => {
-                // The request goes out without: the server's refusal holds the destination, and the reason is here.
-                tracing::error!(%error, "a replica's password cannot be read");
-                String::new()
-            }
-        }),
+        password: password(&replica.password),
         database: replica.database.clone(),
         tls: TlsFiles {
             ca: tls.ca.clone(),
@@ -296,19 +364,37 @@ pub fn endpoint(replica: &config::Replica) -> Endpoint {
     }
 }
 
+/// A secret as the client crate asks for it: at every request, so that a rotated file counts at once.
+pub fn password(secret: &config::Secret) -> shard_client::Password {
+    let secret = secret.clone();
+    shard_client::Password::from_fn(move || {
+        secret
+            .read()
+            .map(|password| password.expose().to_owned())
+            .map_err(std::io::Error::other)
+    })
+}
+
 // === impl RoutedTable ===
 
 impl RoutedTable {
     fn new(table: &config::Table, cluster: &Arc<Cluster>, spool: &Spool) -> Result<Self, RoutingError> {
         let name = table.name.to_string();
-        let assignment =
-            |reason: String| RoutingError::Assignment { table: name.clone(), reason };
+        let assignment = |reason: String| RoutingError::Assignment {
+            table: name.clone(),
+            reason,
+        };
         let weights: Vec<_> = cluster.config.shards.iter().map(|shard| shard.weight).collect();
         let slots = Slots::new(&weights).map_err(|error| assignment(error.to_string()))?;
         let ring = match table.assignment {
             Assignment::Slots => None,
             Assignment::Consistent => {
-                let named: Vec<_> = cluster.config.shards.iter().map(|s| (s.name.as_str(), s.weight)).collect();
+                let named: Vec<_> = cluster
+                    .config
+                    .shards
+                    .iter()
+                    .map(|s| (s.name.as_str(), s.weight))
+                    .collect();
                 Some(Ring::new(&named).map_err(|error| assignment(error.to_string()))?)
             }
         };
@@ -328,8 +414,13 @@ impl RoutedTable {
             slots,
             ring,
             lanes,
-            destinations: cluster.shards.iter().flat_map(|shard| destinations(&name, shard, |_| true)).collect(),
+            destinations: cluster
+                .shards
+                .iter()
+                .flat_map(|shard| destinations(&name, shard, |_| true))
+                .collect(),
             schema: ArcSwapOption::empty(),
+            chooser: Mutex::new(crate::replica::chooser(cluster.config.load_balancing)),
             learning: tokio::sync::Mutex::default(),
             name,
         })
@@ -364,7 +455,9 @@ impl RoutedTable {
 
     /// A table whose key and target did not change by a reload keeps what is known of it.
     fn keep_schema_of(&self, before: Option<&Routing>) {
-        let Some(before) = before.and_then(|routing| routing.by_text.get(&self.name)) else { return };
+        let Some(before) = before.and_then(|routing| routing.by_text.get(&self.name)) else {
+            return;
+        };
         let same = before.config.target == self.config.target
             && before.config.sharding_key == self.config.sharding_key
             && before.config.cluster == self.config.cluster;
@@ -375,45 +468,82 @@ impl RoutedTable {
 }
 
 /// The lanes of one shard of a table.
-fn share_lanes(table: &str, shard: &Shard, limits: BatchLimits, spool: &Spool) -> Result<ShareLanes, RoutingError> {
+fn share_lanes(
+    table: &str,
+    shard: &Shard,
+    limits: BatchLimits,
+    spool: &Spool,
+) -> Result<ShareLanes, RoutingError> {
     let lane = |destinations: Vec<Destination>, local: bool| {
-        let spec =
-            LaneSpec { table: table.to_owned(), shard: shard.name.clone(), destinations, local, limits };
-        (!spec.destinations.is_empty()).then(|| spool.lane(spec)).transpose()
+        let spec = LaneSpec {
+            table: table.to_owned(),
+            shard: shard.name.clone(),
+            destinations,
+            local,
+            limits,
+        };
+        (!spec.destinations.is_empty())
+            .then(|| spool.lane(spec))
+            .transpose()
     };
     let has_local = shard.replicas.iter().any(|replica| replica.config.local);
     if shard.internal_replication {
         let destination = destinations(table, shard, |_| true);
         return Ok(match has_local {
-            true => ShareLanes { local: lane(destination, true)?, remote: None },
-            false => ShareLanes { local: None, remote: lane(destination, false)? },
+            true => ShareLanes {
+                local: lane(destination, true)?,
+                remote: None,
+            },
+            false => ShareLanes {
+                local: None,
+                remote: lane(destination, false)?,
+            },
         });
     }
     let local = destinations(table, shard, |replica| replica.config.local);
     let others = destinations(table, shard, |replica| !replica.config.local);
-    Ok(ShareLanes { local: lane(local, true)?, remote: lane(others, false)? })
+    Ok(ShareLanes {
+        local: lane(local, true)?,
+        remote: lane(others, false)?,
+    })
 }
 
 /// A shard's destinations: one, or with internal_replication off one for each of its replicas that `wanted` names.
 fn destinations(table: &str, shard: &Shard, wanted: impl Fn(&ReplicaRuntime) -> bool) -> Vec<Destination> {
-    let destination = |replica| Destination { table: table.to_owned(), shard: shard.name.clone(), replica };
+    let destination = |replica| Destination {
+        table: table.to_owned(),
+        shard: shard.name.clone(),
+        replica,
+    };
     if shard.internal_replication {
         return vec![destination(None)];
     }
     let replicas = shard.replicas.iter().filter(|replica| wanted(replica));
-    replicas.map(|replica| destination(Some(replica.address().to_owned()))).collect()
+    replicas
+        .map(|replica| destination(Some(replica.address().to_owned())))
+        .collect()
 }
 
 // === impl Route ===
 
 impl Route {
     /// The INSERT that carries a batch: its bytes, token and settings are the file's; only what this replica does not know is left out.
-    pub fn insert_request(&self, batch: &Batch, attempt: u32, replica: &ReplicaRuntime, facts: &Facts) -> InsertRequest {
+    pub fn insert_request(
+        &self,
+        batch: &Batch,
+        attempt: u32,
+        replica: &ReplicaRuntime,
+        facts: &Facts,
+    ) -> InsertRequest {
         let shape = batch.shape();
         let columns: Vec<_> = shape.columns.iter().map(|(name, _)| quoted(name)).collect();
         let target = &self.table.config.target;
         let database = replica.database(&target.database);
-        let is_pinned = |name: &str| shard_client::PINNED_SETTINGS.iter().any(|(pinned, _)| *pinned == name);
+        let is_pinned = |name: &str| {
+            shard_client::PINNED_SETTINGS
+                .iter()
+                .any(|(pinned, _)| *pinned == name)
+        };
         let mut settings: Vec<_> = shape
             .settings
             .iter()
@@ -441,10 +571,13 @@ impl Route {
 
     /// The replicas in the order in which a batch tries them: a doubtful one alone, else the local one first, then by load_balancing and health.
     pub fn order(&self, doubtful: Option<&str>) -> Vec<Arc<ReplicaRuntime>> {
-        if let Some(replica) = doubtful.and_then(|address| self.replicas.iter().find(|r| r.address() == address)) {
+        if let Some(replica) =
+            doubtful.and_then(|address| self.replicas.iter().find(|r| r.address() == address))
+        {
             return vec![replica.clone()];
         }
-        crate::replica::order(&self.replicas, self.table.cluster.config.load_balancing)
+        let mut chooser = self.table.chooser.lock().unwrap_or_else(PoisonError::into_inner);
+        crate::replica::order(&self.replicas, &mut chooser)
     }
 
     /// How batches are sent.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shard_client::{DefaultKind, DescribedColumn, ShardError};
 use sharding::Key;
-use shard_client::{DescribedColumn, ShardError};
 use types::{ColumnDef, DataType};
 
 use crate::app::App;
@@ -37,9 +37,6 @@ pub struct TableSchema {
     pub key: Option<Key>,
 }
 
-/// Column kinds of DESCRIBE TABLE that no INSERT may name.
-const NOT_INSERTABLE: &[&str] = &["MATERIALIZED", "ALIAS"];
-
 impl TableSchema {
     /// Makes a schema of what a replica said; the key must compile against it.
     pub fn new(
@@ -48,12 +45,23 @@ impl TableSchema {
         time_zone: String,
         key: Option<&str>,
     ) -> Result<Self, Exception> {
-        let columns = described.iter().map(|c| column(table, c)).collect::<Result<Vec<_>, _>>()?;
+        let columns = described
+            .iter()
+            .map(|c| column(table, c))
+            .collect::<Result<Vec<_>, _>>()?;
         let key = key.map(|text| compile(table, text, &columns)).transpose()?;
-        let is_insertable = |c: &&DescribedColumn| !NOT_INSERTABLE.contains(&c.default_kind.as_str());
-        let insertable =
-            described.iter().zip(&columns).filter(|(d, _)| is_insertable(d)).map(|(_, c)| c.clone()).collect();
-        Ok(Self { described, insertable, time_zone, key })
+        let insertable = described
+            .iter()
+            .zip(&columns)
+            .filter(|(d, _)| d.default_kind.is_insertable())
+            .map(|(_, c)| c.clone())
+            .collect();
+        Ok(Self {
+            described,
+            insertable,
+            time_zone,
+            key,
+        })
     }
 
     /// Refuses a column that the table lacks or that cannot be inserted, with code 16 or 44.
@@ -64,13 +72,23 @@ impl TableSchema {
         match self.described.iter().find(|column| column.name == name) {
             Some(column) => Err(Exception::bad_input(
                 44, // ILLEGAL_COLUMN, as ClickHouse says it
-                format!("Cannot insert column {name}, because it is {} column.", column.default_kind),
+                format!(
+                    "Cannot insert column {name}, because it is {} column.",
+                    column.default_kind.word()
+                ),
             )),
             None => {
-                let known: Vec<_> = self.insertable.iter().map(|column| column.name.as_str()).collect();
+                let known: Vec<_> = self
+                    .insertable
+                    .iter()
+                    .map(|column| column.name.as_str())
+                    .collect();
                 Err(Exception::bad_input(
                     code::NO_SUCH_COLUMN_IN_TABLE,
-                    format!("No such column {name} in the table; its columns are {}.", known.join(", ")),
+                    format!(
+                        "No such column {name} in the table; its columns are {}.",
+                        known.join(", ")
+                    ),
                 ))
             }
         }
@@ -92,7 +110,7 @@ impl TableSchema {
         let columns: Vec<_> = self
             .described
             .iter()
-            .map(|c| json!([c.name, c.type_name, c.default_kind, c.default_expression]))
+            .map(|c| json!([c.name, c.type_name, c.default_kind.word(), c.default_expression]))
             .collect();
         json!({"time_zone": self.time_zone, "columns": columns}).to_string()
     }
@@ -101,7 +119,12 @@ impl TableSchema {
     pub fn parts_of_json(text: &str) -> Option<(Vec<DescribedColumn>, String)> {
         let value: Value = serde_json::from_str(text).ok()?;
         let time_zone = value.get("time_zone")?.as_str()?.to_owned();
-        let columns = value.get("columns")?.as_array()?.iter().map(column_of_json).collect::<Option<Vec<_>>>()?;
+        let columns = value
+            .get("columns")?
+            .as_array()?
+            .iter()
+            .map(column_of_json)
+            .collect::<Option<Vec<_>>>()?;
         Some((columns, time_zone))
     }
 }
@@ -111,7 +134,7 @@ fn column_of_json(value: &Value) -> Option<DescribedColumn> {
     Some(DescribedColumn {
         name: field(0)?,
         type_name: field(1)?,
-        default_kind: field(2)?,
+        default_kind: DefaultKind::read(&field(2)?).ok()?,
         default_expression: field(3)?,
     })
 }
@@ -119,13 +142,19 @@ fn column_of_json(value: &Value) -> Option<DescribedColumn> {
 fn column(table: &str, described: &DescribedColumn) -> Result<ColumnDef, Exception> {
     let data_type = DataType::parse(&described.type_name)
         .map_err(|error| Exception::internal(format!("Column {} of {table}: {error}", described.name)))?;
-    Ok(ColumnDef { name: described.name.clone(), data_type })
+    Ok(ColumnDef {
+        name: described.name.clone(),
+        data_type,
+    })
 }
 
 fn compile(table: &str, text: &str, columns: &[ColumnDef]) -> Result<Key, Exception> {
     Key::compile(text, columns).map_err(|error| {
         let message = format!("The sharding key of {table}, {text}, cannot be used: {error}");
-        Exception { code: error.code(), ..Exception::try_again(code::BAD_ARGUMENTS, 30, message) }
+        Exception {
+            code: i32::from(error.code()),
+            ..Exception::try_again(code::BAD_ARGUMENTS, 30, message)
+        }
     })
 }
 
@@ -138,7 +167,9 @@ pub struct SchemaFiles {
 impl SchemaFiles {
     /// Schemas below a spool's `meta/`.
     pub fn below(spool: &Path) -> Self {
-        Self { directory: spool.join("meta").join("schema") }
+        Self {
+            directory: spool.join("meta").join("schema"),
+        }
     }
 
     /// What was last kept of a target on a cluster.
@@ -190,12 +221,19 @@ pub async fn learn(app: &App, table: &RoutedTable) -> Result<SharedSchema, Excep
 
 /// Asks again and takes what is new. Trouble changes nothing: the schema in use stays in use.
 pub async fn refresh(app: &App, table: &RoutedTable) {
-    let Ok((described, time_zone)) = ask(table).await else { return };
-    if table.known_schema().is_some_and(|known| known.is_described_by(&described, &time_zone)) {
+    let Ok((described, time_zone)) = ask(table).await else {
+        return;
+    };
+    if table
+        .known_schema()
+        .is_some_and(|known| known.is_described_by(&described, &time_zone))
+    {
         return;
     }
     match accept(app, table, described, time_zone) {
-        Ok(_) => tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known"),
+        Ok(_) => {
+            tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known")
+        }
         Err(error) => tracing::error!(table = table.name, %error, "the table's new columns cannot be used"),
     }
 }
@@ -257,7 +295,10 @@ async fn ask_replica(
     let facts = replica.facts().await;
     replica.observed(&facts);
     let time_zone = facts?.timezone;
-    let described = replica.client().describe(replica.database(&target.database), &target.table).await;
+    let described = replica
+        .client()
+        .describe(replica.database(&target.database), &target.table)
+        .await;
     replica.observed(&described);
     Ok((described?, time_zone))
 }
@@ -270,7 +311,7 @@ mod tests {
         DescribedColumn {
             name: name.into(),
             type_name: type_name.into(),
-            default_kind: kind.into(),
+            default_kind: DefaultKind::read(kind).unwrap(),
             default_expression: expression.into(),
         }
     }
@@ -308,6 +349,9 @@ mod tests {
     fn a_key_that_does_not_fit_the_table_names_both() {
         let columns = vec![described("s", "String", "", "")];
         let error = TableSchema::new("default.t", columns, "UTC".into(), Some("s")).unwrap_err();
-        assert!(error.message.contains("default.t") && error.message.contains("String"), "{error}");
+        assert!(
+            error.message.contains("default.t") && error.message.contains("String"),
+            "{error}"
+        );
     }
 }

@@ -30,7 +30,10 @@ pub async fn tell(app: Arc<App>, mut stop: Stop) {
 
 fn tell_one(status: &DestinationStatus, before: &mut HashMap<Destination, u64>, now_ms: u64) {
     let delivered_rows = status.acknowledged_rows
-        - before.insert(status.destination.clone(), status.acknowledged_rows).unwrap_or(0).min(status.acknowledged_rows);
+        - before
+            .insert(status.destination.clone(), status.acknowledged_rows)
+            .unwrap_or(0)
+            .min(status.acknowledged_rows);
     let waiting_rows = status.uncut.rows + status.waiting.rows + status.held.rows;
     if delivered_rows == 0 && waiting_rows == 0 {
         return;

@@ -33,7 +33,10 @@ impl Stop {
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self { stop: Arc::new(watch::Sender::new(false)), running: Arc::default() }
+        Self {
+            stop: Arc::new(watch::Sender::new(false)),
+            running: Arc::default(),
+        }
     }
 }
 

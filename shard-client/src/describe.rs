@@ -33,7 +33,27 @@ pub enum DefaultKind {
 }
 
 impl DefaultKind {
-    fn read(word: &str) -> Result<DefaultKind, String> {
+    /// As DESCRIBE TABLE writes it; nothing for no default.
+    pub fn word(self) -> &'static str {
+        match self {
+            DefaultKind::None => "",
+            DefaultKind::Default => "DEFAULT",
+            DefaultKind::Materialized => "MATERIALIZED",
+            DefaultKind::Alias => "ALIAS",
+            DefaultKind::Ephemeral => "EPHEMERAL",
+        }
+    }
+
+    /// Whether an INSERT may name such a column.
+    pub fn is_insertable(self) -> bool {
+        match self {
+            DefaultKind::None | DefaultKind::Default | DefaultKind::Ephemeral => true,
+            DefaultKind::Materialized | DefaultKind::Alias => false,
+        }
+    }
+
+    /// Reads what [`DefaultKind::word`] writes.
+    pub fn read(word: &str) -> Result<DefaultKind, String> {
         Ok(match word {
             "" => DefaultKind::None,
             "DEFAULT" => DefaultKind::Default,

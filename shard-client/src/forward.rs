@@ -1,8 +1,10 @@
 //! Passing a client's request on to the replica and its answer back, both streaming, neither looked into.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -110,10 +112,16 @@ impl Replica {
 /// stop the query.
 pub struct ForwardedBody {
     body: Incoming,
-    lease: Option<(Lease, Option<std::time::Duration>)>,
+    lease: Option<(Lease, Option<Duration>)>,
     progress: Arc<Progress>,
     replica: Replica,
     deadline: Pin<Box<Sleep>>,
+}
+
+impl fmt::Debug for ForwardedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ForwardedBody({})", self.replica.address())
+    }
 }
 
 impl ForwardedBody {

@@ -62,7 +62,7 @@ mod settings;
 mod tls;
 
 #[cfg(test)]
-mod testing;
+mod tests;
 
 pub use choose::{Candidate, Choice, Chooser, LoadBalancing};
 pub use codes::{Class, Proof};

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use crate::envelope;
@@ -28,6 +28,23 @@ impl Payload {
         B: Body<Data = Bytes, Error = io::Error> + Send + 'static,
     {
         Payload(body.boxed_unsync())
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }
 
@@ -99,7 +116,7 @@ pub(crate) struct Announced {
 /// The payload on its way out. Its end, the envelope's tail or a bare body's last piece, is given out only after
 /// length and CRC32 agreed with what was announced.
 pub(crate) struct PayloadBody {
-    source: UnsyncBoxBody<Bytes, io::Error>,
+    source: Payload,
     announced: Announced,
     framing: Framing,
     crc: crc32fast::Hasher,
@@ -128,7 +145,7 @@ impl PayloadBody {
         progress: Arc<Progress>,
     ) -> Self {
         PayloadBody {
-            source: payload.0,
+            source: payload,
             announced,
             framing: if envelope { Framing::Head } else { Framing::Bare },
             crc: crc32fast::Hasher::new(),

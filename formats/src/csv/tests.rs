@@ -42,10 +42,13 @@ fn space_around_fields_does_not_count() {
 
 #[test]
 fn an_empty_field_is_absent_and_a_quoted_one_is_not() {
+    check_key(&strings(), ",1\n\"\",1\n\"\\N\",1\n", &["-", "", "\\\\N"]);
+    check_key(&reader(), "\\N,a\n", &["-0"]);
+    check_refused(&strings(), "a,1\n\\N,1\n", code::INCORRECT_DATA, 2, 4);
     check_key(
-        &strings(),
-        ",1\n\"\",1\n\\N,1\n\"\\N\",1\n",
-        &["-", "", "-", "\\\\N"],
+        &Reader::new(Format::Csv, "k Nullable(String)", &["k"]),
+        "\\N\na\n",
+        &["NULL", "a"],
     );
     check_key(
         &Reader::new(Format::Csv, "k Nullable(Int64)", &["k"]),

@@ -12,6 +12,9 @@ pub(super) fn push(data: &mut Data, data_type: &DataType, bytes: &[u8]) -> Resul
         Data::UInt128(values) if *data_type == DataType::Uuid => {
             values.push(u128::from_le_bytes(fixed(bytes)?).rotate_left(64));
         }
+        Data::UInt8(values) if *data_type == DataType::Bool => {
+            values.push(u8::from(fixed::<1>(bytes)? != [0]));
+        }
         Data::UInt8(values) => values.push(u8::from_le_bytes(fixed(bytes)?)),
         Data::UInt16(values) => values.push(u16::from_le_bytes(fixed(bytes)?)),
         Data::UInt32(values) => values.push(u32::from_le_bytes(fixed(bytes)?)),

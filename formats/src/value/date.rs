@@ -7,7 +7,7 @@ use crate::framing::{Token, ValueError};
 
 const EXPECTED: ValueError = ValueError {
     code: code::CANNOT_PARSE_DATE,
-    expected: "a date as YYYY-MM-DD",
+    expected: "a date as YYYY-MM-DD up to 2149-06-06",
 };
 const EXPECTED_DATE32: ValueError = ValueError {
     code: code::CANNOT_PARSE_DATE,
@@ -22,12 +22,14 @@ struct Written {
     day: i8,
 }
 
-/// Days since 1970: no day of a month is 0, an earlier day is 0, a later one than 2149-06-06 is that.
+/// Days since 1970; a day that no month has and one before 1970 are 0.
+///
+/// A day behind 2149-06-06 is that one on 26.x and 0 on 18.16, so it is refused.
 pub(super) fn date(token: &Token<'_>) -> Result<u16, ValueError> {
     match token {
         Token::Text(text) => {
-            let days = written(text)?.days().unwrap_or(0);
-            Ok(days.clamp(0, i32::from(u16::MAX)) as u16)
+            let days = written(text)?.days().unwrap_or(0).max(0);
+            u16::try_from(days).map_err(|_| EXPECTED)
         }
         other => day_number(other),
     }

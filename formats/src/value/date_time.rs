@@ -19,6 +19,10 @@ const EXPECTED: ValueError = ValueError {
     code: code::CANNOT_PARSE_DATETIME,
     expected: "a time as YYYY-MM-DD hh:mm:ss or a unix timestamp of 9 or 10 digits",
 };
+const BEHIND_2106: ValueError = ValueError {
+    code: code::CANNOT_PARSE_DATETIME,
+    expected: "a time up to 2106-02-07 06:28:15",
+};
 const OUT_OF_RANGE: ValueError = ValueError {
     code: code::CANNOT_PARSE_DATETIME,
     expected: "a time from 1900 to 2299",
@@ -31,10 +35,12 @@ struct Moment {
     nanos: u32,
 }
 
-/// Seconds since 1970, clamped to what DateTime holds, as 26.x does.
+/// Seconds since 1970; an earlier time is 0.
+///
+/// A time behind 2106-02-07 is that one on 26.x and 0 on 18.16, so it is refused.
 pub(super) fn seconds(token: &Token<'_>, reading: &Reading) -> Result<u32, ValueError> {
     let moment = moment(token, reading)?;
-    Ok(moment.seconds.clamp(0, i64::from(u32::MAX)) as u32)
+    u32::try_from(moment.seconds.max(0)).map_err(|_| BEHIND_2106)
 }
 
 /// Ticks of 10^-`precision` seconds; finer digits are cut off.
@@ -237,11 +243,11 @@ fn in_zone(time: civil::DateTime, zone_offset: Option<i64>, reading: &Reading) -
         None => &reading.zone,
         Some(_) => &jiff::tz::TimeZone::UTC,
     };
-    let zoned = zone
-        .to_ambiguous_zoned(time)
+    let instant = zone
+        .to_ambiguous_timestamp(time)
         .disambiguate(Disambiguation::Earlier)
         .map_err(|_| OUT_OF_RANGE)?;
-    Ok(zoned.timestamp().as_second() - zone_offset.unwrap_or(0))
+    Ok(instant.as_second() - zone_offset.unwrap_or(0))
 }
 
 /// A part of one to four digits within its bounds.

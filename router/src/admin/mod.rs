@@ -58,10 +58,17 @@ fn is_trusted(app: &App, peer: Peer, request: &Request<Incoming>) -> bool {
     if peer == Peer::Local {
         return true;
     }
-    let Some(token) = &app.routing().config.listen.admin_token else { return false };
+    let Some(token) = &app.routing().config.listen.admin_token else {
+        return false;
+    };
     let Ok(token) = token.read() else { return false };
-    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+    let given = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let given = given
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or("");
     given.as_bytes().ct_eq(token.expose().as_bytes()).into()
 }
 
@@ -86,7 +93,9 @@ impl From<QueueError> for Refused {
         let status = match &error {
             QueueError::NoBatch { .. } | QueueError::NotPending(_) => StatusCode::NOT_FOUND,
             QueueError::WrongState { .. } => StatusCode::CONFLICT,
-            QueueError::File(_) | QueueError::Poisoned(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            QueueError::File(_) | QueueError::NotWritten(_) | QueueError::Poisoned(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             QueueError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())
@@ -109,11 +118,23 @@ struct Chosen {
 fn chosen(request: &Request<Incoming>) -> Result<Chosen, Refused> {
     let bad = |text: String| Refused(StatusCode::BAD_REQUEST, text);
     let pairs = parameters(request.uri().query().unwrap_or("")).map_err(|error| bad(error.message))?;
-    let find = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let find = |name: &str| {
+        pairs
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    };
     let need = |name: &str| find(name).ok_or_else(|| bad(format!("the parameter {name} is missing")));
-    let number = |text: String| text.parse().map_err(|_| bad(format!("seq is not a number: {text}")));
+    let number = |text: String| {
+        text.parse()
+            .map_err(|_| bad(format!("seq is not a number: {text}")))
+    };
     Ok(Chosen {
-        destination: Destination { table: need("table")?, shard: need("shard")?, replica: find("replica") },
+        destination: Destination {
+            table: need("table")?,
+            shard: need("shard")?,
+            replica: find("replica"),
+        },
         seq: find("seq").map(number).transpose()?,
     })
 }
@@ -135,7 +156,8 @@ async fn retry(app: &App, request: &Request<Incoming>) -> Result<Value, Refused>
 
 async fn drop_batch(app: &App, request: &Request<Incoming>) -> Result<Value, Refused> {
     let Chosen { destination, seq } = chosen(request)?;
-    let seq = seq.ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the parameter seq is missing".to_owned()))?;
+    let seq =
+        seq.ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the parameter seq is missing".to_owned()))?;
     app.spool.drop_batch(&destination, seq).await?;
     Ok(json!({"destination": destination.to_string(), "dropped": seq}))
 }

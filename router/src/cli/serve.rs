@@ -29,8 +29,12 @@ pub fn run(args: &ConfigArgs) -> Result<(), CommandError> {
 }
 
 async fn router(config: config::Config, config_path: &Path) -> Result<(), CommandError> {
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let mut signals = Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
+    config
+        .warnings
+        .iter()
+        .for_each(|warning| tracing::warn!("{warning}"));
+    let mut signals =
+        Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
     let (app, report) = App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
     tracing::info!(?report, "the spool is open");
     let listeners = Listeners::bind(&app).await?;
@@ -38,15 +42,23 @@ async fn router(config: config::Config, config_path: &Path) -> Result<(), Comman
     listeners.tell(&app);
     let (stop_clients, clients_stop) = watch::channel(false);
     let (stop_admin, admin_stop) = watch::channel(false);
-    let clients = listeners.http.into_iter().map(|listener| serve(listener, app.clone(), stopped(clients_stop.clone())));
+    let clients = listeners
+        .http
+        .into_iter()
+        .map(|listener| serve(listener, app.clone(), stopped(clients_stop.clone())));
     let clients = futures_util::future::join_all(clients);
     let admin = Arc::new(Admin(app.clone()));
-    let admins = listeners.admin.into_iter().map(|listener| serve(listener, admin.clone(), stopped(admin_stop.clone())));
+    let admins = listeners
+        .admin
+        .into_iter()
+        .map(|listener| serve(listener, admin.clone(), stopped(admin_stop.clone())));
     let admins = tokio::spawn(futures_util::future::join_all(admins));
     let clients = tokio::spawn(clients);
 
     signals.until_asked_to_stop(&app).await;
-    tracing::info!("stopping: no new requests, then those under way, then the spool; a second signal stops at once");
+    tracing::info!(
+        "stopping: no new requests, then those under way, then the spool; a second signal stops at once"
+    );
     app.not_ready();
     let orderly = async {
         let _ = stop_clients.send(true);
@@ -79,27 +91,47 @@ impl Listeners {
     async fn bind(app: &Arc<App>) -> Result<Self, CommandError> {
         let routing = app.routing();
         let listen = &routing.config.listen;
-        let tls = listen.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose();
+        let tls = listen
+            .tls
+            .as_ref()
+            .map(|files| tls::acceptor(&files.cert, &files.key))
+            .transpose();
         let tls = tls.map_err(|error| CommandError(error.to_string()))?;
         let mut http = Vec::new();
         for address in &listen.http {
             http.push(bound(*address, tls.clone()).await?);
         }
-        let admin = vec![bound(listen.admin, None).await?, admin_socket(&routing.config.spool.path)?];
+        let admin = vec![
+            bound(listen.admin, None).await?,
+            admin_socket(&routing.config.spool.path)?,
+        ];
         Ok(Self { http, admin })
     }
 
     /// Says the addresses as they are bound: port 0 has become a real one.
     fn tell(&self, app: &App) {
         let addresses = |listeners: &[Listener]| {
-            listeners.iter().filter_map(Listener::address).map(|a| a.to_string()).collect::<Vec<_>>().join(", ")
+            listeners
+                .iter()
+                .filter_map(Listener::address)
+                .map(|a| a.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let tables = app.routing().tables().count();
-        tracing::info!(http = addresses(&self.http), admin = addresses(&self.admin), tables, "ready");
+        tracing::info!(
+            http = addresses(&self.http),
+            admin = addresses(&self.admin),
+            tables,
+            "ready"
+        );
     }
 }
 
-async fn bound(address: std::net::SocketAddr, tls: Option<tokio_rustls::TlsAcceptor>) -> Result<Listener, CommandError> {
+async fn bound(
+    address: std::net::SocketAddr,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+) -> Result<Listener, CommandError> {
     let listener = Listener::bind(address, tls).await;
     listener.map_err(|error| CommandError(format!("cannot listen on {address}: {error}")))
 }
@@ -107,7 +139,8 @@ async fn bound(address: std::net::SocketAddr, tls: Option<tokio_rustls::TlsAccep
 /// The socket that needs no token: only the router's own user may open it.
 fn admin_socket(spool: &Path) -> Result<Listener, CommandError> {
     let path = spool.join(SOCKET_NAME);
-    let failed = |error: std::io::Error| CommandError(format!("cannot listen on {}: {error}", path.display()));
+    let failed =
+        |error: std::io::Error| CommandError(format!("cannot listen on {}: {error}", path.display()));
     // A socket file outlives a killed process; the spool's lock says that no other router uses this one.
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use futures_core::Stream;
+use shard_client::Payload;
 use tokio::sync::mpsc;
 
 /// Bytes read at once: large enough that a disk streams, small enough that many senders fit in memory.
@@ -15,8 +15,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces read ahead of the connection.
 const PIECES_AHEAD: usize = 2;
 
-/// Streams the bytes of `range` of a file. An error of the file ends the stream with it, so that the send is visibly cut.
-pub fn stream(path: PathBuf, range: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+/// The bytes of `range` of a file. An error of the file ends the payload with it, so that the send is visibly cut.
+pub fn payload(path: PathBuf, range: Range<u64>) -> Payload {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     // The reader ends by itself: at the range's end, at an error, or when the connection drops the receiver.
     tokio::task::spawn_blocking(move || {
@@ -24,10 +24,10 @@ pub fn stream(path: PathBuf, range: Range<u64>) -> impl Stream<Item = io::Result
             let _ = sender.blocking_send(Err(error));
         }
     });
-    Pieces(receiver)
+    Payload::from(receiver)
 }
 
-fn read(path: &PathBuf, range: Range<u64>, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+fn read(path: &Path, range: Range<u64>, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(range.start))?;
     let mut left = range.end.saturating_sub(range.start);
@@ -41,17 +41,4 @@ fn read(path: &PathBuf, range: Range<u64>, sender: &mpsc::Sender<io::Result<Byte
         }
     }
     Ok(())
-}
-
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
-
-impl Stream for Pieces {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
-    }
 }

@@ -13,7 +13,7 @@ pub mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::Rng as _;
+use rand::RngExt as _;
 use shard_client::{Facts, Inserted, ShardError};
 use spool::{Batch, Closed, Destination, Outcome, Settled};
 use tokio::time::Instant;
@@ -30,8 +30,13 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sends the batches of one destination until it is asked to stop.
 pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Stop) {
-    let mut sender =
-        Sender { backoff: Backoff::default(), repeats: Repeats::default(), doubtful: None, app, destination };
+    let mut sender = Sender {
+        backoff: Backoff::default(),
+        repeats: Repeats::default(),
+        doubtful: None,
+        app,
+        destination,
+    };
     loop {
         let batch = tokio::select! {
             () = stop.requested() => return,
@@ -85,7 +90,9 @@ impl Sender {
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
     async fn try_replicas(&mut self, batch: &Batch, route: &Route) -> Outcome {
-        let mut outcome = Outcome::Retry { error: "no replica of the shard is known to be up".to_owned() };
+        let mut outcome = Outcome::Retry {
+            error: "no replica of the shard is known to be up".to_owned(),
+        };
         for replica in route.order(self.doubtful.as_deref()) {
             match self.attempt(batch, route, &replica).await {
                 Ok(()) => return Outcome::Acknowledged,
@@ -105,7 +112,11 @@ impl Sender {
         let next = |error: &ShardError| verdict::next(error, batch.segments().len());
         let facts = replica.facts().await.map_err(|error| next(&error))?;
         let number = self.app.spool.attempt(batch, replica.address()).await;
-        let number = number.map_err(|error| Next::Settled(Outcome::Retry { error: error.to_string() }))?;
+        let number = number.map_err(|error| {
+            Next::Settled(Outcome::Retry {
+                error: error.to_string(),
+            })
+        })?;
         let began = Instant::now();
         let result = send(batch, route, replica, &facts, number).await;
         replica.observed(&result);
@@ -138,7 +149,11 @@ impl Sender {
 
     /// A held destination is tried with its first batch: what held it may have been mended.
     async fn probe_when_held(&self) {
-        let held = self.app.spool.destination(&self.destination).is_some_and(|d| d.destination_held.is_some());
+        let held = self
+            .app
+            .spool
+            .destination(&self.destination)
+            .is_some_and(|d| d.destination_held.is_some());
         if held && let Err(error) = self.app.spool.resume_destination(&self.destination).await {
             tracing::warn!(destination = %self.destination, %error, "a held destination could not be probed");
         }
@@ -178,7 +193,7 @@ async fn send(
     attempt: u32,
 ) -> Result<Inserted, ShardError> {
     let request = route.insert_request(batch, attempt, replica, facts);
-    let body = file_body::stream(batch.path().to_owned(), batch.frames());
+    let body = file_body::payload(batch.path().to_owned(), batch.frames());
     replica.client().insert(request, body).await
 }
 

@@ -29,8 +29,12 @@ pub fn next(error: &ShardError, inserts: usize) -> Next {
     // Nobody has looked at the target's views here: an error that may be a view's proves nothing.
     let wrote = error.wrote(Views::Possible);
     match (error.class(), wrote) {
-        (Class::Passing | Class::Unclear, Wrote::Nothing) => Next::OtherReplica(Outcome::Retry { error: text }),
-        (Class::Passing | Class::Unclear, Wrote::Unknown) => Next::SameReplica(Outcome::Retry { error: text }),
+        (Class::Passing | Class::Unclear, Wrote::Nothing) => {
+            Next::OtherReplica(Outcome::Retry { error: text })
+        }
+        (Class::Passing | Class::Unclear, Wrote::Unknown) => {
+            Next::SameReplica(Outcome::Retry { error: text })
+        }
         (Class::Rows, Wrote::Nothing) => Next::Settled(refused(error)),
         (Class::Recut, Wrote::Nothing) if inserts > 1 => Next::Settled(refused(error)),
         (Class::Rows | Class::Recut | Class::Schema | Class::Statement, _) => {
@@ -44,6 +48,8 @@ pub fn next(error: &ShardError, inserts: usize) -> Next {
 /// The shard's whole words go beside the rows and to the client whose rows they are; logs get the summary.
 fn refused(error: &ShardError) -> Outcome {
     let code = error.server().and_then(|server| i32::try_from(server.code).ok());
-    let text = error.server().map_or_else(|| error.to_string(), |server| server.text.clone());
+    let text = error
+        .server()
+        .map_or_else(|| error.to_string(), |server| server.text.clone());
     Outcome::Refused { code, text }
 }

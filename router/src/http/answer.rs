@@ -44,7 +44,9 @@ pub struct InsertSummary {
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(full(body.into()));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN_TEXT));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN_TEXT));
     answer
 }
 
@@ -56,9 +58,15 @@ pub fn full(bytes: Bytes) -> BoxBody<Bytes, BodyError> {
 /// An error in ClickHouse's form.
 pub fn exception(exception: &Exception, heading: &Heading<'_>) -> Answer {
     let mut answer = text(exception.status, format!("{exception}\n"));
-    set(&mut answer, "x-clickhouse-exception-code", &exception.code.to_string());
+    set(
+        &mut answer,
+        "x-clickhouse-exception-code",
+        &exception.code.to_string(),
+    );
     if let Some(seconds) = exception.retry_after {
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        answer
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     put_heading(&mut answer, heading);
     answer
@@ -86,7 +94,12 @@ pub fn with_receipt(mut answer: Answer, receipt: &str) -> Answer {
 
 /// Numbers are strings, as ClickHouse writes them.
 fn summary_json(summary: &InsertSummary) -> String {
-    let InsertSummary { written_rows: rows, written_bytes: bytes, elapsed_ns, .. } = summary;
+    let InsertSummary {
+        written_rows: rows,
+        written_bytes: bytes,
+        elapsed_ns,
+        ..
+    } = summary;
     format!(
         r#"{{"read_rows":"{rows}","read_bytes":"{bytes}","written_rows":"{rows}","written_bytes":"{bytes}","total_rows_to_read":"0","result_rows":"{rows}","result_bytes":"{bytes}","elapsed_ns":"{elapsed_ns}"}}"#
     )
@@ -112,11 +125,19 @@ mod tests {
     use super::*;
     use crate::exception::code;
 
-    const HEADING: Heading<'_> = Heading { query_id: "q1", time_zone: Some("UTC") };
+    const HEADING: Heading<'_> = Heading {
+        query_id: "q1",
+        time_zone: Some("UTC"),
+    };
 
     #[test]
     fn a_success_is_exactly_200_with_an_empty_body_and_a_valid_summary() {
-        let summary = InsertSummary { written_rows: 3, written_bytes: 30, receipt: Some("r".into()), ..Default::default() };
+        let summary = InsertSummary {
+            written_rows: 3,
+            written_bytes: 30,
+            receipt: Some("r".into()),
+            ..Default::default()
+        };
         let answer = inserted(&summary, &HEADING);
         assert_eq!(answer.status(), 200);
         let json: serde_json::Value =
@@ -128,7 +149,10 @@ mod tests {
 
     #[test]
     fn an_error_carries_code_status_and_retry_after() {
-        let answer = exception(&Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 5, "busy"), &HEADING);
+        let answer = exception(
+            &Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 5, "busy"),
+            &HEADING,
+        );
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.headers()["x-clickhouse-exception-code"], "202");
         assert_eq!(answer.headers()["retry-after"], "5");
@@ -136,7 +160,13 @@ mod tests {
 
     #[test]
     fn a_query_id_that_is_no_header_is_left_out() {
-        let answer = inserted(&InsertSummary::default(), &Heading { query_id: "a\nb", time_zone: None });
+        let answer = inserted(
+            &InsertSummary::default(),
+            &Heading {
+                query_id: "a\nb",
+                time_zone: None,
+            },
+        );
         assert!(!answer.headers().contains_key("x-clickhouse-query-id"));
     }
 }

@@ -25,7 +25,11 @@ pub struct RequestBody {
 impl RequestBody {
     /// Wraps hyper's body.
     pub fn new(incoming: Incoming) -> Self {
-        Self { incoming, returned: None, bytes_read: 0 }
+        Self {
+            incoming,
+            returned: None,
+            bytes_read: 0,
+        }
     }
 
     /// The next bytes, or none at the body's clean end. A body cut short is an error.

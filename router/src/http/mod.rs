@@ -116,7 +116,11 @@ pub async fn serve<H: Handler>(listener: Listener, handler: Arc<H>, shutdown: im
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = Connection { peer, handler: handler.clone(), watcher: graceful.watcher() };
+                let connection = Connection {
+                    peer,
+                    handler: handler.clone(),
+                    watcher: graceful.watcher(),
+                };
                 tokio::spawn(async move {
                     connection.serve(stream).await;
                     drop(place);
@@ -126,7 +130,10 @@ pub async fn serve<H: Handler>(listener: Listener, handler: Arc<H>, shutdown: im
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_PATIENCE, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN_PATIENCE, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!(patience = ?DRAIN_PATIENCE, "some requests did not end in time: their connections are closed");
     }
 }
@@ -167,13 +174,20 @@ impl<H: Handler> Connection<H> {
     }
 
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { peer, handler, watcher } = self;
+        let Self {
+            peer,
+            handler,
+            watcher,
+        } = self;
         let service = service_fn(move |request| {
             let handler = handler.clone();
             async move { Ok::<_, Infallible>(handler.handle(peer, request).await) }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(?peer, %error, "a connection ended badly");

@@ -44,19 +44,35 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
 /// Parameters that are no settings and do not travel to the INSERT's shards.
-const NOT_SETTINGS: &[&str] =
-    &["query", "database", "query_id", "user", "password", "default_format", "quota_key", "role"];
+const NOT_SETTINGS: &[&str] = &[
+    "query",
+    "database",
+    "query_id",
+    "user",
+    "password",
+    "default_format",
+    "quota_key",
+    "role",
+];
 
 impl Head {
     /// Reads a request's head.
     pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Exception> {
         let parameters = parameters(uri.query().unwrap_or(""))?;
-        let parameter = |name: &str| parameters.iter().rev().find(|(key, _)| key == name).map(|(_, v)| v.clone());
+        let parameter = |name: &str| {
+            parameters
+                .iter()
+                .rev()
+                .find(|(key, _)| key == name)
+                .map(|(_, v)| v.clone())
+        };
         let given_id = header(headers, "x-clickhouse-query-id")
             .or_else(|| parameter("query_id"))
             .filter(|id| !id.is_empty());
@@ -69,24 +85,39 @@ impl Head {
             query_id: given_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             credentials: credentials(headers, parameter("user"), parameter("password"))?,
             default_format: header(headers, "x-clickhouse-format").or_else(|| parameter("default_format")),
-            settings: parameters.into_iter().filter(|(key, _)| !NOT_SETTINGS.contains(&key.as_str())).collect(),
+            settings: parameters
+                .into_iter()
+                .filter(|(key, _)| !NOT_SETTINGS.contains(&key.as_str()))
+                .collect(),
             content_encoding: content_encoding(headers),
         })
     }
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim().to_ascii_lowercase();
+    let value = headers
+        .get(CONTENT_ENCODING)?
+        .to_str()
+        .ok()?
+        .trim()
+        .to_ascii_lowercase();
     (!value.is_empty() && value != "identity").then_some(value)
 }
 
 /// The query string's pairs, decoded; `+` is a blank, as in forms.
 pub fn parameters(query: &str) -> Result<Vec<(String, String)>, Exception> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(parameter).collect()
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(parameter)
+        .collect()
 }
 
 fn parameter(pair: &str) -> Result<(String, String), Exception> {
@@ -108,37 +139,60 @@ fn credentials(
     url_user: Option<String>,
     url_password: Option<String>,
 ) -> Result<Credentials, Exception> {
-    let by_header = header(headers, "x-clickhouse-user").or_else(|| header(headers, "x-clickhouse-key").map(|_| String::new()));
-    let basic = headers.get(AUTHORIZATION).map(|value| basic_credentials(value.as_bytes())).transpose()?;
+    let by_header = header(headers, "x-clickhouse-user")
+        .or_else(|| header(headers, "x-clickhouse-key").map(|_| String::new()));
+    let basic = headers
+        .get(AUTHORIZATION)
+        .map(|value| basic_credentials(value.as_bytes()))
+        .transpose()?;
     match (by_header, basic) {
         (Some(_), Some(_)) => Err(Exception::bad_input(
             code::BAD_ARGUMENTS,
             "Credentials came in X-ClickHouse-User/Key and in Authorization: send one of them.",
         )),
         (Some(user), None) => {
-            let user = if user.is_empty() { "default".to_owned() } else { user };
-            Ok(Credentials { user, password: header(headers, "x-clickhouse-key").unwrap_or_default() })
+            let user = if user.is_empty() {
+                "default".to_owned()
+            } else {
+                user
+            };
+            Ok(Credentials {
+                user,
+                password: header(headers, "x-clickhouse-key").unwrap_or_default(),
+            })
         }
         (None, Some(credentials)) => Ok(credentials),
         (None, None) => Ok(Credentials {
-            user: url_user.filter(|user| !user.is_empty()).unwrap_or_else(|| "default".to_owned()),
+            user: url_user
+                .filter(|user| !user.is_empty())
+                .unwrap_or_else(|| "default".to_owned()),
             password: url_password.unwrap_or_default(),
         }),
     }
 }
 
 fn basic_credentials(value: &[u8]) -> Result<Credentials, Exception> {
-    let refused = |message: &str| Exception { message: message.to_owned(), ..Exception::authentication_failed("") };
+    let refused = |message: &str| Exception {
+        message: message.to_owned(),
+        ..Exception::authentication_failed("")
+    };
     let text = std::str::from_utf8(value).map_err(|_| refused("The Authorization header is not text."))?;
     let (scheme, encoded) = text.trim().split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(refused("Weir knows users by Basic authorization, X-ClickHouse-User/Key or the URL; Bearer tokens are not understood."));
+        return Err(refused(
+            "Weir knows users by Basic authorization, X-ClickHouse-User/Key or the URL; Bearer tokens are not understood.",
+        ));
     }
-    let decoded = BASE64_STANDARD.decode(encoded.trim()).map_err(|_| refused("The Authorization header is not Base64."))?;
+    let decoded = BASE64_STANDARD
+        .decode(encoded.trim())
+        .map_err(|_| refused("The Authorization header is not Base64."))?;
     let pair = String::from_utf8(decoded).map_err(|_| refused("The Authorization header is not UTF-8."))?;
     let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
     let user = if user.is_empty() { "default" } else { user };
-    Ok(Credentials { user: user.to_owned(), password: password.to_owned() })
+    Ok(Credentials {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -159,13 +213,19 @@ mod tests {
         assert_eq!(head.query, "INSERT INTO t");
         assert_eq!(head.database.as_deref(), Some("d"));
         assert_eq!((head.query_id.as_str(), head.query_id_given), ("q", true));
-        assert_eq!(head.settings, [("b".into(), "2".into()), ("a".into(), "é".into())]);
+        assert_eq!(
+            head.settings,
+            [("b".into(), "2".into()), ("a".into(), "é".into())]
+        );
     }
 
     #[track_caller]
     fn check_credentials(uri: &str, headers: &[(&'static str, &str)], user: &str, password: &str) {
         let credentials = head(uri, headers).unwrap().credentials;
-        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), (user, password));
+        assert_eq!(
+            (credentials.user.as_str(), credentials.password.as_str()),
+            (user, password)
+        );
     }
 
     #[test]
@@ -173,13 +233,21 @@ mod tests {
         check_credentials("/", &[], "default", "");
         check_credentials("/?user=u&password=p%26", &[], "u", "p&");
         check_credentials("/", &[("authorization", "Basic dTpwOnE=")], "u", "p:q");
-        check_credentials("/?user=other", &[("x-clickhouse-user", "u"), ("x-clickhouse-key", "k")], "u", "k");
+        check_credentials(
+            "/?user=other",
+            &[("x-clickhouse-user", "u"), ("x-clickhouse-key", "k")],
+            "u",
+            "k",
+        );
         check_credentials("/", &[("x-clickhouse-key", "k")], "default", "k");
     }
 
     #[test]
     fn a_mixture_of_credentials_is_refused_and_a_password_is_never_shown() {
-        let mixed = head("/", &[("x-clickhouse-user", "u"), ("authorization", "Basic dTpw")]);
+        let mixed = head(
+            "/",
+            &[("x-clickhouse-user", "u"), ("authorization", "Basic dTpw")],
+        );
         assert_eq!(mixed.unwrap_err().code, code::BAD_ARGUMENTS);
         let shown = format!("{:?}", head("/?user=u&password=secret", &[]).unwrap().credentials);
         assert!(!shown.contains("secret"), "{shown}");
@@ -189,6 +257,9 @@ mod tests {
     fn broken_urls_and_tokens_are_answered_with_their_reason() {
         assert_eq!(head("/?query=%ff", &[]).unwrap_err().code, code::BAD_ARGUMENTS);
         let bearer = head("/", &[("authorization", "Bearer x")]).unwrap_err();
-        assert_eq!((bearer.code, bearer.status.as_u16()), (code::AUTHENTICATION_FAILED, 403));
+        assert_eq!(
+            (bearer.code, bearer.status.as_u16()),
+            (code::AUTHENTICATION_FAILED, 403)
+        );
     }
 }

@@ -40,7 +40,10 @@ pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(in_file(cert))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(in_file(key))?;
-    let pair = |error| TlsError::Pair { file: cert.display().to_string(), error };
+    let pair = |error| TlsError::Pair {
+        file: cert.display().to_string(),
+        error,
+    };
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(pair)?
@@ -67,7 +70,10 @@ mod tests {
     fn a_certificate_with_its_key_is_taken() {
         let directory = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-        let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        let (cert, key) = (
+            directory.path().join("cert.pem"),
+            directory.path().join("key.pem"),
+        );
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         assert!(acceptor(&cert, &key).is_ok());

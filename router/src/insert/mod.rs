@@ -110,7 +110,9 @@ async fn elsewhere<T: Send + 'static>(
 ) -> Result<T, Exception> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Exception::internal(format!("Splitting an INSERT failed: {error}"))),
+        Err(error) => Err(Exception::internal(format!(
+            "Splitting an INSERT failed: {error}"
+        ))),
     }
 }
 
@@ -130,7 +132,11 @@ async fn commit(
     };
     let began = Instant::now();
     let staged = staging.into_staged()?;
-    let accepted = app.spool.commit(staged, head).await.map_err(|error| commit_failed(&table.name, &error))?;
+    let accepted = app
+        .spool
+        .commit(staged, head)
+        .await
+        .map_err(|error| commit_failed(&table.name, &error))?;
     app.metrics.committed(began.elapsed());
     Ok(accepted)
 }
@@ -138,12 +144,17 @@ async fn commit(
 fn commit_failed(table: &str, error: &CommitError) -> Exception {
     let message = format!("INSERT into {table} was not accepted: {error}; nothing of it will be delivered.");
     match error {
-        CommitError::Full { .. } => Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message),
+        CommitError::Full { .. } | CommitError::NoSpace(_) => {
+            Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
+        }
         CommitError::Closed => Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message),
+        CommitError::TooLarge(_) => Exception::bad_input(code::BAD_ARGUMENTS, message),
         CommitError::Poisoned(_) => Exception::try_again(
             code::NETWORK_ERROR,
             5,
-            format!("INSERT into {table} has no certain outcome: {error}; send it again with the same query_id."),
+            format!(
+                "INSERT into {table} has no certain outcome: {error}; send it again with the same query_id."
+            ),
         ),
     }
 }
@@ -152,13 +163,19 @@ impl From<StageError> for Exception {
     fn from(error: StageError) -> Self {
         match error {
             StageError::File(_) => Self::try_again(code::NOT_ENOUGH_SPACE, 10, error.to_string()),
-            StageError::RunTooLarge { .. } => Self::internal(error.to_string()),
+            StageError::RunTooLarge { .. } | StageError::NoShard { .. } | StageError::Frame(_) => {
+                Self::internal(error.to_string())
+            }
         }
     }
 }
 
 /// The answer waits for the local replica, at most `local_insert_timeout`; why it did not wait to the end, if it did not.
-async fn wait_for_local_share(app: &App, table: &RoutedTable, accepted: Accepted) -> Result<Option<String>, Exception> {
+async fn wait_for_local_share(
+    app: &App,
+    table: &RoutedTable,
+    accepted: Accepted,
+) -> Result<Option<String>, Exception> {
     let Some(mut pending) = accepted.pending else {
         return Ok(None);
     };
@@ -167,7 +184,10 @@ async fn wait_for_local_share(app: &App, table: &RoutedTable, accepted: Accepted
         Ok(outcome) => outcome,
         // It may be delivered or undone this very moment: the spool has the last word.
         Err(_) => {
-            let gone = app.spool.go(accepted.insert, "local_insert_timeout ran out").await;
+            let gone = app
+                .spool
+                .go(accepted.insert, "local_insert_timeout ran out")
+                .await;
             gone.unwrap_or_else(|error| PendingOutcome::Waiting(error.to_string()))
         }
     };

@@ -25,6 +25,8 @@ pub struct Plan {
     pub stream: RowStream,
     /// Finds their shards.
     pub placement: Placement,
+    /// What the key's columns would become in rows that have no value for them.
+    pub defaults: KeyDefaults,
     /// The client's payload settings, sorted.
     pub payload_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
@@ -48,25 +50,45 @@ impl Plan {
             Placement::Whole(_) => &[],
             Placement::Slots(key, _) | Placement::Ring(key, _) => key.columns(),
         };
-        refuse_computed_key_columns(key_columns, listed.as_deref(), schema, &table.name)?;
+        let defaults = KeyDefaults::of(&table.name, key_columns, schema);
+        defaults.refuse_left_out(listed.as_deref())?;
+        let reading = settings
+            .payload
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let reading = formats::Settings::read(reading)?;
         let spec = Spec {
             columns: &schema.insertable,
             listed: listed.as_deref(),
             key: key_columns,
-            settings: &formats::Settings::new(&settings.payload),
+            settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,
         };
         let stream = RowStream::new(format, &spec)?;
         let token = settings.own.deduplication_token;
-        Ok(Self { table, format, stream, placement, payload_settings: settings.payload, token })
+        Ok(Self {
+            table,
+            format,
+            stream,
+            placement,
+            defaults,
+            payload_settings: settings.payload,
+            token,
+        })
     }
 
     /// The settings that are fixed in the batch: the client's, the table's, and those that make a batch one block.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut settings = self.payload_settings.clone();
-        settings.extend(self.table.config.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
+        settings.extend(
+            self.table
+                .config
+                .settings
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
         settings.extend(shard_client::PINNED_SETTINGS.iter().map(owned));
         settings
     }
@@ -74,9 +96,9 @@ impl Plan {
 
 fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Exception> {
     match &insert.source {
-        Source::Data { format, .. } => {
-            Ok(Format::parse(format.as_deref().or(default_format).unwrap_or("Values"))?)
-        }
+        Source::Data { format, .. } => Ok(Format::parse(
+            format.as_deref().or(default_format).unwrap_or("Values"),
+        )?),
         Source::Select => Err(Exception::not_implemented(
             "INSERT … SELECT into a distributed table is not split by this version of Weir; send the rows as data.",
         )),
@@ -99,7 +121,11 @@ fn listed_columns(columns: &InsertColumns, schema: &TableSchema) -> Result<Optio
         }
         InsertColumns::Except(names) => {
             names.iter().try_for_each(|name| schema.check_insertable(name))?;
-            let kept = schema.insertable.iter().map(|c| &c.name).filter(|name| !names.contains(name));
+            let kept = schema
+                .insertable
+                .iter()
+                .map(|c| &c.name)
+                .filter(|name| !names.contains(name));
             Ok(Some(kept.cloned().collect()))
         }
     }
@@ -139,22 +165,64 @@ fn chosen_shard(id: u64, shards: usize) -> Result<Placement, Exception> {
     }
 }
 
-/// A key column that the INSERT leaves out and whose default is an expression would have to be computed as the shard does.
-fn refuse_computed_key_columns(
-    key: &[ColumnDef],
-    listed: Option<&[String]>,
-    schema: &TableSchema,
-    table: &str,
-) -> Result<(), Exception> {
-    let is_left_out = |name: &String| listed.is_some_and(|listed| !listed.contains(name));
-    for column in key.iter().filter(|column| is_left_out(&column.name)) {
-        if let Some(expression) = schema.default_expression(&column.name) {
-            return Err(Exception::not_implemented(format!(
-                "The INSERT leaves out column {} of {table}'s sharding key, whose default is {expression}: this version of Weir \
-                 does not compute it, so name the column and send its values.",
-                column.name
-            )));
+/// The DEFAULT expressions of the sharding key's columns.
+///
+/// Where a row has no value for such a column, the shard would compute the default: to route the row, Weir would have to compute the same.
+/// This version does not, and refuses the row; a column without an expression is its type's default on both sides.
+#[derive(Debug, Clone)]
+pub struct KeyDefaults {
+    table: String,
+    columns: Vec<(String, Option<String>)>,
+}
+
+impl KeyDefaults {
+    fn of(table: &str, key: &[ColumnDef], schema: &TableSchema) -> Self {
+        let default = |column: &ColumnDef| {
+            let expression = schema.default_expression(&column.name).map(str::to_owned);
+            (column.name.clone(), expression)
+        };
+        Self {
+            table: table.to_owned(),
+            columns: key.iter().map(default).collect(),
         }
     }
-    Ok(())
+
+    /// Refuses an INSERT whose column list leaves such a column out.
+    fn refuse_left_out(&self, listed: Option<&[String]>) -> Result<(), Exception> {
+        let Some(listed) = listed else { return Ok(()) };
+        match self
+            .columns
+            .iter()
+            .find(|(name, default)| default.is_some() && !listed.contains(name))
+        {
+            Some((name, default)) => {
+                Err(self.refusal(name, default.as_deref(), "The INSERT leaves out".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses rows without a value for such a column; `absent` has their positions for each of the key's columns, `first_row` is the number
+    /// of the first of them, from 1.
+    pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
+        for ((name, default), rows) in self.columns.iter().zip(absent) {
+            if let (Some(_), Some(row)) = (default, rows.first()) {
+                return Err(self.refusal(
+                    name,
+                    default.as_deref(),
+                    format!("Row {} has no value for", first_row + *row as u64),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, column: &str, default: Option<&str>, what: String) -> Exception {
+        Exception::not_implemented(format!(
+            "{what} column {column} of {}'s sharding key, whose default is {}: this version of Weir does not compute it, so \
+             name the column and send its values.",
+            self.table,
+            default.unwrap_or("an expression"),
+        ))
+    }
 }

@@ -70,7 +70,10 @@ pub fn class(name: &str) -> Class {
         Some(prefix) => name.starts_with(prefix),
         None => name == pattern,
     };
-    CLASSES.iter().find(|(pattern, _)| matches(pattern)).map_or(Class::Other, |(_, class)| *class)
+    CLASSES
+        .iter()
+        .find(|(pattern, _)| matches(pattern))
+        .map_or(Class::Other, |(_, class)| *class)
 }
 
 /// The settings of one INSERT, sorted into what each is for.
@@ -112,7 +115,10 @@ impl InsertSettings {
     }
 
     fn set_payload(&mut self, name: &str, value: &str) {
-        match self.payload.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+        match self
+            .payload
+            .binary_search_by(|(known, _)| known.as_str().cmp(name))
+        {
             Ok(at) => value.clone_into(&mut self.payload[at].1),
             Err(at) => self.payload.insert(at, (name.to_owned(), value.to_owned())),
         }
@@ -141,7 +147,10 @@ impl OwnSettings {
 
 fn number(name: &str, value: &str) -> Result<u64, Exception> {
     value.trim().parse().map_err(|_| {
-        Exception::bad_input(code::BAD_ARGUMENTS, format!("Setting {name} needs a whole number, not '{value}'."))
+        Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            format!("Setting {name} needs a whole number, not '{value}'."),
+        )
     })
 }
 
@@ -149,7 +158,10 @@ fn flag(name: &str, value: &str) -> Result<bool, Exception> {
     match value.to_ascii_lowercase().as_str() {
         "0" | "false" | "" => Ok(false),
         "1" | "true" => Ok(true),
-        _ => Err(Exception::bad_input(code::BAD_ARGUMENTS, format!("Setting {name} needs 0 or 1, not '{value}'."))),
+        _ => Err(Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            format!("Setting {name} needs 0 or 1, not '{value}'."),
+        )),
     }
 }
 
@@ -197,31 +209,58 @@ mod tests {
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn payload_settings_are_sorted_and_the_last_value_wins() {
-        let given = pairs(&[("input_format_x", "1"), ("format_csv_delimiter", ";"), ("input_format_x", "0")]);
+        let given = pairs(&[
+            ("input_format_x", "1"),
+            ("format_csv_delimiter", ";"),
+            ("input_format_x", "0"),
+        ]);
         let read = InsertSettings::read(&given, &[]).unwrap();
-        assert_eq!(read.payload, pairs(&[("format_csv_delimiter", ";"), ("input_format_x", "0")]));
+        assert_eq!(
+            read.payload,
+            pairs(&[("format_csv_delimiter", ";"), ("input_format_x", "0")])
+        );
     }
 
     #[test]
     fn an_unknown_setting_is_refused_unless_the_table_forwards_it() {
         let given = pairs(&[("flatten_nested", "0")]);
-        assert_eq!(InsertSettings::read(&given, &[]).unwrap_err().code, code::UNKNOWN_SETTING);
+        assert_eq!(
+            InsertSettings::read(&given, &[]).unwrap_err().code,
+            code::UNKNOWN_SETTING
+        );
         let read = InsertSettings::read(&given, &["flatten_nested".to_owned()]).unwrap();
         assert_eq!(read.payload, given);
     }
 
     #[test]
     fn a_promise_that_cannot_be_kept_yet_is_refused_and_a_wrong_value_named() {
-        let refused = |name, value| InsertSettings::read(&pairs(&[(name, value)]), &[]).unwrap_err().code;
-        assert_eq!(refused("distributed_foreground_insert", "1"), code::NOT_IMPLEMENTED);
+        let refused = |name, value| {
+            InsertSettings::read(&pairs(&[(name, value)]), &[])
+                .unwrap_err()
+                .code
+        };
+        assert_eq!(
+            refused("distributed_foreground_insert", "1"),
+            code::NOT_IMPLEMENTED
+        );
         assert_eq!(refused("insert_quorum", "2"), code::NOT_IMPLEMENTED);
         assert_eq!(refused("insert_shard_id", "one"), code::BAD_ARGUMENTS);
-        let harmless = pairs(&[("insert_distributed_sync", "0"), ("async_insert", "1"), ("insert_shard_id", "0")]);
-        assert_eq!(InsertSettings::read(&harmless, &[]).unwrap(), InsertSettings::default());
+        let harmless = pairs(&[
+            ("insert_distributed_sync", "0"),
+            ("async_insert", "1"),
+            ("insert_shard_id", "0"),
+        ]);
+        assert_eq!(
+            InsertSettings::read(&harmless, &[]).unwrap(),
+            InsertSettings::default()
+        );
     }
 }

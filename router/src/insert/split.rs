@@ -1,12 +1,13 @@
 //! Rows to shares: each row's sharding value picks its slot and so its shard; its bytes are copied there. Pure but for the stage it fills.
 
 use formats::{RowStream, Rows};
-use rand::Rng as _;
+use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use sharding::{Key, Ring, Slots};
 use types::ColumnDef;
 
+use super::plan::KeyDefaults;
 use crate::exception::{Exception, code};
 
 /// How the rows of one INSERT find their shards.
@@ -30,7 +31,6 @@ pub trait Shares {
 }
 
 /// Splits one INSERT's body as it arrives.
-#[derive(Debug)]
 pub struct Splitter {
     stream: RowStream,
     scatter: Scatter,
@@ -40,6 +40,9 @@ pub struct Splitter {
 #[derive(Debug)]
 struct Scatter {
     placement: Placement,
+    defaults: KeyDefaults,
+    /// Rows of the windows before.
+    rows: u64,
     terminator: &'static [u8],
     rng: SmallRng,
     /// The shard of each row of the present window.
@@ -62,10 +65,18 @@ const RUN_BYTES: usize = 64 * 1024;
 
 impl Splitter {
     /// A splitter over `stream` for this many shards.
-    pub fn new(stream: RowStream, placement: Placement, shards: usize, terminator: &'static [u8]) -> Self {
+    pub fn new(
+        stream: RowStream,
+        placement: Placement,
+        defaults: KeyDefaults,
+        shards: usize,
+        terminator: &'static [u8],
+    ) -> Self {
         let shares = std::iter::repeat_with(Share::default).take(shards).collect();
         let scatter = Scatter {
             placement,
+            defaults,
+            rows: 0,
             terminator,
             rng: SmallRng::from_rng(&mut rand::rng()),
             shard_of_row: Vec::new(),
@@ -89,6 +100,8 @@ impl Splitter {
 
 impl Scatter {
     fn rows(&mut self, rows: &Rows<'_>, shares: &mut impl Shares) -> Result<(), Exception> {
+        self.defaults.refuse_absent(rows.absent, self.rows + 1)?;
+        self.rows += rows.ranges.len() as u64;
         shares.columns_are(rows.columns)?;
         self.assign(rows)?;
         for (range, shard) in rows.ranges.iter().zip(&self.shard_of_row) {
@@ -100,7 +113,11 @@ impl Scatter {
                 share.hand_over(*shard, shares)?;
             }
         }
-        let waiting = self.shares.iter_mut().enumerate().filter(|(_, share)| share.rows > 0);
+        let waiting = self
+            .shares
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, share)| share.rows > 0);
         for (shard, share) in waiting {
             share.hand_over(shard, shares)?;
         }
@@ -114,11 +131,13 @@ impl Scatter {
             Placement::Whole(shard) => self.shard_of_row.resize(count, *shard),
             Placement::Slots(key, slots) => {
                 let values = key.values(rows.key, count, &mut self.rng).map_err(evaluation)?;
-                self.shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)));
+                self.shard_of_row
+                    .extend(values.iter().map(|value| slots.shard_of(*value)));
             }
             Placement::Ring(key, ring) => {
                 let values = key.values(rows.key, count, &mut self.rng).map_err(evaluation)?;
-                self.shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value)));
+                self.shard_of_row
+                    .extend(values.iter().map(|value| ring.shard_of(*value)));
             }
         }
         Ok(())
@@ -136,7 +155,10 @@ impl Share {
 }
 
 fn evaluation(error: sharding::EvalError) -> Exception {
-    Exception::bad_input(code::BAD_ARGUMENTS, format!("The sharding key cannot be computed: {error}"))
+    Exception::bad_input(
+        code::BAD_ARGUMENTS,
+        format!("The sharding key cannot be computed: {error}"),
+    )
 }
 
 /// One shard at random, weighted as the slots are.

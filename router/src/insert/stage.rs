@@ -44,8 +44,18 @@ impl Staging {
             raw_bytes: 0,
             table: plan.table,
         };
-        let splitter = Splitter::new(plan.stream, plan.placement, shards, payload.terminator());
-        Self { splitter, shares, body_bytes: 0 }
+        let splitter = Splitter::new(
+            plan.stream,
+            plan.placement,
+            plan.defaults,
+            shards,
+            payload.terminator(),
+        );
+        Self {
+            splitter,
+            shares,
+            body_bytes: 0,
+        }
     }
 
     /// Splits the next bytes of the body. May write to the disk once the INSERT is large.
@@ -67,7 +77,9 @@ impl Staging {
 
     /// What the spool commits.
     pub fn into_staged(self) -> Result<Staged, Exception> {
-        self.shares.staged.ok_or_else(|| Exception::internal("an INSERT was committed before it was staged"))
+        self.shares
+            .staged
+            .ok_or_else(|| Exception::internal("an INSERT was committed before it was staged"))
     }
 
     /// Bytes of the body so far.
@@ -89,8 +101,14 @@ impl Staging {
 impl Shares for LazyStage {
     fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception> {
         if self.stage.is_none() {
-            let columns = columns.iter().map(|c| (c.name.clone(), c.data_type.to_string())).collect();
-            self.stage = Some(self.spool.stage(Arc::new(self.shape(columns)), self.table.lanes.clone()));
+            let columns = columns
+                .iter()
+                .map(|c| (c.name.clone(), c.data_type.to_string()))
+                .collect();
+            self.stage = Some(
+                self.spool
+                    .stage(Arc::new(self.shape(columns)), self.table.lanes.clone()),
+            );
         }
         Ok(())
     }
