@@ -10,7 +10,7 @@
 //!
 //! # Limits
 //!
-//! Decoding never takes more than 32 times the bytes' size (rounded up to 2 KiB, 64 KiB, 2 MiB or 64 MiB), whatever lengths
+//! Decoding never takes more than 128 times the bytes' size (rounded up to 2 KiB, 64 KiB, 2 MiB or 64 MiB), whatever lengths
 //! they claim, and they are at most [`ENCODED_BYTES_MAX`]. What would be larger is refused when it is encoded: nothing is
 //! written that could not be read.
 
@@ -32,9 +32,25 @@ use crate::model::{Destination, InsertId, LaneKey, Shape};
 /// INSERTs with tokens of 500 bytes, is half of it.
 pub const ENCODED_BYTES_MAX: usize = 64 << 20;
 
-/// Memory that one encoded byte can stand for. The leanest encodings are an empty string (1 byte for 24) and a pair of
-/// them (2 for 48); a test holds every struct against this.
-const MEMORY_FACTOR: usize = 32;
+/// Memory that one encoded byte can stand for. The leanest encodings against their memory are asserted below.
+const MEMORY_FACTOR: usize = 128;
+const _: () = assert!(
+    size_of::<Event>() <= 2 * MEMORY_FACTOR,
+    "Go is a tag and a number of one byte"
+);
+const _: () = assert!(
+    size_of::<Part>() <= 4 * MEMORY_FACTOR,
+    "Inline is a tag, two offsets and a length"
+);
+const _: () = assert!(
+    size_of::<Share>() <= 4 * MEMORY_FACTOR,
+    "two numbers and two lengths"
+);
+const _: () = assert!(
+    size_of::<BatchMark>() <= 4 * MEMORY_FACTOR,
+    "two numbers, a length, an option"
+);
+const _: () = assert!(size_of::<(String, String)>() <= 2 * MEMORY_FACTOR, "two lengths");
 
 /// Why something cannot be written or read. The same bytes give the same answer again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -383,4 +399,4 @@ fields!(BatchMark {
 });
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
