@@ -71,8 +71,9 @@ pub enum LaneError {
         /// What file systems take.
         limit: usize,
     },
-    /// `max_rows` is 0 or above [`BatchLimits::ROWS_MAX`](crate::BatchLimits::ROWS_MAX), or `max_bytes` is 0.
-    #[error("a batch limit of {rows} rows and {bytes} bytes cannot be kept: rows go from 1 to 1000000, bytes from 1")]
+    /// `max_rows` is 0 or above [`BatchLimits::ROWS_MAX`](crate::BatchLimits::ROWS_MAX), or `max_bytes` is 0 or above
+    /// 1 GiB.
+    #[error("a batch limit of {rows} rows and {bytes} bytes cannot be kept: 1 to 1000000 rows, 1 byte to 1 GiB")]
     Limits {
         /// The rows asked for.
         rows: u64,
@@ -96,6 +97,17 @@ pub enum StageError {
         /// [`Stage::RUN_BYTES_MAX`](crate::Stage::RUN_BYTES_MAX).
         bytes_max: u64,
     },
+    /// Rows for a shard that the stage was not made for; the caller's fault.
+    #[error("rows were staged for shard index {shard}, which has no lane (of {shards} shards)")]
+    NoShard {
+        /// The index.
+        shard: usize,
+        /// How many the stage was made for.
+        shards: usize,
+    },
+    /// Rows could not be compressed; our fault.
+    #[error("staging an INSERT: {0}")]
+    Frame(String),
     /// The disk refused; our trouble, the client may try again.
     #[error("staging an INSERT: {0}")]
     File(#[from] FileError),

@@ -60,12 +60,20 @@
 //! The bytes of every file are in docs/spool-format.md.
 
 mod batch;
+pub mod bin_file;
+mod disk;
+mod entry;
 mod error;
 mod event;
+mod files;
+pub mod frames;
+mod journal;
 mod lease;
 mod model;
+mod names;
 mod queue;
 mod stage;
+mod state;
 mod status;
 
 pub use batch::{Batch, BatchFile, Outcome, PendingOutcome, Segment, Settled, ShardRefusal};

@@ -69,6 +69,10 @@ impl BatchLimits {
     pub const ROWS_MAX: u64 = 1_000_000;
 }
 
+/// The most that `max_bytes` of a batch may be: a batch is one block in a shard's memory, and its sizes are kept in 32
+/// bits.
+pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 30;
+
 impl Default for BatchLimits {
     fn default() -> BatchLimits {
         BatchLimits { max_rows: BatchLimits::ROWS_MAX, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) }
