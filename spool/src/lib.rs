@@ -61,12 +61,14 @@
 
 mod batch;
 pub mod bin_file;
-mod disk;
+pub mod disk;
 mod entry;
 mod error;
 mod event;
 mod files;
 pub mod frames;
+#[cfg(test)]
+mod golden;
 mod journal;
 mod lease;
 mod model;
