@@ -23,11 +23,8 @@ pub(crate) fn shape() -> Shape {
         cluster: "main".into(),
         epoch: 7,
         table: "default.hits".into(),
-        columns: vec![
-            ("user_id".into(), "UInt64".into()),
-            ("at".into(), "DateTime('UTC')".into()),
-        ],
-        format: "RowBinary".into(),
+        columns: vec![("id".into(), "UInt64".into()), ("name".into(), "String".into())],
+        format: "TabSeparated".into(),
         settings: vec![("insert_deduplicate".into(), "1".into())],
     }
 }
