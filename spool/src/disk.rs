@@ -175,3 +175,6 @@ impl io::Read for DiskReader {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

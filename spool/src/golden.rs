@@ -98,6 +98,41 @@ fn frames_that_clickhouse_wrote_are_read() {
     assert_eq!(rows, expected);
 }
 
+/// A line of a hexdump: offset, then up to 16 bytes in two groups of eight, then what a person reads.
+fn dumped(line: &str) -> Option<(usize, Vec<u8>)> {
+    let (offset, behind) = line.trim_start().split_once("  ")?;
+    let offset = usize::from_str_radix(offset, 16)
+        .ok()
+        .filter(|_| offset.len() == 8)?;
+    let bytes = behind.get(..49).unwrap_or(behind).split_whitespace();
+    Some((
+        offset,
+        bytes
+            .map_while(|byte| u8::from_str_radix(byte, 16).ok())
+            .collect(),
+    ))
+}
+
+#[test]
+fn the_hexdumps_of_the_format_page_are_these_files() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/spool-format.md");
+    let page = fs::read_to_string(page).unwrap();
+    for (name, bytes_shown) in [("v1/batch.bin", 338), ("v1/journal.log", 144)] {
+        let file = fs::read(golden(name)).unwrap();
+        let (_, section) = page.split_once(&format!("`golden/{name}`")).unwrap();
+        let (section, _) = section.split_once("\n#").unwrap();
+        let lines: Vec<_> = section.lines().filter_map(dumped).collect();
+        assert_eq!(
+            lines.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(),
+            bytes_shown,
+            "{name}"
+        );
+        for (offset, bytes) in lines {
+            assert_eq!(file[offset..offset + bytes.len()], bytes, "{name} at {offset:#x}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "run once for each version of the format, by hand: golden/README.md"]
 fn write_the_files() {

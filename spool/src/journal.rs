@@ -115,7 +115,7 @@ pub enum SegmentError {
         /// What is wrong.
         why: &'static str,
     },
-    /// It is the last segment, and its head was never finished: a crash while it was made. Nothing is lost.
+    /// It has nothing but zeros, and no later segment tells of records in it: a crash while it was made. Nothing is lost.
     #[error("journal segment {segment} was never begun")]
     Unbegun {
         /// Its number.

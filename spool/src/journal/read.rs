@@ -84,25 +84,18 @@ impl SegmentReader {
             .open_read(&segment_path(directory, segment))
             .map_err(io_error)?;
         let file_bytes = file.len().map_err(io_error)?;
-        let head_bytes = read_head(file.as_ref()).map_err(io_error)?;
-        let is_last = !disk
-            .exists(&segment_path(directory, segment + 1))
-            .map_err(io_error)?;
-        let unbegun = head_bytes.is_none_or(|bytes| bytes == [0; segment::HEAD_BYTES]);
-        let head = match head_bytes {
-            _ if unbegun && is_last => return Err(SegmentError::Unbegun { segment }),
+        let closed_with = records_told_by(disk, directory, segment + 1);
+        if closed_with.is_none() && is_blank(file.as_ref()).map_err(io_error)? {
+            return Err(SegmentError::Unbegun { segment });
+        }
+        let head = match read_head(file.as_ref()).map_err(io_error)? {
+            Some(bytes) => SegmentHead::parse(&bytes, segment)?,
             None => {
                 return Err(SegmentError::Head {
                     segment,
                     why: "it is cut short",
                 });
             }
-            Some(bytes) => SegmentHead::parse(&bytes, segment)?,
-        };
-        let closed_with = if is_last {
-            None
-        } else {
-            records_told_by(disk, directory, segment + 1)
         };
         let offset = segment::HEAD_BYTES as u64;
         Ok(SegmentReader {
@@ -121,7 +114,7 @@ impl SegmentReader {
         self.head.spool
     }
 
-    /// What comes next; `None` at the end.
+    /// What comes next; `None` at the end. After an error the same call gives the same again.
     pub fn next_item(&mut self) -> Result<Option<Item>, SegmentError> {
         if self.ended {
             return Ok(None);
@@ -262,6 +255,22 @@ fn read_head(file: &dyn DiskFile) -> io::Result<Option<[u8; segment::HEAD_BYTES]
     let mut bytes = [0; segment::HEAD_BYTES];
     let have = read_full_at(file, &mut bytes, 0)?;
     Ok((have == bytes.len()).then_some(bytes))
+}
+
+/// Whether the file has nothing but zeros.
+fn is_blank(file: &dyn DiskFile) -> io::Result<bool> {
+    let mut window = vec![0; WINDOW_BYTES];
+    let mut at = 0;
+    loop {
+        let have = read_full_at(file, &mut window, at)?;
+        if window[..have].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        if have < window.len() {
+            return Ok(true);
+        }
+        at += have as u64;
+    }
 }
 
 /// How many records the segment before `segment` was closed with; unknown if its head cannot be read.

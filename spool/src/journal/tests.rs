@@ -104,6 +104,34 @@ fn crashed_after_four() -> (SimDisk, Vec<usize>) {
 // === Writing ===
 
 #[test]
+fn a_journal_on_a_real_disk_is_read_over_its_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(crate::disk::RealDisk);
+    let options = WriterOptions {
+        spool: SPOOL,
+        segment_bytes: SEGMENT_BYTES,
+        first_segment: 1,
+    };
+    let mut writer = Writer::create(Arc::clone(&disk), directory.path(), options).unwrap();
+    for number in 0..100 {
+        writer.append(&record(number)).unwrap();
+        if writer.is_full() {
+            writer.roll().unwrap();
+        }
+    }
+    writer.close().unwrap();
+    let mut read = Vec::new();
+    for segment in segments(disk.as_ref(), directory.path()).unwrap() {
+        let mut reader = SegmentReader::open(disk.as_ref(), directory.path(), segment).unwrap();
+        read.extend(std::iter::from_fn(|| reader.next_item().unwrap()).map(|item| tell(&item)));
+    }
+    assert_eq!(
+        read,
+        (0..100).map(|number| number.to_string()).collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn records_come_back_in_order_with_everything_they_say() {
     let disk = SimDisk::default();
     let mut writer = writer(&disk);
@@ -488,14 +516,32 @@ fn facts_of_a_sound_record_that_are_not_understood_are_never_cut_off_as_torn() {
 // === Heads ===
 
 #[test]
-fn a_last_segment_that_was_never_begun_is_no_loss() {
+fn a_segment_that_was_never_begun_is_no_loss() {
     let disk = SimDisk::default();
     drop(writer(&disk));
-    for bytes in [vec![], vec![0; 10], vec![0; 4096]] {
+    let check = |bytes: Vec<u8>| {
         disk.put(&path(2), bytes);
         let error = SegmentReader::open(&disk, directory(), 2).unwrap_err();
         assert!(matches!(error, SegmentError::Unbegun { segment: 2 }), "{error}");
-    }
+    };
+    [vec![], vec![0; 10], vec![0; 4096]].into_iter().for_each(check);
+    // The next start took the next number.
+    drop(writer_from(&disk, 3).unwrap());
+    [vec![], vec![0; 10], vec![0; 4096]].into_iter().for_each(check);
+}
+
+#[test]
+fn a_segment_that_was_begun_is_never_taken_for_one_that_was_not() {
+    let (disk, _) = crashed_after_four();
+    disk.edit(&path(1), |bytes| bytes[..64].fill(0));
+    let error = SegmentReader::open(&disk, directory(), 1).unwrap_err();
+    assert!(matches!(error, SegmentError::Head { .. }), "{error}");
+
+    let disk = SimDisk::default();
+    writer(&disk).roll().unwrap();
+    disk.edit(&path(1), |bytes| bytes.fill(0));
+    let error = SegmentReader::open(&disk, directory(), 1).unwrap_err();
+    assert!(matches!(error, SegmentError::Head { .. }), "{error}");
 }
 
 #[test]
