@@ -17,7 +17,8 @@ pub struct Batch {
     pub(crate) seq: Seq,
     pub(crate) attempts: u32,
     pub(crate) file: BatchFile,
-    pub(crate) lease: Lease,
+    /// Given back when the batch is dropped.
+    pub(crate) _lease: Lease,
 }
 
 /// What a batch file says of itself.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::frames::FrameError;
 use crate::model::{Destination, InsertId};
 
 /// A file operation that failed, with the file it was about.
@@ -22,7 +23,11 @@ impl FileError {
     /// For `map_err`: names what was tried on which path.
     pub(crate) fn at(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> FileError {
         let path = path.into();
-        move |source| FileError { action, path, source: Arc::new(source) }
+        move |source| FileError {
+            action,
+            path,
+            source: Arc::new(source),
+        }
     }
 }
 
@@ -73,7 +78,9 @@ pub enum LaneError {
     },
     /// `max_rows` is 0 or above [`BatchLimits::ROWS_MAX`](crate::BatchLimits::ROWS_MAX), or `max_bytes` is 0 or above
     /// 1 GiB.
-    #[error("a batch limit of {rows} rows and {bytes} bytes cannot be kept: 1 to 1000000 rows, 1 byte to 1 GiB")]
+    #[error(
+        "a batch limit of {rows} rows and {bytes} bytes cannot be kept: 1 to 1000000 rows, 1 byte to 1 GiB"
+    )]
     Limits {
         /// The rows asked for.
         rows: u64,
@@ -86,7 +93,9 @@ pub enum LaneError {
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// A run of rows larger than a batch may be; the caller's fault, who hands over smaller runs.
-    #[error("a run of {rows} rows and {bytes} bytes was staged at once, a run takes {rows_max} rows and {bytes_max} bytes")]
+    #[error(
+        "a run of {rows} rows and {bytes} bytes was staged at once, a run takes {rows_max} rows and {bytes_max} bytes"
+    )]
     RunTooLarge {
         /// Rows of the run.
         rows: u64,
@@ -105,9 +114,9 @@ pub enum StageError {
         /// How many the stage was made for.
         shards: usize,
     },
-    /// Rows could not be compressed; our fault.
+    /// Rows could not be compressed; sizes are checked before, so this is a fault of ours.
     #[error("staging an INSERT: {0}")]
-    Frame(String),
+    Frame(#[from] FrameError),
     /// The disk refused; our trouble, the client may try again.
     #[error("staging an INSERT: {0}")]
     File(#[from] FileError),
@@ -127,6 +136,12 @@ pub enum CommitError {
         /// [`Options::max_bytes`](crate::Options::max_bytes).
         max_bytes: u64,
     },
+    /// The disk has no room for the record; nothing was written, again later.
+    #[error("the INSERT was not accepted: {0}")]
+    NoSpace(String),
+    /// What is to be noted of the INSERT does not fit a record, by hundreds of GB of rows; split it.
+    #[error("the INSERT was not accepted: {0}")]
+    TooLarge(String),
     /// A write or sync of the journal failed. Final: only a restart helps, which reads what really is on disk.
     #[error("the spool's journal failed and is closed until a restart: {0}")]
     Poisoned(String),
@@ -162,6 +177,9 @@ pub enum QueueError {
     /// A file could not be read or written; again later.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The record could not be written, for want of space, say; nothing changed, again later.
+    #[error("the queue was not changed: {0}")]
+    NotWritten(String),
     /// As [`CommitError::Poisoned`].
     #[error("the spool's journal failed and is closed until a restart: {0}")]
     Poisoned(String),

@@ -67,13 +67,13 @@ pub enum Event {
         /// What was decided.
         verdict: Verdict,
     },
-    /// A refused batch was cut again by INSERT; the old file is no more.
+    /// A refused batch was cut again into batches of fewer INSERTs; the old file is no more.
     Recut {
         /// Where it goes.
         destination: Destination,
         /// The batch that was refused.
         seq: Seq,
-        /// The batches in its place, one an INSERT.
+        /// Its INSERTs, each with the batch that has its rows now.
         into: Vec<Recut>,
     },
     /// Nothing goes to the destination until it is resumed.
@@ -241,14 +241,14 @@ pub struct Taken {
     pub units: u32,
 }
 
-/// One of the batches that take a refused batch's place.
+/// An INSERT of a refused batch, and the batch that has its rows now; INSERTs that stay together name the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recut {
-    /// Its number.
+    /// The batch's number.
     pub seq: Seq,
-    /// The INSERT whose rows it holds, and no other's.
+    /// The INSERT.
     pub insert: InsertId,
-    /// What it holds.
+    /// What the batch holds.
     pub batch: BatchInfo,
 }
 

@@ -37,17 +37,32 @@ pub struct Temporary {
 impl Files {
     /// Makes an empty file of that name, removed again unless it is kept.
     pub fn create(&self, path: PathBuf) -> Result<(Temporary, Arc<dyn DiskFile>), FileError> {
-        let file = self.disk.create_new(&path).map_err(FileError::at("making", &path))?;
-        Ok((Temporary { disk: Arc::clone(&self.disk), path, keep: false }, file))
+        let file = self
+            .disk
+            .create_new(&path)
+            .map_err(FileError::at("making", &path))?;
+        Ok((
+            Temporary {
+                disk: Arc::clone(&self.disk),
+                path,
+                keep: false,
+            },
+            file,
+        ))
     }
 
     /// Makes a directory and those above it, durably.
     pub fn create_dir(&self, path: &Path) -> Result<(), FileError> {
-        let exists = self.disk.exists(path).map_err(FileError::at("looking for", path))?;
+        let exists = self
+            .disk
+            .exists(path)
+            .map_err(FileError::at("looking for", path))?;
         if exists {
             return Ok(());
         }
-        self.disk.create_dir_all(path).map_err(FileError::at("making", path))?;
+        self.disk
+            .create_dir_all(path)
+            .map_err(FileError::at("making", path))?;
         // Its own name, and its parent's, which may be new as well.
         for above in path.ancestors().skip(1).take(2) {
             self.sync_dir(above)?;
@@ -57,22 +72,34 @@ impl Files {
 
     /// Makes a file's bytes durable, if that is wanted.
     pub fn sync(&self, file: &dyn DiskFile, path: &Path) -> Result<(), FileError> {
-        if self.fsync { file.sync().map_err(FileError::at("syncing", path)) } else { Ok(()) }
+        if self.fsync {
+            file.sync().map_err(FileError::at("syncing", path))
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes a directory's names durable, if that is wanted.
     pub fn sync_dir(&self, path: &Path) -> Result<(), FileError> {
-        if self.fsync { self.disk.sync_dir(path).map_err(FileError::at("syncing", path)) } else { Ok(()) }
+        if self.fsync {
+            self.disk.sync_dir(path).map_err(FileError::at("syncing", path))
+        } else {
+            Ok(())
+        }
     }
 
     /// Gives a file another name.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        self.disk.rename(from, to).map_err(FileError::at("renaming", from))
+        self.disk
+            .rename(from, to)
+            .map_err(FileError::at("renaming", from))
     }
 
     /// Gives a file a further name.
     pub fn link(&self, file: &Path, link: &Path) -> Result<(), FileError> {
-        self.disk.hard_link(file, link).map_err(FileError::at("linking", link))
+        self.disk
+            .hard_link(file, link)
+            .map_err(FileError::at("linking", link))
     }
 
     /// Removes a file; one that is gone already is no error.
@@ -100,7 +127,8 @@ impl Files {
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let directory = path.parent().unwrap_or(Path::new("."));
         let (mut temporary, file) = self.create(directory.join(names::temporary_name()))?;
-        file.write_all_at(bytes, 0).map_err(FileError::at("writing", path))?;
+        file.write_all_at(bytes, 0)
+            .map_err(FileError::at("writing", path))?;
         self.sync(file.as_ref(), path)?;
         self.rename(temporary.path(), path)?;
         temporary.keep();
@@ -145,12 +173,18 @@ pub fn bin_error(action: &'static str, path: &Path) -> impl FnOnce(BinFault) -> 
             BinFault::Io(error) => error,
             other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
         };
-        FileError { action, path, source: Arc::new(source) }
+        FileError {
+            action,
+            path,
+            source: Arc::new(source),
+        }
     }
 }
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

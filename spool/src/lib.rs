@@ -61,6 +61,8 @@
 
 mod batch;
 pub mod bin_file;
+mod commit;
+mod cut;
 pub mod disk;
 mod entry;
 mod error;
@@ -69,18 +71,26 @@ mod files;
 pub mod frames;
 #[cfg(test)]
 mod golden;
+mod group;
 mod journal;
 mod lease;
 mod model;
 mod names;
+mod own;
 mod queue;
+mod recover;
+mod recut;
+mod retain;
+mod shared;
 mod stage;
 mod state;
 mod status;
+mod work;
 
 pub use batch::{Batch, BatchFile, Outcome, PendingOutcome, Segment, Settled, ShardRefusal};
+pub use commit::{Accepted, CommitHead, PendingWait};
 pub use error::{Closed, CommitError, FileError, LaneError, OpenError, QueueError, StageError};
 pub use model::{BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, Shape, ShareLanes};
-pub use queue::{Accepted, CommitHead, PendingWait, Spool};
+pub use queue::Spool;
 pub use stage::{Stage, Staged};
 pub use status::{DestinationStatus, RecoveryReport, Tally};

@@ -75,7 +75,11 @@ pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 impl Default for BatchLimits {
     fn default() -> BatchLimits {
-        BatchLimits { max_rows: BatchLimits::ROWS_MAX, max_bytes: 64 << 20, max_delay: Duration::from_secs(1) }
+        BatchLimits {
+            max_rows: BatchLimits::ROWS_MAX,
+            max_bytes: 64 << 20,
+            max_delay: Duration::from_secs(1),
+        }
     }
 }
 

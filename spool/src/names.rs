@@ -113,7 +113,11 @@ impl Layout {
             Some((shard, replica)) => (decode(shard)?, Some(decode(replica)?)),
             None => (decode(shard_dir)?, None),
         };
-        let destination = Destination { table, shard, replica };
+        let destination = Destination {
+            table,
+            shard,
+            replica,
+        };
         let is_ours = table_name(&destination.table) == table_dir && shard_name(&destination) == shard_dir;
         is_ours.then_some(destination)
     }
@@ -160,7 +164,11 @@ pub fn is_own(name: &str) -> bool {
 pub fn check(destination: &Destination) -> Result<(), LaneError> {
     for name in [table_name(&destination.table), shard_name(destination)] {
         if name.len() > NAME_BYTES_MAX {
-            return Err(LaneError::NameTooLong { bytes: name.len(), name, limit: NAME_BYTES_MAX });
+            return Err(LaneError::NameTooLong {
+                bytes: name.len(),
+                name,
+                limit: NAME_BYTES_MAX,
+            });
         }
     }
     Ok(())
@@ -168,7 +176,11 @@ pub fn check(destination: &Destination) -> Result<(), LaneError> {
 
 fn table_name(table: &str) -> String {
     let name = encode(table, &PLAIN);
-    if is_own(&name) { first_byte_encoded(&name) } else { name }
+    if is_own(&name) {
+        first_byte_encoded(&name)
+    } else {
+        name
+    }
 }
 
 fn shard_name(destination: &Destination) -> String {
@@ -181,7 +193,11 @@ fn shard_name(destination: &Destination) -> String {
 
 fn encode(name: &str, plain: &'static AsciiSet) -> String {
     let encoded = utf8_percent_encode(name, plain).to_string();
-    if encoded.starts_with('.') { first_byte_encoded(&encoded) } else { encoded }
+    if encoded.starts_with('.') {
+        first_byte_encoded(&encoded)
+    } else {
+        encoded
+    }
 }
 
 fn first_byte_encoded(name: &str) -> String {
@@ -190,7 +206,10 @@ fn first_byte_encoded(name: &str) -> String {
 }
 
 fn decode(name: &str) -> Option<String> {
-    percent_decode_str(name).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_decode_str(name)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -199,20 +218,37 @@ mod tests {
     use proptest::prelude::*;
 
     fn destination(table: &str, shard: &str, replica: Option<&str>) -> Destination {
-        Destination { table: table.to_owned(), shard: shard.to_owned(), replica: replica.map(str::to_owned) }
+        Destination {
+            table: table.to_owned(),
+            shard: shard.to_owned(),
+            replica: replica.map(str::to_owned),
+        }
     }
 
     #[track_caller]
     fn check_path(table: &str, shard: &str, replica: Option<&str>, expected: &str) {
         let destination = destination(table, shard, replica);
-        assert_eq!(Layout::at("/s").destination(&destination), Path::new("/s").join(expected));
+        assert_eq!(
+            Layout::at("/s").destination(&destination),
+            Path::new("/s").join(expected)
+        );
     }
 
     #[test]
     fn a_destination_lies_in_a_directory_named_by_its_table_and_shard() {
         check_path("default.hits", "s01", None, "default.hits/s01");
-        check_path("default.hits", "s01", Some("ch-01-a:8123"), "default.hits/s01@ch-01-a:8123");
-        check_path("default.hits", "s01", Some("[::1]:8123"), "default.hits/s01@[::1]:8123");
+        check_path(
+            "default.hits",
+            "s01",
+            Some("ch-01-a:8123"),
+            "default.hits/s01@ch-01-a:8123",
+        );
+        check_path(
+            "default.hits",
+            "s01",
+            Some("[::1]:8123"),
+            "default.hits/s01@[::1]:8123",
+        );
     }
 
     #[test]
@@ -221,7 +257,12 @@ mod tests {
         check_path(".hidden", "a/b@c", None, "%2Ehidden/a%2Fb%40c");
         check_path("journal", "s", None, "%6Aournal/s");
         check_path("admin.sock", "s", None, "%61dmin.sock/s");
-        check_path("база.хиты", "s", None, "%D0%B1%D0%B0%D0%B7%D0%B0.%D1%85%D0%B8%D1%82%D1%8B/s");
+        check_path(
+            "база.хиты",
+            "s",
+            None,
+            "%D0%B1%D0%B0%D0%B7%D0%B0.%D1%85%D0%B8%D1%82%D1%8B/s",
+        );
     }
 
     #[test]
@@ -239,7 +280,12 @@ mod tests {
         assert_eq!(batch_name(7), "00000000000000000007.bin");
         assert_eq!(seq_of("00000000000000000007.bin"), Some(7));
         assert!(batch_name(9) < batch_name(10));
-        for foreign in ["7.bin", "0000000000000000000x.bin", "00000000000000000007.error", "99999999999999999999.bin"] {
+        for foreign in [
+            "7.bin",
+            "0000000000000000000x.bin",
+            "00000000000000000007.error",
+            "99999999999999999999.bin",
+        ] {
             assert_eq!(seq_of(foreign), None, "{foreign}");
         }
         assert!(is_temporary(&temporary_name()));

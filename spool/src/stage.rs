@@ -19,12 +19,17 @@ use self::spill::{Origin, OwnFile, StagedExtents};
 use crate::error::{FileError, StageError};
 use crate::event::{Frame, StagedFile};
 use crate::files::{Files, Temporary};
-use crate::frames::{FrameError, RAW_BYTES_MAX};
+use crate::frames::RAW_BYTES_MAX;
 use crate::model::{BatchLimits, Destination, InsertId, Shape, ShareLanes};
 use crate::state::share::{Content, LivePart};
 
 /// Compressed bytes from which a share is worth a file, and its sync, of its own.
 const OWN_FILE_BYTES_MIN: usize = 4 << 20;
+
+/// What a commit record says of each chunk or frame: three numbers of up to 4 bytes.
+const NOTED_BYTES_A_UNIT: usize = 12;
+/// And of the INSERT itself, roughly.
+const NOTED_BYTES_BASE: usize = 256;
 
 /// The rows of one INSERT on their way in. Its calls may write to disk: for large bodies from a thread that may block.
 #[derive(Debug)]
@@ -130,7 +135,11 @@ impl Stage {
     /// Rows that one run may have: the least `max_rows` of the lanes.
     pub fn run_rows_max(&self) -> u64 {
         let of_share = |share: &StageShare| share.target.limits.max_rows;
-        self.shares.iter().map(of_share).min().unwrap_or(BatchLimits::ROWS_MAX)
+        self.shares
+            .iter()
+            .map(of_share)
+            .min()
+            .unwrap_or(BatchLimits::ROWS_MAX)
     }
 
     /// Rows so far.
@@ -163,12 +172,16 @@ impl Stage {
         let share = &mut self.shares[shard];
         let before = share.rows.memory_bytes();
         if self.is_framed {
-            share.rows.push_framed(rows, count, &mut self.scratch).map_err(frame_error)?;
+            share.rows.push_framed(rows, count, &mut self.scratch)?;
         } else {
             share.rows.push_raw(rows, count);
         }
         self.memory_bytes = self.memory_bytes - before + share.rows.memory_bytes();
-        if self.memory_bytes > self.memory.stage_memory_bytes { self.spill() } else { Ok(()) }
+        if self.memory_bytes > self.memory.stage_memory_bytes {
+            self.spill()
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends the INSERT: what is on disk is synced.
@@ -176,7 +189,12 @@ impl Stage {
         if self.is_framed {
             self.finish_files()?;
         }
-        let shares = self.shares.into_iter().zip(0..).filter_map(|(share, shard)| share.finish(shard)).collect();
+        let shares = self
+            .shares
+            .into_iter()
+            .zip(0..)
+            .filter_map(|(share, shard)| share.finish(shard))
+            .collect();
         let mut staged = Staged {
             insert: self.origin.insert,
             token: self.origin.token,
@@ -188,27 +206,46 @@ impl Stage {
             disk_bytes: 0,
         };
         staged.disk_bytes = staged.shares.iter().map(|share| share.content.disk_bytes()).sum();
-        debug_assert_eq!(staged.rows, staged.shares.iter().map(|share| share.content.totals().0).sum::<u64>());
+        debug_assert_eq!(
+            staged.rows,
+            staged
+                .shares
+                .iter()
+                .map(|share| share.content.totals().0)
+                .sum::<u64>()
+        );
         Ok(staged)
     }
 
     fn checked(&self, shard: usize, rows: &[u8], count: u64) -> Result<u32, StageError> {
-        let Some(share) = self.shares.get(shard).filter(|share| share.target.place.is_some()) else {
-            return Err(StageError::NoShard { shard, shards: self.shares.len() });
+        let Some(share) = self
+            .shares
+            .get(shard)
+            .filter(|share| share.target.place.is_some())
+        else {
+            return Err(StageError::NoShard {
+                shard,
+                shards: self.shares.len(),
+            });
         };
         let (rows_max, bytes_max) = (share.target.limits.max_rows, Self::RUN_BYTES_MAX);
         let bytes = rows.len() as u64;
         let fits = (1..=rows_max).contains(&count) && (1..=bytes_max).contains(&bytes);
         match u32::try_from(count) {
             Ok(count) if fits => Ok(count),
-            _ => Err(StageError::RunTooLarge { rows: count, bytes, rows_max, bytes_max }),
+            _ => Err(StageError::RunTooLarge {
+                rows: count,
+                bytes,
+                rows_max,
+                bytes_max,
+            }),
         }
     }
 
     fn become_framed(&mut self) -> Result<(), StageError> {
         self.is_framed = true;
         for share in &mut self.shares {
-            share.rows.become_framed(&mut self.scratch).map_err(frame_error)?;
+            share.rows.become_framed(&mut self.scratch)?;
         }
         self.memory_bytes = self.shares.iter().map(|share| share.rows.memory_bytes()).sum();
         Ok(())
@@ -253,7 +290,7 @@ impl Stage {
 
     fn finish_files(&mut self) -> Result<(), StageError> {
         for at in 0..self.shares.len() {
-            self.shares[at].rows.close_frame(&mut self.scratch).map_err(frame_error)?;
+            self.shares[at].rows.close_frame(&mut self.scratch)?;
             if self.shares[at].deserves_own_file() {
                 self.spill_to_own_file(at)?;
             }
@@ -272,16 +309,26 @@ impl Stage {
 
     /// The names of what was written; without them a power loss would take the files.
     fn sync_directories(&self) -> Result<(), FileError> {
-        let parents = self.temporaries.iter().filter_map(|temporary| temporary.path().parent());
+        let parents = self
+            .temporaries
+            .iter()
+            .filter_map(|temporary| temporary.path().parent());
         let directories: BTreeSet<_> = parents.collect();
-        directories.into_iter().try_for_each(|directory| self.files.sync_dir(directory))
+        directories
+            .into_iter()
+            .try_for_each(|directory| self.files.sync_dir(directory))
     }
 }
 
 impl StageShare {
     fn new(target: ShareTarget) -> StageShare {
         let rows = ShareRows::new(target.limits);
-        StageShare { target, rows, own: None, parts: Vec::new() }
+        StageShare {
+            target,
+            rows,
+            own: None,
+            parts: Vec::new(),
+        }
     }
 
     fn deserves_own_file(&self) -> bool {
@@ -296,10 +343,16 @@ impl StageShare {
         bytes: &[u8],
         temporaries: &mut Vec<Temporary>,
     ) -> Result<(), FileError> {
-        if self.own.as_ref().is_some_and(|own| !own.takes(frame, &self.target.limits)) {
+        if self
+            .own
+            .as_ref()
+            .is_some_and(|own| !own.takes(frame, &self.target.limits))
+        {
             self.close_own_file(files, origin, temporaries)?;
         }
-        let Some((_, directory)) = &self.target.place else { return Ok(()) };
+        let Some((_, directory)) = &self.target.place else {
+            return Ok(());
+        };
         let mut own = match self.own.take() {
             Some(own) => own,
             None => OwnFile::create(files, directory)?,
@@ -315,7 +368,9 @@ impl StageShare {
         origin: &Origin,
         temporaries: &mut Vec<Temporary>,
     ) -> Result<(), FileError> {
-        let (Some(own), Some((shard, _))) = (self.own.take(), &self.target.place) else { return Ok(()) };
+        let (Some(own), Some((shard, _))) = (self.own.take(), &self.target.place) else {
+            return Ok(());
+        };
         let (file, temporary) = own.finish(files, origin, shard)?;
         self.parts.push(LivePart::File(file));
         temporaries.push(temporary);
@@ -323,7 +378,10 @@ impl StageShare {
     }
 
     fn add_extent(&mut self, offset: u64, frames: impl Iterator<Item = Frame>) {
-        self.parts.push(LivePart::Staged { offset, frames: frames.collect() });
+        self.parts.push(LivePart::Staged {
+            offset,
+            frames: frames.collect(),
+        });
     }
 
     fn finish(self, shard: u32) -> Option<StagedShare> {
@@ -333,7 +391,11 @@ impl StageShare {
             parts.push(LivePart::Inline { rows, chunks });
         }
         let content = Arc::new(Content { parts });
-        (!content.parts.is_empty()).then_some(StagedShare { shard, lanes: self.target.lanes, content })
+        (!content.parts.is_empty()).then_some(StagedShare {
+            shard,
+            lanes: self.target.lanes,
+            content,
+        })
     }
 }
 
@@ -358,6 +420,12 @@ impl Staged {
         self.disk_bytes
     }
 
+    /// Bytes that its commit record takes beside inline rows, roughly: 12 a frame, fewer a chunk.
+    pub(crate) fn noted_bytes(&self) -> usize {
+        let parts = self.shares.iter().flat_map(|share| &share.content.parts);
+        NOTED_BYTES_BASE + parts.map(|part| NOTED_BYTES_A_UNIT * part.len()).sum::<usize>()
+    }
+
     /// Its files belong to the journal from now on.
     pub(crate) fn keep_files(&mut self) {
         self.temporaries.iter_mut().for_each(Temporary::keep);
@@ -373,11 +441,6 @@ impl Content {
         };
         self.parts.iter().map(of_part).sum()
     }
-}
-
-/// Sizes are checked before rows are compressed, so this is a bug of ours, told as one.
-fn frame_error(error: FrameError) -> StageError {
-    StageError::Frame(error.to_string())
 }
 
 #[cfg(test)]

@@ -69,9 +69,11 @@ pub struct RecoveryReport {
     pub waiting: u64,
     /// Of those, batches with an attempt whose outcome is not known.
     pub in_doubt: u64,
+    /// Shares that waited at the last checkpoint, and whose commit records are lost to damage.
+    pub lost_shares: u64,
     /// A record at the end of the journal that was not written whole, and is cut off: nobody was answered.
     pub torn_bytes: u64,
-    /// Journal segments with damage before their end, set aside under these names.
+    /// Journal segments with damage before their end, or a checkpoint that cannot be read; kept under these names.
     pub corrupt: Vec<PathBuf>,
     /// Batch files without a cut record, removed; their rows are cut anew.
     pub uncut_files_removed: u64,
@@ -79,7 +81,8 @@ pub struct RecoveryReport {
     pub leftovers_removed: u64,
     /// Acknowledged or broken files moved to where they belong.
     pub moved: u64,
-    /// Batches whose file is not there or cannot be read; they are held.
+    /// Batches whose file is not there or cannot be read, or whose record is lost: they are held. And files that hold
+    /// rows of an accepted INSERT and are not there.
     pub damaged: Vec<PathBuf>,
     /// Files that are not ours or of a later version, left in place.
     pub unknown: Vec<PathBuf>,

@@ -24,7 +24,13 @@ pub struct ShareRows {
 impl ShareRows {
     /// No rows. `limits`: what a batch of any of its lanes may hold.
     pub fn new(limits: BatchLimits) -> ShareRows {
-        ShareRows { limits, raw: Vec::new(), chunks: Vec::new(), frames: Vec::new(), frames_bytes: 0 }
+        ShareRows {
+            limits,
+            raw: Vec::new(),
+            chunks: Vec::new(),
+            frames: Vec::new(),
+            frames_bytes: 0,
+        }
     }
 
     /// Bytes of memory in use.
@@ -40,7 +46,10 @@ impl ShareRows {
     /// Keeps a run of whole rows as it is.
     pub fn push_raw(&mut self, rows: &[u8], count: u32) {
         self.raw.extend_from_slice(rows);
-        let run = Chunk { rows: count, raw_bytes: rows.len() as u32 };
+        let run = Chunk {
+            rows: count,
+            raw_bytes: rows.len() as u32,
+        };
         match self.chunks.last_mut() {
             Some(last) if self.limits.fit_together(*last, run, CHUNK_BYTES_TARGET) => last.grow(run),
             _ => self.chunks.push(run),
@@ -49,7 +58,10 @@ impl ShareRows {
 
     /// Adds a run of whole rows to the frame that is being filled.
     pub fn push_framed(&mut self, rows: &[u8], count: u32, scratch: &mut Vec<u8>) -> Result<(), FrameError> {
-        let run = Chunk { rows: count, raw_bytes: rows.len() as u32 };
+        let run = Chunk {
+            rows: count,
+            raw_bytes: rows.len() as u32,
+        };
         let fits = |open: Chunk| self.limits.fit_together(open, run, RAW_BYTES_TARGET);
         if self.chunks.first().is_some_and(|open| !fits(*open)) {
             self.close_frame(scratch)?;
@@ -76,12 +88,18 @@ impl ShareRows {
 
     /// Makes a frame of the rows that wait for one.
     pub fn close_frame(&mut self, scratch: &mut Vec<u8>) -> Result<(), FrameError> {
-        let Some(open) = self.chunks.pop() else { return Ok(()) };
+        let Some(open) = self.chunks.pop() else {
+            return Ok(());
+        };
         scratch.clear();
         let bytes = frames::compress(&self.raw, scratch)?;
         self.raw.clear();
         self.frames_bytes += scratch.len();
-        let frame = Frame { rows: open.rows, raw_bytes: open.raw_bytes, bytes };
+        let frame = Frame {
+            rows: open.rows,
+            raw_bytes: open.raw_bytes,
+            bytes,
+        };
         // A copy of exactly its size: the scratch has room for rows that do not compress.
         self.frames.push((frame, scratch.as_slice().to_vec()));
         Ok(())

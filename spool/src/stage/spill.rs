@@ -41,7 +41,12 @@ impl OwnFile {
         let (temporary, file) = files.create(path.join(&name))?;
         let writer = BinWriter::new(DiskWriter::new(file, 0), files.spool)
             .map_err(bin_error("writing", temporary.path()))?;
-        Ok(OwnFile { directory: directory.clone(), name, temporary, writer })
+        Ok(OwnFile {
+            directory: directory.clone(),
+            name,
+            temporary,
+            writer,
+        })
     }
 
     /// Whether a frame still fits the batch.
@@ -65,10 +70,16 @@ impl OwnFile {
         origin: &Origin,
         shard: &str,
     ) -> Result<(StagedFile, Temporary), FileError> {
-        let head = BatchHead { shape: &origin.shape, shard, created_at_ms: now_ms() };
+        let head = BatchHead {
+            shape: &origin.shape,
+            shard,
+            created_at_ms: now_ms(),
+        };
         let path = self.temporary.path();
-        let (out, info) =
-            self.writer.finish(head, random_token).map_err(bin_error("writing", path))?;
+        let (out, info) = self
+            .writer
+            .finish(head, random_token)
+            .map_err(bin_error("writing", path))?;
         files.sync(out.into_file().as_ref(), path)?;
         let batch = BatchInfo {
             rows: info.trailer.rows,
@@ -76,7 +87,14 @@ impl OwnFile {
             file_bytes: info.file_bytes,
             created_at_ms: info.trailer.created_at_ms,
         };
-        Ok((StagedFile { directory: self.directory, name: self.name, batch }, self.temporary))
+        Ok((
+            StagedFile {
+                directory: self.directory,
+                name: self.name,
+                batch,
+            },
+            self.temporary,
+        ))
     }
 }
 
@@ -94,23 +112,24 @@ impl StagedExtents {
     pub fn create(files: &Files, insert: InsertId) -> Result<StagedExtents, FileError> {
         let path = files.layout.staged(insert.0);
         let (temporary, file) = files.create(path.clone())?;
-        Ok(StagedExtents { temporary, file, path, end: 0 })
+        Ok(StagedExtents {
+            temporary,
+            file,
+            path,
+            end: 0,
+        })
     }
 
     /// Writes frames end to end; the offset of the first.
     pub fn append(&mut self, frames: &[(Frame, Vec<u8>)]) -> Result<u64, FileError> {
         let offset = self.end;
-        let bytes: Vec<&[u8]> = frames.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-        for bytes in bytes {
-            self.file.write_all_at(bytes, self.end).map_err(FileError::at("writing", &self.path))?;
+        for (_, bytes) in frames {
+            self.file
+                .write_all_at(bytes, self.end)
+                .map_err(FileError::at("writing", &self.path))?;
             self.end += bytes.len() as u64;
         }
         Ok(offset)
-    }
-
-    /// Bytes so far.
-    pub fn bytes(&self) -> u64 {
-        self.end
     }
 
     /// Syncs it.

@@ -16,15 +16,35 @@ impl State {
 
     /// A share that is counted for nobody would free its journal segment or its staged file too early.
     fn check_counts(&self) {
-        let parked = self.pending.iter().flat_map(|(_, pending)| &pending.parked).map(|parked| &parked.share);
-        let shares: Vec<_> = self.lanes.iter().flat_map(|lane| lane.shares()).chain(parked).collect();
+        let parked = self
+            .pending
+            .iter()
+            .flat_map(|(_, pending)| &pending.parked)
+            .map(|parked| &parked.share);
+        let shares: Vec<_> = self
+            .lanes
+            .iter()
+            .flat_map(|lane| lane.shares())
+            .chain(parked)
+            .collect();
         assert_eq!(self.uncut_shares(), shares.len() as u64, "shares by segment");
-        let memory: u64 = shares.iter().map(|share| share.content.memory_bytes() + SHARE_OVERHEAD_BYTES).sum();
+        let memory: u64 = shares
+            .iter()
+            .map(|share| share.content.memory_bytes() + SHARE_OVERHEAD_BYTES)
+            .sum();
         assert_eq!(self.uncut_memory_bytes, memory, "memory of uncut shares");
         let staged = shares.iter().filter(|share| share.content.is_staged()).count() as u64;
-        assert_eq!(self.staged_users.values().sum::<u64>(), staged, "users of staged files");
+        assert_eq!(
+            self.staged_users.values().sum::<u64>(),
+            staged,
+            "users of staged files"
+        );
         let files: u64 = shares.iter().map(|share| share.files_left()).sum();
-        assert_eq!(self.file_users.values().sum::<u64>(), files, "users of files written while staging");
+        assert_eq!(
+            self.file_users.values().sum::<u64>(),
+            files,
+            "users of files written while staging"
+        );
     }
 
     /// A lane that is not listed when it is due would never be cut.
@@ -32,13 +52,28 @@ impl State {
         for (lane, id) in self.lanes.iter().zip((0..).map(super::LaneId)) {
             let listed = self.listed.get(&id).copied();
             assert_eq!(listed, lane.due_at(self.is_idle(id)), "when lane {id:?} is due");
-            assert_eq!(listed.is_some_and(|due| self.due.contains(&(due, id))), listed.is_some());
+            assert_eq!(
+                listed.is_some_and(|due| self.due.contains(&(due, id))),
+                listed.is_some()
+            );
             for queue in &lane.queues {
                 assert!(!queue.shares.is_empty(), "an empty queue stays");
-                assert!(queue.shares.iter().all(|share| !share.is_empty()), "an empty share stays");
-                assert_eq!(queue.rows, queue.shares.iter().map(|share| share.rows).sum::<u64>());
-                assert_eq!(queue.raw_bytes, queue.shares.iter().map(|share| share.raw_bytes).sum::<u64>());
-                assert!(queue.shares.iter().is_sorted_by_key(|share| share.insert), "not in commit order");
+                assert!(
+                    queue.shares.iter().all(|share| !share.is_empty()),
+                    "an empty share stays"
+                );
+                assert_eq!(
+                    queue.rows,
+                    queue.shares.iter().map(|share| share.rows).sum::<u64>()
+                );
+                assert_eq!(
+                    queue.raw_bytes,
+                    queue.shares.iter().map(|share| share.raw_bytes).sum::<u64>()
+                );
+                assert!(
+                    queue.shares.iter().is_sorted_by_key(|share| share.insert),
+                    "not in commit order"
+                );
             }
         }
         assert_eq!(self.due.len(), self.listed.len());
@@ -53,10 +88,25 @@ impl State {
             let mut aside = Tally::default();
             queue.aside.values().for_each(|entry| aside.add(entry.tally()));
             assert_eq!(queue.held_batches, aside, "what is held at {destination}");
-            assert!(queue.line.keys().all(|seq| !queue.aside.contains_key(seq)), "in line and aside");
-            assert!(queue.leaving.keys().all(|seq| !queue.holds(*seq)), "waits and leaves");
-            assert!(queue.line.keys().chain(queue.leaving.keys()).all(|seq| *seq < queue.next_seq));
-            assert!(queue.notes.keys().all(|seq| queue.holds(*seq)), "a note on nothing");
+            assert!(
+                queue.line.keys().all(|seq| !queue.aside.contains_key(seq)),
+                "in line and aside"
+            );
+            assert!(
+                queue.leaving.keys().all(|seq| !queue.holds(*seq)),
+                "waits and leaves"
+            );
+            assert!(
+                queue
+                    .line
+                    .keys()
+                    .chain(queue.leaving.keys())
+                    .all(|seq| *seq < queue.next_seq)
+            );
+            assert!(
+                queue.notes.keys().all(|seq| queue.holds(*seq)),
+                "a note on nothing"
+            );
         }
     }
 
@@ -64,8 +114,13 @@ impl State {
     fn check_pending(&self) {
         for (number, pending) in self.pending.iter() {
             for (destination, seq) in &pending.batches {
-                let queue = self.get_queue(destination).expect("a pending batch's destination");
-                assert!(queue.holds(*seq), "INSERT {number} waits for batch {seq}, which is gone");
+                let queue = self
+                    .get_queue(destination)
+                    .expect("a pending batch's destination");
+                assert!(
+                    queue.holds(*seq),
+                    "INSERT {number} waits for batch {seq}, which is gone"
+                );
                 assert!(queue.pending[seq].inserts.contains(&number));
             }
             assert!(!pending.gone || pending.parked.is_empty(), "parked after go");

@@ -1,6 +1,6 @@
 //! The state as a checkpoint, and back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::destination::{Entry, Note, Phase, Queue};
@@ -8,9 +8,10 @@ use super::pending::Pending;
 use super::share::{Content, Uncut};
 use super::{Applied, PendingBatch, State};
 use crate::event::{
-    BatchInfo, BatchMark, Checkpoint, Commit, DestinationMark, InsertNo, PendingMark, Record, Seq, UncutMark, Verdict,
+    BatchInfo, BatchMark, Checkpoint, Commit, DestinationMark, InsertNo, PendingMark, Record, Seq, UncutMark,
+    Verdict,
 };
-use crate::model::{Destination, LaneId};
+use crate::model::{Destination, InsertId, LaneId};
 
 /// Shares that a checkpoint says wait, and whose commits are still to be read from older segments: how many units of
 /// each earlier cuts took.
@@ -36,12 +37,19 @@ impl State {
             lanes: self.lanes.iter().map(|lane| lane.key.clone()).collect(),
             uncut: self.uncut_marks(),
             pending: self.pending_marks(&index),
-            destinations: self.queues().map(|(destination, queue)| queue.mark(destination)).collect(),
+            destinations: self
+                .queues()
+                .map(|(destination, queue)| queue.mark(destination))
+                .collect(),
         }
     }
 
     fn uncut_marks(&self) -> Vec<UncutMark> {
-        let queued = self.lanes.iter().zip(0..).flat_map(|(lane, id)| lane.shares().map(move |share| (id, share)));
+        let queued = self
+            .lanes
+            .iter()
+            .zip(0..)
+            .flat_map(|(lane, id)| lane.shares().map(move |share| (id, share)));
         let parked = self.pending.iter().flat_map(|(_, pending)| &pending.parked);
         let all = queued.chain(parked.map(|parked| (parked.lane.0, &parked.share)));
         all.map(|(lane, share)| UncutMark {
@@ -125,7 +133,11 @@ impl State {
     pub fn restore(checkpoint: &Checkpoint) -> (State, Awaited) {
         let mut state = State::new();
         state.next_insert = checkpoint.next_insert.max(1);
-        let lanes: Vec<LaneId> = checkpoint.lanes.iter().map(|key| state.lane_of(key.clone())).collect();
+        let lanes: Vec<LaneId> = checkpoint
+            .lanes
+            .iter()
+            .map(|key| state.lane_of(key.clone()))
+            .collect();
         for mark in &checkpoint.destinations {
             state.queue(&mark.destination).restore(mark);
         }
@@ -133,7 +145,9 @@ impl State {
             state.restore_pending(mark, &checkpoint.destinations);
         }
         let awaited = checkpoint.uncut.iter().filter_map(|mark| {
-            lanes.get(mark.lane as usize).map(|lane| ((*lane, mark.insert, mark.shard), mark.units_cut))
+            lanes
+                .get(mark.lane as usize)
+                .map(|lane| ((*lane, mark.insert, mark.shard), mark.units_cut))
         });
         (state, Awaited(awaited.collect()))
     }
@@ -141,10 +155,15 @@ impl State {
     fn restore_pending(&mut self, mark: &PendingMark, destinations: &[DestinationMark]) {
         let mut pending = Pending::new(mark.id);
         for (at, seq) in &mark.batches {
-            let Some(destination) = destinations.get(*at as usize).map(|mark| &mark.destination) else { continue };
+            let Some(destination) = destinations.get(*at as usize).map(|mark| &mark.destination) else {
+                continue;
+            };
             pending.batches.insert((destination.clone(), *seq));
             // What else is in the batch is not in the checkpoint: as if it were, so that nothing is undone by mistake.
-            let unknown = PendingBatch { has_others: true, ..PendingBatch::default() };
+            let unknown = PendingBatch {
+                has_others: true,
+                ..PendingBatch::default()
+            };
             let batch = self.queue(destination).pending.entry(*seq).or_insert(unknown);
             batch.inserts.insert(mark.insert);
         }
@@ -152,16 +171,28 @@ impl State {
     }
 
     /// Takes the awaited shares from a record of a segment that is older than the checkpoint.
-    pub fn revive(&mut self, record: &Record, contents: Vec<Arc<Content>>, at: Applied, awaited: &mut Awaited) {
+    pub fn revive(
+        &mut self,
+        record: &Record,
+        contents: Vec<Arc<Content>>,
+        at: Applied,
+        awaited: &mut Awaited,
+    ) {
         let tables = self.tables(record);
         let mut contents = contents.into_iter();
         let commits = record.events.iter().filter_map(Commit::of);
         for commit in commits {
             let token: Option<Arc<str>> = commit.token.as_deref().map(Arc::from);
             for (share, content) in commit.shares.iter().zip(contents.by_ref()) {
-                let Some(shape) = tables.shapes.get(share.shape as usize) else { continue };
+                let Some(shape) = tables.shapes.get(share.shape as usize) else {
+                    continue;
+                };
                 let whole = Uncut::whole(commit, share.shard, token.clone(), content, at);
-                for lane in share.lanes.iter().filter_map(|lane| tables.lanes.get(*lane as usize)) {
+                for lane in share
+                    .lanes
+                    .iter()
+                    .filter_map(|lane| tables.lanes.get(*lane as usize))
+                {
                     if let Some(units_cut) = awaited.0.remove(&(*lane, commit.number, share.shard)) {
                         let mut rest = whole.clone();
                         rest.advance(units_cut);
@@ -172,17 +203,54 @@ impl State {
         }
     }
 
-    /// Waiting batches whose sizes are not known.
-    pub fn unmeasured(&self) -> Vec<(Destination, Seq)> {
-        let unmeasured = |queue: &Queue| -> Vec<Seq> {
-            let all = queue.line.iter().chain(&queue.aside);
-            all.filter(|(_, entry)| entry.file_bytes == 0).map(|(seq, _)| *seq).collect()
+    /// Every batch in line.
+    pub fn waiting_batches(&self) -> Vec<(Destination, Seq)> {
+        let of = |(destination, queue): (&Destination, &Queue)| -> Vec<(Destination, Seq)> {
+            queue
+                .line
+                .keys()
+                .chain(queue.aside.keys())
+                .map(|seq| (destination.clone(), *seq))
+                .collect()
         };
-        self.queues()
-            .flat_map(|(destination, queue)| {
-                unmeasured(queue).into_iter().map(move |seq| (destination.clone(), seq))
-            })
-            .collect()
+        self.queues().flat_map(of).collect()
+    }
+
+    /// Whether the batch's size is known.
+    pub fn is_measured(&self, destination: &Destination, seq: Seq) -> bool {
+        let entry = self
+            .get_queue(destination)
+            .and_then(|queue| queue.line.get(&seq).or(queue.aside.get(&seq)));
+        entry.is_some_and(|entry| entry.file_bytes > 0)
+    }
+
+    /// INSERTs with rows that wait in a lane to the destination, parked ones included.
+    pub fn inserts_waiting_for(&self, destination: &Destination) -> HashSet<InsertId> {
+        let leads_there = |lane: &LaneId| self.lanes[lane.index()].key.destinations.contains(destination);
+        let parked = self.pending.iter().flat_map(|(_, pending)| &pending.parked);
+        let parked = parked
+            .filter(|parked| leads_there(&parked.lane))
+            .map(|parked| parked.share.id);
+        let lanes = self
+            .get_queue(destination)
+            .into_iter()
+            .flat_map(|queue| &queue.lanes);
+        let queued = lanes
+            .flat_map(|lane| self.lanes[lane.index()].shares())
+            .map(|share| share.id);
+        queued.chain(parked).collect()
+    }
+
+    /// INSERTs whose staged file is needed.
+    pub fn staged_inserts(&self) -> impl Iterator<Item = InsertId> {
+        self.staged_users.keys().copied()
+    }
+
+    /// Batch files, written while their INSERTs were read, that are needed: directory and name.
+    pub fn needed_files(&self) -> impl Iterator<Item = (&Destination, &str)> {
+        self.file_users
+            .keys()
+            .map(|(directory, name)| (directory, name.as_str()))
     }
 
     /// Enters what the batch's file says.
@@ -202,8 +270,12 @@ impl Commit {
 
 impl Queue {
     fn restore(&mut self, mark: &DestinationMark) {
-        let unmeasured =
-            Entry::of(&BatchInfo { rows: 0, raw_bytes: 0, file_bytes: 0, created_at_ms: 0 });
+        let unmeasured = Entry::of(&BatchInfo {
+            rows: 0,
+            raw_bytes: 0,
+            file_bytes: 0,
+            created_at_ms: 0,
+        });
         for seq in mark.waiting.iter().flat_map(|(first, last)| *first..=*last) {
             self.insert(seq, unmeasured);
         }
@@ -232,11 +304,20 @@ impl Queue {
     fn measure(&mut self, seq: Seq, batch: &BatchInfo) {
         if let Some(mut entry) = self.line.remove(&seq) {
             self.waiting.files -= 1;
-            entry = Entry { phase: entry.phase, ..Entry::of(batch) };
+            entry = Entry {
+                phase: entry.phase,
+                ..Entry::of(batch)
+            };
             self.insert(seq, entry);
         } else if let Some(entry) = self.aside.get_mut(&seq) {
-            *entry = Entry { phase: entry.phase, ..Entry::of(batch) };
-            self.held_batches.add(crate::status::Tally { files: 0, ..entry.tally() });
+            *entry = Entry {
+                phase: entry.phase,
+                ..Entry::of(batch)
+            };
+            self.held_batches.add(crate::status::Tally {
+                files: 0,
+                ..entry.tally()
+            });
         }
     }
 }

@@ -109,7 +109,10 @@ impl Entry {
 impl Queue {
     /// A destination that never had a batch.
     pub fn new() -> Queue {
-        Queue { next_seq: 1, ..Queue::default() }
+        Queue {
+            next_seq: 1,
+            ..Queue::default()
+        }
     }
 
     /// Gives the next number away; it is never given again, used or not.
@@ -208,7 +211,9 @@ impl Queue {
             Phase::Cut => None,
             Phase::Retry => Some(format!("batch {seq} waits for a retry: {}", self.error_of(*seq))),
             Phase::InDoubt if self.leased == Some(*seq) => None,
-            Phase::InDoubt => Some(format!("batch {seq} waits: the outcome of its last attempt is not known")),
+            Phase::InDoubt => Some(format!(
+                "batch {seq} waits: the outcome of its last attempt is not known"
+            )),
         }
     }
 
@@ -224,7 +229,10 @@ impl Queue {
 
     /// The last error of a batch.
     pub fn error_of(&self, seq: Seq) -> &str {
-        self.notes.get(&seq).and_then(|note| note.error.as_deref()).unwrap_or("no error is recorded")
+        self.notes
+            .get(&seq)
+            .and_then(|note| note.error.as_deref())
+            .unwrap_or("no error is recorded")
     }
 
     /// Waiting batches with an attempt whose outcome is not known.

@@ -93,7 +93,14 @@ pub struct Piece {
 impl Lane {
     /// An empty lane.
     pub fn new(key: LaneKey, limits: BatchLimits) -> Lane {
-        Lane { key, limits, queues: Vec::new(), cutting: false, flush_through: 0, not_before: 0 }
+        Lane {
+            key,
+            limits,
+            queues: Vec::new(),
+            cutting: false,
+            flush_through: 0,
+            not_before: 0,
+        }
     }
 
     /// Adds a share in its place in commit order: behind the others, but for one that was pending for a while.
@@ -123,7 +130,11 @@ impl Lane {
 
     /// Removes every share of the INSERT.
     pub fn remove(&mut self, insert: InsertNo) -> Vec<Uncut> {
-        let removed = self.queues.iter_mut().flat_map(|queue| queue.remove(insert)).collect();
+        let removed = self
+            .queues
+            .iter_mut()
+            .flat_map(|queue| queue.remove(insert))
+            .collect();
         self.drop_empty_queues();
         removed
     }
@@ -142,7 +153,12 @@ impl Lane {
     /// The queue that is due first; among equals the one whose first INSERT is older.
     fn most_urgent(&self, idle: bool) -> Option<(u64, usize)> {
         let urgency = |(at, queue): (usize, &ShapeQueue)| (self.queue_due_at(queue, idle), queue.first(), at);
-        self.queues.iter().enumerate().map(urgency).min().map(|(due, _, at)| (due, at))
+        self.queues
+            .iter()
+            .enumerate()
+            .map(urgency)
+            .min()
+            .map(|(due, _, at)| (due, at))
     }
 
     fn queue_due_at(&self, queue: &ShapeQueue, idle: bool) -> u64 {
@@ -182,13 +198,17 @@ impl Lane {
 
     /// Whether everything that was planned still waits here, in that order.
     pub fn still_holds(&self, plan: &CutPlan) -> bool {
-        let Some(queue) = self.queues.iter().find(|queue| queue.shape == plan.shape) else { return false };
+        let Some(queue) = self.queues.iter().find(|queue| queue.shape == plan.shape) else {
+            return false;
+        };
         // A share that was pending may have come between since, hence not just the first ones.
         let mut waiting = queue.shares.iter();
         let same = |share: &Uncut, piece: &Piece| {
             (share.insert, share.shard, share.start) == (piece.insert, piece.shard, piece.start)
         };
-        plan.pieces.iter().all(|piece| waiting.any(|share| same(share, piece)))
+        plan.pieces
+            .iter()
+            .all(|piece| waiting.any(|share| same(share, piece)))
     }
 
     /// Rows that wait here.
@@ -214,14 +234,23 @@ impl Lane {
 
 impl ShapeQueue {
     fn new(shape: Arc<Shape>) -> ShapeQueue {
-        ShapeQueue { shape, shares: VecDeque::new(), rows: 0, raw_bytes: 0, files: 0 }
+        ShapeQueue {
+            shape,
+            shares: VecDeque::new(),
+            rows: 0,
+            raw_bytes: 0,
+            files: 0,
+        }
     }
 
     fn push(&mut self, share: Uncut) {
         self.rows += share.rows;
         self.raw_bytes += share.raw_bytes;
         self.files += share.files_left();
-        let behind = self.shares.iter().rposition(|waiting| waiting.insert <= share.insert);
+        let behind = self
+            .shares
+            .iter()
+            .rposition(|waiting| waiting.insert <= share.insert);
         self.shares.insert(behind.map_or(0, |at| at + 1), share);
     }
 
@@ -232,7 +261,11 @@ impl ShapeQueue {
         self.rows -= taken.rows;
         self.raw_bytes -= taken.raw_bytes;
         self.files -= u64::from(taken.is_file);
-        let taking = Taking { from, emptied: share.is_empty(), share: share.clone() };
+        let taking = Taking {
+            from,
+            emptied: share.is_empty(),
+            share: share.clone(),
+        };
         if taking.emptied {
             self.shares.remove(at);
         }
@@ -242,7 +275,9 @@ impl ShapeQueue {
     fn remove(&mut self, insert: InsertNo) -> Vec<Uncut> {
         let mut removed = Vec::new();
         while let Some(at) = self.shares.iter().position(|share| share.insert == insert) {
-            let Some(share) = self.shares.remove(at) else { break };
+            let Some(share) = self.shares.remove(at) else {
+                break;
+            };
             self.rows -= share.rows;
             self.raw_bytes -= share.raw_bytes;
             self.files -= share.files_left();
@@ -282,7 +317,11 @@ impl Piece {
 
     /// What the journal says of it.
     pub fn taken(&self) -> Taken {
-        Taken { insert: self.insert, shard: self.shard, units: self.take.units }
+        Taken {
+            insert: self.insert,
+            shard: self.shard,
+            units: self.take.units,
+        }
     }
 }
 

@@ -102,7 +102,10 @@ struct Tables {
 impl State {
     /// A spool that never held anything.
     pub fn new() -> State {
-        State { next_insert: 1, ..State::default() }
+        State {
+            next_insert: 1,
+            ..State::default()
+        }
     }
 
     /// The lane of that spec; its limits become the spec's.
@@ -156,7 +159,9 @@ impl State {
 
     /// Every destination and its queue.
     pub fn queues(&self) -> impl Iterator<Item = (&Destination, &Queue)> {
-        self.queue_ids.iter().map(|(destination, id)| (destination, &self.queues[*id]))
+        self.queue_ids
+            .iter()
+            .map(|(destination, id)| (destination, &self.queues[*id]))
     }
 
     /// The number that the next INSERT gets.
@@ -171,15 +176,12 @@ impl State {
         by_number.into_values().collect()
     }
 
-    /// Whether the INSERT awaits `go` or `abort`.
-    pub fn is_pending(&self, insert: InsertId) -> bool {
-        self.pending.number(insert).is_some_and(|number| self.pending.is_open(number))
-    }
-
     /// Why an INSERT with rows for that local lane is not to be waited for; `None` when it is.
     pub fn stalled(&self, lane: LaneId) -> Option<String> {
         let key = &self.get_lane(lane)?.key;
-        key.destinations.iter().find_map(|destination| self.get_queue(destination)?.stalled())
+        key.destinations
+            .iter()
+            .find_map(|destination| self.get_queue(destination)?.stalled())
     }
 
     /// Whether some uncut share needs the INSERT's staged file.
@@ -189,17 +191,13 @@ impl State {
 
     /// Whether some uncut share needs that file.
     pub fn needs_file(&self, directory: &Destination, name: &str) -> bool {
-        self.file_users.contains_key(&(directory.clone(), name.to_owned()))
+        self.file_users
+            .contains_key(&(directory.clone(), name.to_owned()))
     }
 
     /// Bytes of memory that uncut shares take.
     pub fn uncut_memory_bytes(&self) -> u64 {
         self.uncut_memory_bytes
-    }
-
-    /// The oldest journal segment with a share that waits for its cut.
-    pub fn oldest_uncut_segment(&self) -> Option<u64> {
-        self.uncut_in_segment.keys().next().copied()
     }
 
     /// Whether a share in that journal segment waits for its cut.
@@ -229,9 +227,20 @@ impl State {
         let (shape, pieces, total) = lane.plan(idle)?;
         lane.cutting = true;
         let key = lane.key.clone();
-        let seqs = key.destinations.iter().map(|destination| self.queue(destination).reserve()).collect();
+        let seqs = key
+            .destinations
+            .iter()
+            .map(|destination| self.queue(destination).reserve())
+            .collect();
         self.reschedule(id);
-        Some(CutPlan { lane: id, key, shape, pieces, seqs, total })
+        Some(CutPlan {
+            lane: id,
+            key,
+            shape,
+            pieces,
+            seqs,
+            total,
+        })
     }
 
     /// A claimed cut was not made: its shares wait again, until `retry_at` at least.
@@ -248,8 +257,9 @@ impl State {
     pub fn flush(&mut self, table: Option<&str>) -> (Vec<LaneId>, InsertNo) {
         let through = self.next_insert.saturating_sub(1);
         let ids = (0..self.lanes.len() as u32).map(LaneId);
-        let concerned: Vec<LaneId> =
-            ids.filter(|id| table.is_none_or(|table| self.lanes[id.index()].key.table == table)).collect();
+        let concerned: Vec<LaneId> = ids
+            .filter(|id| table.is_none_or(|table| self.lanes[id.index()].key.table == table))
+            .collect();
         for id in &concerned {
             self.lanes[id.index()].flush_through = through;
             self.reschedule(*id);
@@ -259,13 +269,12 @@ impl State {
 
     /// Whether none of these lanes holds a share of an INSERT up to that one.
     pub fn is_cut_through(&self, lanes: &[LaneId], through: InsertNo) -> bool {
-        let waits = |id: &LaneId| self.lanes[id.index()].shares().any(|share| share.insert <= through);
+        let waits = |id: &LaneId| {
+            self.lanes[id.index()]
+                .shares()
+                .any(|share| share.insert <= through)
+        };
         !lanes.iter().any(waits)
-    }
-
-    /// Whether a cut is being written.
-    pub fn is_cutting(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.cutting)
     }
 
     fn is_idle(&self, id: LaneId) -> bool {
@@ -303,7 +312,10 @@ impl State {
             Event::Commit(commit) => Some(&commit.shares),
             _ => None,
         });
-        shares.flatten().map(|share| Content::from_record(share, &record.arena).map(Arc::new)).collect()
+        shares
+            .flatten()
+            .map(|share| Content::from_record(share, &record.arena).map(Arc::new))
+            .collect()
     }
 
     /// What the record says happened. `contents` are the rows of its commits' shares, as [`State::contents_of`] gives.
@@ -344,17 +356,33 @@ impl State {
             Event::Commit(_) => {}
             Event::Go { insert } => self.gone(*insert, at.now),
             Event::Abort { insert, code, text } => {
-                let refusal = ShardRefusal { code: *code, text: text.clone() };
+                let refusal = ShardRefusal {
+                    code: *code,
+                    text: text.clone(),
+                };
                 self.aborted(*insert, refusal, effects);
             }
             Event::Cut(cut) => self.cut(cut, tables, effects),
-            Event::Attempting { destination, seq, attempt, replica } => {
+            Event::Attempting {
+                destination,
+                seq,
+                attempt,
+                replica,
+            } => {
                 self.queue(destination).attempting(*seq, *attempt, replica);
             }
-            Event::Settled { destination, seq, verdict } => {
+            Event::Settled {
+                destination,
+                seq,
+                verdict,
+            } => {
                 self.settled(destination, *seq, verdict, effects);
             }
-            Event::Recut { destination, seq, into } => self.recut(destination, *seq, into, effects),
+            Event::Recut {
+                destination,
+                seq,
+                into,
+            } => self.recut(destination, *seq, into, effects),
             Event::DestinationHeld { destination, error } => {
                 self.queue(destination).held = Some(error.clone());
             }
@@ -378,9 +406,15 @@ impl State {
         }
         let token: Option<Arc<str>> = commit.token.as_deref().map(Arc::from);
         for (share, content) in commit.shares.iter().zip(contents) {
-            let Some(shape) = tables.shapes.get(share.shape as usize) else { continue };
+            let Some(shape) = tables.shapes.get(share.shape as usize) else {
+                continue;
+            };
             let uncut = Uncut::whole(commit, share.shard, token.clone(), content, at);
-            for lane in share.lanes.iter().filter_map(|lane| tables.lanes.get(*lane as usize)) {
+            for lane in share
+                .lanes
+                .iter()
+                .filter_map(|lane| tables.lanes.get(*lane as usize))
+            {
                 self.enqueue(*lane, shape, uncut.clone());
             }
         }
@@ -392,7 +426,11 @@ impl State {
         let is_local = self.lanes[lane.index()].key.local;
         match self.pending.get_mut(share.insert).filter(|pending| !pending.gone) {
             Some(pending) if !is_local => {
-                pending.parked.push(Parked { lane, shape: Arc::clone(shape), share });
+                pending.parked.push(Parked {
+                    lane,
+                    shape: Arc::clone(shape),
+                    share,
+                });
                 return;
             }
             Some(pending) => pending.uncut += 1,
@@ -405,10 +443,17 @@ impl State {
     /// A pending INSERT's other shares join their queues. It stays known only while a client may yet be told that its
     /// local rows, of which some are written, all are.
     fn gone(&mut self, insert: InsertNo, now: u64) {
-        let Some(pending) = self.pending.get_mut(insert) else { return };
+        let Some(pending) = self.pending.get_mut(insert) else {
+            return;
+        };
         pending.gone = true;
         let stays = pending.written && !pending.is_delivered();
-        for Parked { lane, shape, mut share } in std::mem::take(&mut pending.parked) {
+        for Parked {
+            lane,
+            shape,
+            mut share,
+        } in std::mem::take(&mut pending.parked)
+        {
             share.queued_at = now;
             self.lanes[lane.index()].push(&shape, share);
             self.reschedule(lane);
@@ -431,7 +476,9 @@ impl State {
     }
 
     fn aborted(&mut self, insert: InsertNo, refusal: ShardRefusal, effects: &mut Vec<Effect>) {
-        let Some(pending) = self.forget_pending(insert) else { return };
+        let Some(pending) = self.forget_pending(insert) else {
+            return;
+        };
         for parked in pending.parked {
             self.let_go_of(&parked.share, parked.share.start, true, effects);
         }
@@ -448,11 +495,16 @@ impl State {
         for (destination, seq) in pending.batches {
             self.departs(&destination, seq, Verdict::Dropped, effects);
         }
-        effects.push(Effect::Answer { insert: pending.id, outcome: PendingOutcome::Aborted(refusal) });
+        effects.push(Effect::Answer {
+            insert: pending.id,
+            outcome: PendingOutcome::Aborted(refusal),
+        });
     }
 
     fn cut(&mut self, cut: &Cut, tables: &Tables, effects: &mut Vec<Effect>) {
-        let Some(id) = tables.lanes.get(cut.lane as usize).copied() else { return };
+        let Some(id) = tables.lanes.get(cut.lane as usize).copied() else {
+            return;
+        };
         let destinations = self.lanes[id.index()].key.destinations.clone();
         let batch = self.take_shares(id, cut, effects);
         for (destination, seq) in destinations.iter().zip(&cut.seqs) {
@@ -478,7 +530,9 @@ impl State {
         let is_local = self.lanes[id.index()].key.local;
         let mut batch = PendingBatch::default();
         for taken in &cut.taken {
-            let Some(taking) = self.lanes[id.index()].take(taken) else { continue };
+            let Some(taking) = self.lanes[id.index()].take(taken) else {
+                continue;
+            };
             self.let_go_of(&taking.share, taking.from, taking.emptied, effects);
             match self.pending.get_mut(taken.insert).filter(|_| is_local) {
                 Some(pending) => {
@@ -494,7 +548,11 @@ impl State {
     fn settled(&mut self, to: &Destination, seq: Seq, verdict: &Verdict, effects: &mut Vec<Effect>) {
         match verdict {
             Verdict::Acknowledged => {
-                let rows = self.queue(to).line.get(&seq).map_or(0, |entry| u64::from(entry.rows));
+                let rows = self
+                    .queue(to)
+                    .line
+                    .get(&seq)
+                    .map_or(0, |entry| u64::from(entry.rows));
                 self.queue(to).acknowledged_rows += rows;
                 self.delivered(to, seq, effects);
                 self.departs(to, seq, verdict.clone(), effects);
@@ -523,15 +581,22 @@ impl State {
 
     /// The batch's pending INSERTs have these rows on their shard.
     fn delivered(&mut self, to: &Destination, seq: Seq, effects: &mut Vec<Effect>) {
-        let Some(batch) = self.queue(to).pending.remove(&seq) else { return };
+        let Some(batch) = self.queue(to).pending.remove(&seq) else {
+            return;
+        };
         for insert in batch.inserts {
-            let Some(pending) = self.pending.get_mut(insert) else { continue };
+            let Some(pending) = self.pending.get_mut(insert) else {
+                continue;
+            };
             pending.written = true;
             pending.batches.remove(&(to.clone(), seq));
             if !pending.is_delivered() {
                 continue;
             }
-            effects.push(Effect::Answer { insert: pending.id, outcome: PendingOutcome::Delivered });
+            effects.push(Effect::Answer {
+                insert: pending.id,
+                outcome: PendingOutcome::Delivered,
+            });
             if pending.gone {
                 self.pending.remove(insert);
             }
@@ -540,9 +605,13 @@ impl State {
 
     /// The clients of the batch's pending INSERTs wait no longer. Where `go` is not recorded yet, it is the next event.
     fn waits(&mut self, to: &Destination, seq: Seq, why: &str, effects: &mut Vec<Effect>) {
-        let Some(batch) = self.queue(to).pending.get(&seq).cloned() else { return };
+        let Some(batch) = self.queue(to).pending.get(&seq).cloned() else {
+            return;
+        };
         for insert in batch.inserts {
-            let Some(pending) = self.pending.get(insert) else { continue };
+            let Some(pending) = self.pending.get(insert) else {
+                continue;
+            };
             effects.push(Effect::Answer {
                 insert: pending.id,
                 outcome: PendingOutcome::Waiting(why.to_owned()),
@@ -556,25 +625,40 @@ impl State {
     fn recut(&mut self, to: &Destination, seq: Seq, into: &[Recut], effects: &mut Vec<Effect>) {
         let before = self.queue(to).pending.remove(&seq).unwrap_or_default();
         for piece in into {
+            // INSERTs that stay together name the same batch; it is one entry.
             self.queue(to).insert(piece.seq, Entry::of(&piece.batch));
-            let number = self.pending.number(piece.insert).filter(|number| before.inserts.contains(number));
-            let Some(number) = number else { continue };
-            let inserts = BTreeSet::from([number]);
-            self.queue(to).pending.insert(piece.seq, PendingBatch { inserts, has_others: false });
-            if let Some(pending) = self.pending.get_mut(number) {
-                pending.batches.remove(&(to.clone(), seq));
-                pending.batches.insert((to.clone(), piece.seq));
-            }
+            let number = self
+                .pending
+                .number(piece.insert)
+                .filter(|number| before.inserts.contains(number));
+            self.recut_pending(to, seq, piece.seq, number);
         }
         self.departs(to, seq, Verdict::Dropped, effects);
         effects.push(Effect::Wake(to.clone()));
+    }
+
+    /// A pending INSERT's rows are in another batch now; or rows of one that is not pending.
+    fn recut_pending(&mut self, to: &Destination, old: Seq, new: Seq, insert: Option<InsertNo>) {
+        let batch = self.queue(to).pending.entry(new).or_default();
+        let Some(insert) = insert else {
+            batch.has_others = true;
+            return;
+        };
+        batch.inserts.insert(insert);
+        if let Some(pending) = self.pending.get_mut(insert) {
+            pending.batches.remove(&(to.clone(), old));
+            pending.batches.insert((to.clone(), new));
+        }
     }
 
     fn departs(&mut self, to: &Destination, seq: Seq, verdict: Verdict, effects: &mut Vec<Effect>) {
         let queue = self.queue(to);
         queue.pending.remove(&seq);
         if queue.leave(seq, verdict).is_some() {
-            effects.push(Effect::Depart { destination: to.clone(), seq });
+            effects.push(Effect::Depart {
+                destination: to.clone(),
+                seq,
+            });
         }
         self.reschedule_local(to);
     }
@@ -587,7 +671,10 @@ impl State {
             *self.staged_users.entry(share.id).or_default() += 1;
         }
         for file in share.content.files_between(share.start, share.end()) {
-            *self.file_users.entry((file.directory.clone(), file.name.clone())).or_default() += 1;
+            *self
+                .file_users
+                .entry((file.directory.clone(), file.name.clone()))
+                .or_default() += 1;
         }
     }
 
@@ -652,7 +739,9 @@ impl Uncut {
 
 /// Counts one user less; whether that was the last.
 fn count_down<K: std::hash::Hash + Eq>(users: &mut HashMap<K, u64>, key: &K) -> bool {
-    let Some(count) = users.get_mut(key) else { return false };
+    let Some(count) = users.get_mut(key) else {
+        return false;
+    };
     *count -= 1;
     let was_last = *count == 0;
     if was_last {

@@ -45,7 +45,14 @@ pub struct PendingInserts {
 impl Pending {
     /// An INSERT that was just committed.
     pub fn new(id: InsertId) -> Pending {
-        Pending { id, gone: false, parked: Vec::new(), uncut: 0, batches: BTreeSet::new(), written: false }
+        Pending {
+            id,
+            gone: false,
+            parked: Vec::new(),
+            uncut: 0,
+            batches: BTreeSet::new(),
+            written: false,
+        }
     }
 
     /// Whether the local replica has all its rows.

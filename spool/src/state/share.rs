@@ -3,11 +3,12 @@
 //! A share is a row of *units*: chunks (raw rows in memory), frames (compressed, in the INSERT's staged file) and whole
 //! files. A cut takes units from the front and never divides one.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Chunk, Frame, InsertNo, Part, Record, Share, StagedFile};
+use crate::event::{Chunk, Frame, InsertNo, Part, Share, StagedFile};
 use crate::model::{BatchLimits, InsertId};
 
 /// What an uncut share costs in memory beside its rows, roughly: it keeps a flood of one-row INSERTs within the budget.
@@ -52,7 +53,44 @@ pub struct Unit {
     pub is_file: bool,
 }
 
+/// Bytes of a share that go into a batch together.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Run<'a> {
+    /// A chunk of raw rows.
+    Raw {
+        /// The rows.
+        bytes: &'a [u8],
+        /// How many.
+        rows: u64,
+    },
+    /// Frames end to end in the INSERT's staged file.
+    Frames {
+        /// Where.
+        range: Range<u64>,
+        /// Rows in them.
+        rows: u64,
+    },
+    /// A whole batch file.
+    File(&'a StagedFile),
+}
+
 impl LivePart {
+    /// The bytes of some of its units.
+    fn runs(&self, units: Range<usize>) -> Vec<Run<'_>> {
+        match self {
+            _ if units.is_empty() => Vec::new(),
+            LivePart::Inline { rows, chunks } => raw_runs(rows, chunks, units),
+            LivePart::Staged { offset, frames } => {
+                let bytes = |frames: &[Frame]| frames.iter().map(|frame| u64::from(frame.bytes)).sum::<u64>();
+                let start = offset + bytes(&frames[..units.start]);
+                let range = start..start + bytes(&frames[units.clone()]);
+                let rows = frames[units].iter().map(|frame| u64::from(frame.rows)).sum();
+                vec![Run::Frames { range, rows }]
+            }
+            LivePart::File(file) => vec![Run::File(file)],
+        }
+    }
+
     /// Number of units.
     pub fn len(&self) -> usize {
         match self {
@@ -73,16 +111,22 @@ impl LivePart {
         match self {
             LivePart::Inline { chunks, .. } => Unit::of(chunks[index].rows, chunks[index].raw_bytes),
             LivePart::Staged { frames, .. } => Unit::of(frames[index].rows, frames[index].raw_bytes),
-            LivePart::File(file) => {
-                Unit { rows: file.batch.rows, raw_bytes: file.batch.raw_bytes, is_file: true }
-            }
+            LivePart::File(file) => Unit {
+                rows: file.batch.rows,
+                raw_bytes: file.batch.raw_bytes,
+                is_file: true,
+            },
         }
     }
 }
 
 impl Unit {
     fn of(rows: u32, raw_bytes: u32) -> Unit {
-        Unit { rows: rows.into(), raw_bytes: raw_bytes.into(), is_file: false }
+        Unit {
+            rows: rows.into(),
+            raw_bytes: raw_bytes.into(),
+            is_file: false,
+        }
     }
 }
 
@@ -94,19 +138,27 @@ impl Content {
                 let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
                 let rows = Bytes::copy_from_slice(arena.get(range)?);
                 let chunk_bytes: u64 = chunks.iter().map(|chunk| u64::from(chunk.raw_bytes)).sum();
-                (chunk_bytes == rows.len() as u64).then(|| LivePart::Inline { rows, chunks: chunks.clone() })
+                (chunk_bytes == rows.len() as u64).then(|| LivePart::Inline {
+                    rows,
+                    chunks: chunks.clone(),
+                })
             }
-            Part::Staged { offset, frames } => {
-                Some(LivePart::Staged { offset: *offset, frames: frames.clone() })
-            }
+            Part::Staged { offset, frames } => Some(LivePart::Staged {
+                offset: *offset,
+                frames: frames.clone(),
+            }),
             Part::File(file) => Some(LivePart::File(file.clone())),
         };
-        Some(Content { parts: share.parts.iter().map(part).collect::<Option<Vec<_>>>()? })
+        Some(Content {
+            parts: share.parts.iter().map(part).collect::<Option<Vec<_>>>()?,
+        })
     }
 
     /// All rows and their raw bytes.
     pub fn totals(&self) -> (u64, u64) {
-        self.units().fold((0, 0), |(rows, bytes), unit| (rows + unit.rows, bytes + unit.raw_bytes))
+        self.units().fold((0, 0), |(rows, bytes), unit| {
+            (rows + unit.rows, bytes + unit.raw_bytes)
+        })
     }
 
     /// Bytes of rows held in memory.
@@ -120,12 +172,9 @@ impl Content {
 
     /// Whether some of it lies in the INSERT's staged file.
     pub fn is_staged(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, LivePart::Staged { .. }))
-    }
-
-    /// The batch files among its parts.
-    pub fn files(&self) -> impl Iterator<Item = &StagedFile> {
-        self.parts.iter().filter_map(LivePart::as_file)
+        self.parts
+            .iter()
+            .any(|part| matches!(part, LivePart::Staged { .. }))
     }
 
     /// The batch files between two places.
@@ -134,12 +183,32 @@ impl Content {
         self.parts.iter().filter_map(move |part| {
             let first = units;
             units += part.len() as u32;
-            (first >= from.units && first < to.units).then(|| part.as_file()).flatten()
+            (first >= from.units && first < to.units)
+                .then(|| part.as_file())
+                .flatten()
+        })
+    }
+
+    /// The bytes of some units, as few runs as possible of frames, and chunk by chunk of raw rows.
+    pub fn runs(&self, start: Cursor, units: u32) -> impl Iterator<Item = Run<'_>> {
+        let mut left = units as usize;
+        let from_part = self.parts.iter().enumerate().skip(start.part);
+        from_part.flat_map(move |(at, part)| {
+            let first = if at == start.part {
+                start.index.min(part.len())
+            } else {
+                0
+            };
+            let end = part.len().min(first + left);
+            left -= end - first;
+            part.runs(first..end)
         })
     }
 
     fn units(&self) -> impl Iterator<Item = Unit> {
-        self.parts.iter().flat_map(|part| (0..part.len()).map(|index| part.unit(index)))
+        self.parts
+            .iter()
+            .flat_map(|part| (0..part.len()).map(|index| part.unit(index)))
     }
 }
 
@@ -162,7 +231,14 @@ impl Cursor {
             self.index = 0;
         }
         let unit = content.parts[self.part].unit(self.index);
-        Some((unit, Cursor { units: self.units + 1, part: self.part, index: self.index + 1 }))
+        Some((
+            unit,
+            Cursor {
+                units: self.units + 1,
+                part: self.part,
+                index: self.index + 1,
+            },
+        ))
     }
 }
 
@@ -193,6 +269,23 @@ pub struct Uncut {
     pub raw_bytes: u64,
 }
 
+fn raw_runs<'a>(rows: &'a Bytes, chunks: &[Chunk], units: Range<usize>) -> Vec<Run<'a>> {
+    let mut at: usize = chunks[..units.start]
+        .iter()
+        .map(|chunk| chunk.raw_bytes as usize)
+        .sum();
+    let run = |chunk: &Chunk| {
+        let end = at + chunk.raw_bytes as usize;
+        let run = Run::Raw {
+            bytes: &rows[at..end],
+            rows: chunk.rows.into(),
+        };
+        at = end;
+        run
+    };
+    chunks[units].iter().map(run).collect()
+}
+
 /// What a cut takes of one share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Take {
@@ -210,14 +303,20 @@ impl Uncut {
     /// The place behind its last unit.
     pub fn end(&self) -> Cursor {
         let units = self.content.parts.iter().map(|part| part.len() as u32).sum();
-        Cursor { units, part: self.content.parts.len(), index: 0 }
+        Cursor {
+            units,
+            part: self.content.parts.len(),
+            index: 0,
+        }
     }
 
     /// Moves the front behind `units` more units. Returns what was passed.
     pub fn advance(&mut self, units: u32) -> Take {
         let mut passed = Take::default();
         for _ in 0..units {
-            let Some((unit, next)) = self.start.unit(&self.content) else { break };
+            let Some((unit, next)) = self.start.unit(&self.content) else {
+                break;
+            };
             passed = passed.with(unit);
             self.start = next;
         }

@@ -8,12 +8,15 @@ use crate::status::{DestinationStatus, Tally};
 impl State {
     /// Every destination that was ever named, in order.
     pub fn statuses(&self) -> Vec<DestinationStatus> {
-        self.queues().map(|(destination, queue)| self.status_of(destination, queue)).collect()
+        self.queues()
+            .map(|(destination, queue)| self.status_of(destination, queue))
+            .collect()
     }
 
     /// One of them.
     pub fn status(&self, destination: &Destination) -> Option<DestinationStatus> {
-        self.get_queue(destination).map(|queue| self.status_of(destination, queue))
+        self.get_queue(destination)
+            .map(|queue| self.status_of(destination, queue))
     }
 
     /// Sizes of all files that batches have, by destination: a file of several destinations counts for each.
@@ -58,9 +61,15 @@ impl State {
     }
 
     fn oldest_of(&self, queue: &Queue) -> Option<u64> {
-        let lanes = queue.lanes.iter().filter_map(|id| self.get_lane(*id)?.oldest_ms());
+        let lanes = queue
+            .lanes
+            .iter()
+            .filter_map(|id| self.get_lane(*id)?.oldest_ms());
         let in_line = queue.line.first_key_value().map(|(_, entry)| entry.created_at_ms);
-        let aside = queue.aside.first_key_value().map(|(_, entry)| entry.created_at_ms);
+        let aside = queue
+            .aside
+            .first_key_value()
+            .map(|(_, entry)| entry.created_at_ms);
         lanes.chain(in_line).chain(aside).min()
     }
 }
