@@ -57,7 +57,8 @@ impl ReplicaRuntime {
     /// What the replica says of itself, asked once.
     pub async fn facts(&self) -> Result<Facts, ShardError> {
         let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        cell.get_or_try_init(|| self.client.facts(&reading_settings())).await.cloned()
+        let ask = async || self.client.facts(&reading_settings()).await;
+        cell.get_or_try_init(ask).await.cloned()
     }
 
     /// Whether its last answer was one.

@@ -483,7 +483,7 @@ fn share_lanes(
             limits,
         };
         (!spec.destinations.is_empty())
-            .then(|| spool.lane(spec))
+            .then(|| spool.lane(&spec))
             .transpose()
     };
     let has_local = shard.replicas.iter().any(|replica| replica.config.local);

@@ -73,6 +73,7 @@ impl TableSchema {
             described,
             insertable,
             time_zone,
+            reading_defaults,
             key,
         })
     }
@@ -239,7 +240,7 @@ pub async fn learn(app: &App, table: &RoutedTable) -> Result<SharedSchema, Excep
 
 /// Asks again and takes what is new. Trouble changes nothing: the schema in use stays in use.
 pub async fn refresh(app: &App, table: &RoutedTable) {
-    let Ok((described, time_zone)) = ask(table).await else {
+    let Ok(description) = ask(table).await else {
         return;
     };
     if table

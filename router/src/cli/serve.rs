@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{CommandError, ConfigArgs};
 use crate::admin::{Admin, SOCKET_NAME};
 use crate::app::App;
-use crate::http::{Handler, Listener, serve, tls};
+use crate::http::{Listener, serve, tls};
 use crate::logs;
 
 /// The exit code of a process that a second signal ended at once, as a shell reports SIGTERM.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spool::{Shape, Spool, Stage, Staged};
+use spool::{InsertId, Shape, Spool, Stage, Staged};
 use types::ColumnDef;
 
 use super::plan::Plan;
@@ -20,6 +20,8 @@ pub struct Staging {
 /// The spool's stage is opened with the first rows: only then are their columns certain, a header may name them.
 struct LazyStage {
     spool: Spool,
+    insert: InsertId,
+    token: Option<String>,
     table: Arc<RoutedTable>,
     format: &'static str,
     settings: Vec<(String, String)>,
@@ -36,6 +38,8 @@ impl Staging {
         let payload = plan.format.payload();
         let shares = LazyStage {
             spool: spool.clone(),
+            insert: InsertId::random(),
+            token: plan.token.clone(),
             format: payload.name(),
             settings: plan.shape_settings(),
             stage: None,
@@ -105,10 +109,8 @@ impl Shares for LazyStage {
                 .iter()
                 .map(|c| (c.name.clone(), c.data_type.to_string()))
                 .collect();
-            self.stage = Some(
-                self.spool
-                    .stage(Arc::new(self.shape(columns)), self.table.lanes.clone()),
-            );
+            let shape = Arc::new(self.shape(columns));
+            self.stage = Some(self.spool.stage(self.insert, self.token.clone(), shape, &self.table.lanes));
         }
         Ok(())
     }
