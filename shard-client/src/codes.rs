@@ -134,7 +134,7 @@ pub const CODES: &[Code] = &[
     entry(89, "UNKNOWN_COMPRESSION_METHOD", Class::Passing, Proof::None),
     entry(95, "CANNOT_READ_FROM_SOCKET", Class::Passing, Proof::None),
     entry(96, "CANNOT_WRITE_TO_SOCKET", Class::Passing, Proof::None),
-    entry(115, "UNKNOWN_SETTING", Class::Statement, Proof::OneBlock),
+    entry(115, "UNKNOWN_SETTING", Class::Statement, Proof::Always),
     entry(117, "INCORRECT_DATA", Class::Rows, Proof::OneBlock),
     entry(128, "TOO_LARGE_ARRAY_SIZE", Class::Rows, Proof::OneBlock),
     entry(130, "CANNOT_READ_ARRAY_FROM_TEXT", Class::Rows, Proof::OneBlock),

@@ -149,6 +149,11 @@ impl ShardError {
                 status: 401 | 403 | 404,
                 ..
             } => Class::Destination,
+            // 18.16 answers 400 without a word when the target is longer than it reads (16 KiB).
+            Failure::Foreign {
+                status: 400 | 405 | 413 | 414 | 431,
+                ..
+            } => Class::Statement,
             Failure::Foreign { .. } => Class::Passing,
             Failure::Request(_) => Class::Statement,
             Failure::Payload(_) => Class::Unclear,
@@ -445,6 +450,24 @@ mod tests {
             Class::Unclear,
             Fault::Shard,
             Retry::Later,
+        );
+    }
+
+    #[test]
+    fn a_page_of_somebody_else_is_classed_by_its_status() {
+        let class = |status| {
+            failed(
+                Sent::Whole,
+                Failure::Foreign {
+                    status,
+                    text: String::new(),
+                },
+            )
+            .class()
+        };
+        assert_eq!(
+            [400, 403, 502].map(class),
+            [Class::Statement, Class::Destination, Class::Passing]
         );
     }
 
