@@ -25,7 +25,7 @@ pub enum Class {
 /// What a code proves about the INSERT it answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proof {
-    /// Thrown before the table is touched at all: nothing was written.
+    /// Thrown before a row is written, and if by a view then in words that name it: nothing was written, unless they do.
     Always,
     /// Thrown before the one block of the batch exists: nothing was written, unless the code came from a materialized
     /// view, which runs after the block was written into the target.
