@@ -217,7 +217,9 @@ mod tests {
                 return Poll::Ready(Ok(self.taken));
             }
             self.hung_up = true;
-            self.reader.take().map_or((), Waker::wake);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
             Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
         }
 
