@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use config::{Config, Layout, Mistakes};
 use spool::{Destination, OpenError, RecoveryReport, Spool};
 
+use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
 use crate::exception::{Exception, code};
@@ -173,37 +174,20 @@ impl App {
         Ok(())
     }
 
-    /// Refuses an INSERT before its body is read when its table's queue is over its limit.
-    pub fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
+    /// Admits an INSERT before its body is read: not while stopping, not into a full disk, and not while every queue of its table is full.
+    pub async fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
         if !self.is_ready() {
-            return Err(Exception::try_again(
-                code::TOO_MANY_SIMULTANEOUS_QUERIES,
-                1,
-                "Weir is shutting down.",
-            ));
+            return Err(Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, "Weir is shutting down."));
         }
-        let limit = self.routing.load().config.spool.bytes_to_throw_insert;
-        let full = |d: &Destination| {
-            self.spool
-                .destination(d)
-                .filter(|status| status.backlog_bytes() >= limit)
-        };
-        match table.destinations.iter().find_map(full) {
-            None => Ok(()),
-            Some(status) => Err(Exception::try_again(
-                code::TOO_MANY_SIMULTANEOUS_QUERIES,
-                10,
-                format!(
-                    "{} bytes wait for {}, more than bytes_to_throw_insert ({limit}): {}",
-                    status.backlog_bytes(),
-                    status.destination,
-                    status
-                        .last_error
-                        .as_deref()
-                        .unwrap_or("its shard takes them more slowly than they come")
-                ),
-            )),
-        }
+        let routing = self.routing();
+        backpressure::refuse_full_disk(&routing.config.spool)?;
+        backpressure::admit(&self.spool, &routing.config.spool, &table.destinations, Full::All).await
+    }
+
+    /// Admits an INSERT once it is known which destinations it has rows for.
+    pub async fn admit_shares(&self, destinations: &[Destination]) -> Result<(), Exception> {
+        let routing = self.routing();
+        backpressure::admit(&self.spool, &routing.config.spool, destinations, Full::Any).await
     }
 
     /// Bytes that one row may have.

@@ -265,11 +265,11 @@ impl Cluster {
         config: &Config,
         before: Option<&Routing>,
     ) -> Result<Self, RoutingError> {
-        let connections = connections_max(config, &cluster.name);
+        let inflight_max = inflight_max(config);
         let shards = cluster
             .shards
             .iter()
-            .map(|shard| Shard::new(shard, connections, before))
+            .map(|shard| Shard::new(shard, inflight_max, before))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             name: cluster.name.clone(),
@@ -293,35 +293,26 @@ impl Cluster {
     }
 }
 
-/// Connections to one replica: a sender a table may use one, up to what the tables allow, and some beside.
-fn connections_max(config: &Config, cluster: &str) -> usize {
-    let of_cluster = config.tables.iter().filter(|table| table.cluster == cluster);
-    let inflight = of_cluster
-        .map(|table| table.send.max_inflight_per_replica)
-        .max()
-        .unwrap_or(4);
-    usize::try_from(inflight)
-        .unwrap_or(usize::MAX)
-        .saturating_add(CONNECTIONS_BESIDE_SENDERS)
+/// Batches being sent to one replica at once.
+fn inflight_max(config: &Config) -> usize {
+    usize::try_from(config.send.max_inflight_per_replica).unwrap_or(usize::MAX)
 }
 
 impl Shard {
     fn new(
         shard: &config::Shard,
-        connections: usize,
+        inflight_max: usize,
         before: Option<&Routing>,
     ) -> Result<Self, RoutingError> {
-        let replicas = shard
-            .replicas
-            .iter()
-            .map(|replica| {
-                known_replica(replica, before).map_or_else(|| new_replica(replica, connections), Ok)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let known = |replica: &config::Replica| {
+            let mut replicas = before?.replicas().map(|(_, _, known)| known);
+            replicas.find(|known| known.is_the_same(replica, inflight_max)).cloned()
+        };
+        let ready = |replica| known(replica).map_or_else(|| new_replica(replica, inflight_max), Ok);
         Ok(Self {
             name: shard.name.clone(),
             internal_replication: shard.internal_replication,
-            replicas,
+            replicas: shard.replicas.iter().map(ready).collect::<Result<_, _>>()?,
         })
     }
 
@@ -330,17 +321,11 @@ impl Shard {
     }
 }
 
-fn known_replica(replica: &config::Replica, before: Option<&Routing>) -> Option<Arc<ReplicaRuntime>> {
-    let mut known = before?.replicas().map(|(_, _, known)| known);
-    known.find(|known| known.config == *replica).cloned()
-}
-
-fn new_replica(replica: &config::Replica, connections: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
-    let client = Replica::new(endpoint(replica), connections).map_err(|error| RoutingError::Tls {
-        replica: replica.address(),
-        error,
-    })?;
-    Ok(Arc::new(ReplicaRuntime::new(replica.clone(), client)))
+fn new_replica(replica: &config::Replica, inflight_max: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
+    let connections = inflight_max.saturating_add(CONNECTIONS_BESIDE_SENDERS);
+    let client = Replica::new(endpoint(replica), connections)
+        .map_err(|error| RoutingError::Tls { replica: replica.address(), error })?;
+    Ok(Arc::new(ReplicaRuntime::new(replica.clone(), client, inflight_max)))
 }
 
 /// How the client crate reaches a configured replica.

@@ -59,6 +59,7 @@ pub async fn insert(app: &App, plan: Plan, asker: Asker, body: RequestBody) -> R
     if rows == 0 {
         return Ok(Inserted { summary });
     }
+    app.admit_shares(&staging.destinations()).await?;
     let accepted = commit(app, &table, staging, &asker).await?;
     summary.receipt = Some(accepted.insert.to_string());
     summary.waiting = wait_for_local_share(app, &table, accepted).await?;

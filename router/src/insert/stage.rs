@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spool::{InsertId, Shape, Spool, Stage, Staged};
+use spool::{Destination, InsertId, Shape, Spool, Stage, Staged};
 use types::ColumnDef;
 
 use super::plan::Plan;
@@ -29,6 +29,8 @@ struct LazyStage {
     staged: Option<Staged>,
     rows: u64,
     raw_bytes: u64,
+    /// Shards with rows.
+    used: Vec<bool>,
 }
 
 impl Staging {
@@ -46,6 +48,7 @@ impl Staging {
             staged: None,
             rows: 0,
             raw_bytes: 0,
+            used: vec![false; shards],
             table: plan.table,
         };
         let splitter = Splitter::new(
@@ -91,6 +94,13 @@ impl Staging {
         self.body_bytes
     }
 
+    /// The destinations that have rows of it.
+    pub fn destinations(&self) -> Vec<Destination> {
+        let LazyStage { table, used, .. } = &self.shares;
+        let has_rows = |d: &&Destination| table.cluster.shards.iter().zip(used).any(|(s, used)| *used && s.name == d.shard);
+        table.destinations.iter().filter(has_rows).cloned().collect()
+    }
+
     /// Rows of all shares.
     pub fn rows(&self) -> u64 {
         self.shares.rows
@@ -120,6 +130,7 @@ impl Shares for LazyStage {
             return Err(Exception::internal("rows came before their columns"));
         };
         stage.append(shard, rows, count)?;
+        self.used[shard] = true;
         self.rows += count;
         self.raw_bytes += rows.len() as u64;
         Ok(())
