@@ -114,6 +114,7 @@ fn strangers_are_refused() {
 #[test]
 fn a_malformed_row_is_named_by_number_and_nothing_of_its_insert_arrives() {
     let bed = Bed::new();
+    // Rows are counted from 1, as ClickHouse counts them: the bad one is row 3001.
     let good = |format| body_of(format, rows(1, 0..3_000));
     let cases: [(Format, &[u8]); 8] = [
         (Format::JSONEachRow, b"{\"user_id\": 1, \"url\": \"no end\n"),
@@ -129,7 +130,7 @@ fn a_malformed_row_is_named_by_number_and_nothing_of_its_insert_arrives() {
         let body = [good(format), bad.to_vec()].concat();
         let answer = bed.post(format).body(body).answer();
         let text = answer.text();
-        let named = text.contains("row 3001") || text.contains("row 3000");
+        let named = text.contains("row 3001");
         assert!(
             answer.status == 400 && named,
             "{format:?} with {:?}: {answer}",
