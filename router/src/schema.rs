@@ -62,7 +62,7 @@ impl TableSchema {
             .iter()
             .map(|c| column(table, c))
             .collect::<Result<Vec<_>, _>>()?;
-        let key = key.map(|text| compile(table, text, &columns)).transpose()?;
+        let key = key.map(|text| compile(table, text, &columns, &time_zone)).transpose()?;
         let insertable = described
             .iter()
             .zip(&columns)
@@ -167,8 +167,8 @@ fn column(table: &str, described: &DescribedColumn) -> Result<ColumnDef, Excepti
     })
 }
 
-fn compile(table: &str, text: &str, columns: &[ColumnDef]) -> Result<Key, Exception> {
-    Key::compile(text, columns).map_err(|error| {
+fn compile(table: &str, text: &str, columns: &[ColumnDef], zone: &str) -> Result<Key, Exception> {
+    Key::compile_in_zone(text, columns, zone).map_err(|error| {
         let message = format!("The sharding key of {table}, {text}, cannot be used: {error}");
         Exception {
             code: i32::from(error.code()),

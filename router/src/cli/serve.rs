@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use spool::RecoveryReport;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -11,8 +12,11 @@ use tokio::sync::watch;
 use super::{CommandError, ConfigArgs};
 use crate::admin::{Admin, SOCKET_NAME};
 use crate::app::App;
-use crate::http::{Listener, serve, tls};
+use crate::http::{Handler, Listener, serve, tls};
 use crate::logs;
+
+/// Connections to the admin side at once: scrapers and people.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// The exit code of a process that a second signal ended at once, as a shell reports SIGTERM.
 const KILLED_CODE: i32 = 143;
@@ -29,52 +33,90 @@ pub fn run(args: &ConfigArgs) -> Result<(), CommandError> {
 }
 
 async fn router(config: config::Config, config_path: &Path) -> Result<(), CommandError> {
-    config
-        .warnings
-        .iter()
-        .for_each(|warning| tracing::warn!("{warning}"));
-    let mut signals =
-        Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let mut signals = Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
     let (app, report) = App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
-    tracing::info!(?report, "the spool is open");
+    tell_recovery(&report);
     let listeners = Listeners::bind(&app).await?;
     app.start();
     listeners.tell(&app);
-    let (stop_clients, clients_stop) = watch::channel(false);
-    let (stop_admin, admin_stop) = watch::channel(false);
-    let clients = listeners
-        .http
-        .into_iter()
-        .map(|listener| serve(listener, app.clone(), stopped(clients_stop.clone())));
-    let clients = futures_util::future::join_all(clients);
-    let admin = Arc::new(Admin(app.clone()));
-    let admins = listeners
-        .admin
-        .into_iter()
-        .map(|listener| serve(listener, admin.clone(), stopped(admin_stop.clone())));
-    let admins = tokio::spawn(futures_util::future::join_all(admins));
-    let clients = tokio::spawn(clients);
+    let fronts = Fronts::start(&app, listeners);
 
     signals.until_asked_to_stop(&app).await;
-    tracing::info!(
-        "stopping: no new requests, then those under way, then the spool; a second signal stops at once"
-    );
-    app.not_ready();
-    let orderly = async {
-        let _ = stop_clients.send(true);
-        let _ = clients.await;
-        app.stop().await;
-        let _ = stop_admin.send(true);
-        let _ = admins.await;
-    };
+    tracing::info!("stopping: no new requests, then those under way, then the spool; a second signal stops at once");
     tokio::select! {
-        () = orderly => tracing::info!("stopped"),
+        () = fronts.stop(&app) => tracing::info!("stopped"),
         () = signals.second() => {
             tracing::warn!("stopped at once: what was accepted is in the spool");
             std::process::exit(KILLED_CODE);
         }
     }
     Ok(())
+}
+
+/// What was found in the spool; damage is for somebody to look at.
+fn tell_recovery(report: &RecoveryReport) {
+    let RecoveryReport { uncut_shares, pending, waiting, in_doubt, torn_bytes, took, .. } = report;
+    tracing::info!(uncut_shares, pending, waiting, in_doubt, torn_bytes, ?took, "the spool is open");
+    let set_aside = [
+        ("a journal segment is damaged and set aside", &report.corrupt),
+        ("a batch file cannot be read and is held", &report.damaged),
+        ("a file in the spool is not known and left in place", &report.unknown),
+    ];
+    for (what, files) in set_aside {
+        for file in files {
+            tracing::error!(file = %file.display(), "{what}: `weir spool verify` tells more");
+        }
+    }
+    if report.lost_shares > 0 {
+        tracing::error!(lost_shares = report.lost_shares, "accepted rows lay in a damaged part of the journal and are lost");
+    }
+}
+
+/// The listeners being served.
+struct Fronts {
+    clients: Front,
+    admin: Front,
+}
+
+/// Listeners that stop together.
+struct Front {
+    stop: watch::Sender<bool>,
+    served: tokio::task::JoinHandle<Vec<()>>,
+}
+
+impl Front {
+    fn start<H: Handler>(listeners: Vec<Listener>, connections_max: usize, handler: &Arc<H>) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let serve_one = |listener| serve(listener, connections_max, handler.clone(), stopped(stopping.clone()));
+        let served = tokio::spawn(futures_util::future::join_all(listeners.into_iter().map(serve_one)));
+        Self { stop, served }
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.served.await {
+            tracing::error!(%error, "a listener ended badly");
+        }
+    }
+}
+
+impl Fronts {
+    fn start(app: &Arc<App>, listeners: Listeners) -> Self {
+        let connections_max = usize::try_from(app.routing().config.limits.max_connections).unwrap_or(usize::MAX);
+        Self {
+            clients: Front::start(listeners.http, connections_max, app),
+            admin: Front::start(listeners.admin, ADMIN_CONNECTIONS_MAX, &Arc::new(Admin(app.clone()))),
+        }
+    }
+
+    /// In the order of the data; the admin side last, so that the end can be watched.
+    async fn stop(self, app: &App) {
+        app.not_ready();
+        self.clients.stop().await;
+        app.stop().await;
+        self.admin.stop().await;
+    }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
