@@ -152,7 +152,7 @@ impl App {
         match &result {
             Ok(()) => tracing::info!(file = %self.config_path.display(), "the configuration was reloaded"),
             Err(error) => {
-                tracing::error!(%error, "the configuration stays as it was: the new one cannot be used")
+                tracing::error!(%error, "the configuration stays as it was: the new one cannot be used");
             }
         }
         result
@@ -207,19 +207,15 @@ impl App {
     /// What metrics and listings read.
     pub fn snapshot(&self) -> Snapshot {
         let routing = self.routing();
-        let replica = |(cluster, shard, replica): (
-            &crate::routing::Cluster,
-            &crate::routing::Shard,
-            &Arc<crate::replica::ReplicaRuntime>,
-        )| ReplicaUp {
+        let replicas = routing.replicas().into_iter().map(|(cluster, shard, replica)| ReplicaUp {
             cluster: cluster.name.clone(),
             shard: shard.name.clone(),
             replica: replica.address().to_owned(),
             up: replica.is_up(),
-        };
+        });
         Snapshot {
             destinations: self.spool.destinations(),
-            replicas: routing.replicas().map(replica).collect(),
+            replicas: replicas.collect(),
             disk_free_bytes: disk_free_bytes(&routing.config.spool.path),
             layouts: routing
                 .clusters
@@ -269,7 +265,7 @@ impl App {
 async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
     loop {
         let routing = app.routing();
-        let checks = routing.replicas().map(|(_, _, replica)| replica.check());
+        let checks = routing.replicas().into_iter().map(|(_, _, replica)| replica.check());
         futures_util::future::join_all(checks).await;
         tokio::select! {
             () = stop.requested() => return,

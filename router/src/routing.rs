@@ -212,16 +212,14 @@ impl Routing {
     }
 
     /// Every replica with its cluster and shard.
-    pub fn replicas(&self) -> impl Iterator<Item = (&Cluster, &Shard, &Arc<ReplicaRuntime>)> {
-        self.clusters.iter().flat_map(|cluster| {
-            let of_shard =
-                move |shard| std::iter::repeat((&**cluster, shard)).zip(&Shard::replicas(shard)[..]);
-            cluster
-                .shards
-                .iter()
-                .flat_map(of_shard)
-                .map(|((cluster, shard), replica)| (cluster, shard, replica))
-        })
+    pub fn replicas(&self) -> Vec<(&Cluster, &Shard, &Arc<ReplicaRuntime>)> {
+        let mut replicas = Vec::new();
+        for cluster in &self.clusters {
+            for shard in &cluster.shards {
+                replicas.extend(shard.replicas.iter().map(|replica| (&**cluster, shard, replica)));
+            }
+        }
+        replicas
     }
 
     /// The cluster that a user's reads go to.
@@ -305,7 +303,7 @@ impl Shard {
         before: Option<&Routing>,
     ) -> Result<Self, RoutingError> {
         let known = |replica: &config::Replica| {
-            let mut replicas = before?.replicas().map(|(_, _, known)| known);
+            let mut replicas = before?.replicas().into_iter().map(|(_, _, known)| known);
             replicas.find(|known| known.is_the_same(replica, inflight_max)).cloned()
         };
         let ready = |replica| known(replica).map_or_else(|| new_replica(replica, inflight_max), Ok);
@@ -314,10 +312,6 @@ impl Shard {
             internal_replication: shard.internal_replication,
             replicas: shard.replicas.iter().map(ready).collect::<Result<_, _>>()?,
         })
-    }
-
-    fn replicas(&self) -> &[Arc<ReplicaRuntime>] {
-        &self.replicas
     }
 }
 

@@ -251,7 +251,7 @@ pub async fn refresh(app: &App, table: &RoutedTable) {
     }
     match accept(app, table, description) {
         Ok(_) => {
-            tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known")
+            tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known");
         }
         Err(error) => tracing::error!(table = table.name, %error, "the table's new columns cannot be used"),
     }

@@ -195,7 +195,7 @@ impl KeyDefaults {
             .find(|(name, default)| default.is_some() && !listed.contains(name))
         {
             Some((name, default)) => {
-                Err(self.refusal(name, default.as_deref(), "The INSERT leaves out".to_owned()))
+                Err(self.refusal(name, default.as_deref(), "The INSERT leaves out"))
             }
             None => Ok(()),
         }
@@ -206,17 +206,14 @@ impl KeyDefaults {
     pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
         for ((name, default), rows) in self.columns.iter().zip(absent) {
             if let (Some(_), Some(row)) = (default, rows.first()) {
-                return Err(self.refusal(
-                    name,
-                    default.as_deref(),
-                    format!("Row {} has no value for", first_row + *row as u64),
-                ));
+                let what = format!("Row {} has no value for", first_row + *row as u64);
+                return Err(self.refusal(name, default.as_deref(), &what));
             }
         }
         Ok(())
     }
 
-    fn refusal(&self, column: &str, default: Option<&str>, what: String) -> Exception {
+    fn refusal(&self, column: &str, default: Option<&str>, what: &str) -> Exception {
         Exception::not_implemented(format!(
             "{what} column {column} of {}'s sharding key, whose default is {}: this version of Weir does not compute it, so \
              name the column and send its values.",

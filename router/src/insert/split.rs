@@ -8,7 +8,7 @@ use sharding::{Key, Ring, Slots};
 use types::ColumnDef;
 
 use super::plan::KeyDefaults;
-use crate::exception::{Exception, code};
+use crate::exception::Exception;
 
 /// How the rows of one INSERT find their shards.
 #[derive(Debug, Clone)]
@@ -100,10 +100,11 @@ impl Splitter {
 
 impl Scatter {
     fn rows(&mut self, rows: &Rows<'_>, shares: &mut impl Shares) -> Result<(), Exception> {
-        self.defaults.refuse_absent(rows.absent, self.rows + 1)?;
+        let first_row = self.rows + 1;
+        self.defaults.refuse_absent(rows.absent, first_row)?;
         self.rows += rows.ranges.len() as u64;
         shares.columns_are(rows.columns)?;
-        self.assign(rows)?;
+        self.assign(rows, first_row)?;
         for (range, shard) in rows.ranges.iter().zip(&self.shard_of_row) {
             let share = &mut self.shares[*shard];
             share.bytes.extend_from_slice(&rows.bytes[range.clone()]);
@@ -124,18 +125,18 @@ impl Scatter {
         Ok(())
     }
 
-    fn assign(&mut self, rows: &Rows<'_>) -> Result<(), Exception> {
+    fn assign(&mut self, rows: &Rows<'_>, first_row: u64) -> Result<(), Exception> {
         let count = rows.ranges.len();
         self.shard_of_row.clear();
         match &self.placement {
             Placement::Whole(shard) => self.shard_of_row.resize(count, *shard),
             Placement::Slots(key, slots) => {
-                let values = key.values(rows.key, count, &mut self.rng).map_err(evaluation)?;
+                let values = key.values(rows.key, count, &mut self.rng).map_err(|error| evaluation(&error, first_row))?;
                 self.shard_of_row
                     .extend(values.iter().map(|value| slots.shard_of(*value)));
             }
             Placement::Ring(key, ring) => {
-                let values = key.values(rows.key, count, &mut self.rng).map_err(evaluation)?;
+                let values = key.values(rows.key, count, &mut self.rng).map_err(|error| evaluation(&error, first_row))?;
                 self.shard_of_row
                     .extend(values.iter().map(|value| ring.shard_of(*value)));
             }
@@ -154,11 +155,12 @@ impl Share {
     }
 }
 
-fn evaluation(error: sharding::EvalError) -> Exception {
-    Exception::bad_input(
-        code::BAD_ARGUMENTS,
-        format!("The sharding key cannot be computed: {error}"),
-    )
+/// The error names a row of its window; the client counts from the body's beginning, from 1.
+fn evaluation(error: &sharding::EvalError, first_row: u64) -> Exception {
+    let row = first_row + error.row as u64;
+    let message =
+        format!("The sharding key has no value in row {row}: function {}: {}.", error.function, error.reason);
+    Exception::bad_input(i32::from(error.code()), message)
 }
 
 /// One shard at random, weighted as the slots are.
