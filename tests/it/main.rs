@@ -1,1 +1,22 @@
-//! The black-box suites.
+//! The black-box suites: Weir as its users meet it, on real servers.
+//!
+//! `facts_*` need no Weir: they pin what the servers do, on which Weir's guarantees stand.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod arrival;
+mod bad_input;
+mod commands;
+mod crash;
+mod facts_18;
+mod facts_modern;
+mod memory;
+mod modern;
+mod replay;
+mod setup;
+mod tables;

@@ -100,7 +100,10 @@ impl Column {
     /// An empty column for values of this type.
     pub fn empty(data_type: &crate::DataType) -> Self {
         let nulls = data_type.is_nullable().then(Vec::new);
-        Self { data: Data::empty(data_type.without_nullable()), nulls }
+        Self {
+            data: Data::empty(data_type.without_nullable()),
+            nulls,
+        }
     }
 
     /// How many rows it has.
@@ -181,12 +184,20 @@ mod tests {
         let nullable = DataType::parse("Nullable(UInt32)").unwrap();
         let mut column = Column::empty(&nullable);
         column.push_default(&nullable);
-        assert_eq!(column, Column { data: Data::UInt32(vec![0]), nulls: Some(vec![true]) });
+        assert_eq!(
+            column,
+            Column {
+                data: Data::UInt32(vec![0]),
+                nulls: Some(vec![true])
+            }
+        );
 
         let fixed = DataType::FixedString(3);
         let mut column = Column::empty(&fixed);
         column.push_default(&fixed);
-        let Data::Bytes(bytes) = column.data else { panic!("a FixedString is bytes") };
+        let Data::Bytes(bytes) = column.data else {
+            panic!("a FixedString is bytes")
+        };
         assert_eq!(bytes.get(0), [0, 0, 0]);
     }
 }

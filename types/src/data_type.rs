@@ -109,7 +109,11 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn error(&self, reason: &'static str) -> TypeError {
-        TypeError { name: self.text.to_owned(), offset: self.at, reason }
+        TypeError {
+            name: self.text.to_owned(),
+            offset: self.at,
+            reason,
+        }
     }
 
     fn rest(&self) -> &str {
@@ -130,7 +134,11 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, token: char, reason: &'static str) -> Result<(), TypeError> {
-        if self.take(token) { Ok(()) } else { Err(self.error(reason)) }
+        if self.take(token) {
+            Ok(())
+        } else {
+            Err(self.error(reason))
+        }
     }
 
     /// An identifier, plain or in back quotes or double quotes.
@@ -181,8 +189,12 @@ impl Parser<'_> {
     fn number<T: std::str::FromStr>(&mut self) -> Result<T, TypeError> {
         self.space();
         let digits = self.rest().chars().enumerate();
-        let len = digits.take_while(|(i, c)| c.is_ascii_digit() || (*i == 0 && *c == '-')).count();
-        let value = self.rest()[..len].parse().map_err(|_| self.error("expected a number in range"))?;
+        let len = digits
+            .take_while(|(i, c)| c.is_ascii_digit() || (*i == 0 && *c == '-'))
+            .count();
+        let value = self.rest()[..len]
+            .parse()
+            .map_err(|_| self.error("expected a number in range"))?;
         self.at += len;
         Ok(value)
     }
@@ -215,7 +227,9 @@ impl Parser<'_> {
             }),
             "Tuple" => self.in_brackets(|p| Ok(DataType::Tuple(p.tuple_elements(depth)?))),
             "Nested" => self.in_brackets(|p| {
-                Ok(DataType::Array(Box::new(DataType::Tuple(p.tuple_elements(depth)?))))
+                Ok(DataType::Array(Box::new(DataType::Tuple(
+                    p.tuple_elements(depth)?,
+                ))))
             }),
             "Decimal" | "Decimal32" | "Decimal64" | "Decimal128" | "Decimal256" => self.decimal(&word),
             _ => self.other(start),
@@ -433,17 +447,29 @@ mod tests {
         check("DateTime", "DateTime");
         check("DateTime('Asia/Shanghai')", "DateTime('Asia/Shanghai')");
         check("DateTime64(6,'UTC')", "DateTime64(6, 'UTC')");
-        check("Enum8('a' = 1, 'b' = -2, 'c d' = 3)", "Enum8('a' = 1, 'b' = -2, 'c d' = 3)");
+        check(
+            "Enum8('a' = 1, 'b' = -2, 'c d' = 3)",
+            "Enum8('a' = 1, 'b' = -2, 'c d' = 3)",
+        );
         check("Enum16('it\\'s'=1000)", "Enum16('it\\'s' = 1000)");
         check("Decimal(18, 4)", "Decimal(18, 4)");
         check("Decimal64(4)", "Decimal(18, 4)");
-        check("LowCardinality(Nullable(String))", "LowCardinality(Nullable(String))");
+        check(
+            "LowCardinality(Nullable(String))",
+            "LowCardinality(Nullable(String))",
+        );
         check("Map(String, Array(UInt8))", "Map(String, Array(UInt8))");
         check("Tuple(x UInt8, `y z` String)", "Tuple(`x` UInt8, `y z` String)");
         check("Tuple(UInt8, String)", "Tuple(UInt8, String)");
         check("Nested(a UInt8, b String)", "Array(Tuple(`a` UInt8, `b` String))");
-        check("AggregateFunction(uniq, String)", "AggregateFunction(uniq, String)");
-        check("Array(JSON(max_dynamic_paths=3))", "Array(JSON(max_dynamic_paths=3))");
+        check(
+            "AggregateFunction(uniq, String)",
+            "AggregateFunction(uniq, String)",
+        );
+        check(
+            "Array(JSON(max_dynamic_paths=3))",
+            "Array(JSON(max_dynamic_paths=3))",
+        );
     }
 
     #[track_caller]

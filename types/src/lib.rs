@@ -1,11 +1,14 @@
 //! ClickHouse's data types, read from their names, and columns of values in the shape the sharding key needs.
 //!
 //! This is the vocabulary that `formats` (which finds values in bytes) and `sharding` (which hashes them) share.
-//! It knows no format and no function.
+//! It knows no format and no function, but for CityHash, which is also the checksum of ClickHouse's compressed blocks
+//! and so belongs to the spool as much as to the sharding key.
 
+mod city;
 mod column;
 mod data_type;
 
+pub use city::{city_hash_64, city_hash_128, city_hash_join};
 pub use column::{Bytes, Column, Data};
 pub use data_type::{DataType, TypeError};
 

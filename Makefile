@@ -1,0 +1,30 @@
+# Each target is one command, the same at home and in CI. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint deny set-up
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: ## three embedded shards and a router in one process: an INSERT, and where each row went
+	@ci/need demo
+	@cargo run --quiet --package router --bin weir -- demo
+
+test: ## formatting, clippy and every test, on real ClickHouse servers; installs what they need
+	@ci/need test
+	@ci/set-up
+	@ci/test
+
+lint: ## formatting and clippy alone
+	@ci/need demo
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+deny: ## licences, sources and bans of the dependencies (cargo-deny; installed if missing)
+	@ci/need demo
+	@ci/deny
+
+set-up: ## what `make test` installs, without testing
+	@ci/need test
+	@ci/set-up

@@ -1,0 +1,66 @@
+//! The settings that the configuration knows and this version of Weir cannot do yet.
+//!
+//! They are read, checked and then refused, so that none is silently ignored. Building one of them ends with
+//! the removal of its line here.
+
+/// One refused setting.
+struct Unbuilt {
+    /// What the section describes: `spool`, `cluster`, `table`, …
+    section: &'static str,
+    key: &'static str,
+    /// The refused word, or `None` for the key whatever it says.
+    word: Option<&'static str>,
+}
+
+const fn key(section: &'static str, key: &'static str) -> Unbuilt {
+    Unbuilt {
+        section,
+        key,
+        word: None,
+    }
+}
+
+const fn word(section: &'static str, key: &'static str, word: &'static str) -> Unbuilt {
+    Unbuilt {
+        section,
+        key,
+        word: Some(word),
+    }
+}
+
+const UNBUILT: &[Unbuilt] = &[
+    word("spool", "provider", "kafka"),
+    word("cluster", "ddl", "forward"),
+    word("cluster", "ddl", "replicate"),
+    key("cluster", "discover"),
+    key("cluster", "tables"),
+    key("cluster", "refresh"),
+    word("send", "client_tokens", "shard"),
+    word("send", "validate", "values"),
+    word("send", "ack", "delivered"),
+    key("send", "foreground_fallback_timeout"),
+    key("send", "insert_token_window"),
+    key("send", "query_id_window"),
+    key("send", "identical_insert_window"),
+    key("send", "on_doubt"),
+    key("send", "ordered"),
+    word("table", "client_tokens", "shard"),
+    word("table", "validate", "values"),
+    word("table", "ack", "delivered"),
+    key("table", "foreground_fallback_timeout"),
+    key("table", "insert_token_window"),
+    key("table", "query_id_window"),
+    key("table", "identical_insert_window"),
+    key("table", "on_doubt"),
+    key("table", "ordered"),
+    word("table", "when_shard_down", "reroute"),
+    word("user", "auth", "clickhouse"),
+    key("user", "auth_cache_time"),
+];
+
+/// Whether this version has to refuse `key = word` (or `key` at all) in a section of this kind.
+pub(crate) fn is_unbuilt(section: &str, key: &str, word: Option<&str>) -> bool {
+    UNBUILT
+        .iter()
+        .any(|unbuilt| unbuilt.section == section && unbuilt.key == key && unbuilt.word == word)
+}

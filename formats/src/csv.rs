@@ -1,0 +1,214 @@
+//! CSV: fields end at the delimiter or the line's end, quotes guard both; a Tuple is a field for each element.
+
+use crate::delimited::{Announced, Delimited, Dialect, Ending, FieldAt, Nature, need_columns};
+use crate::error::{FormatError, code};
+use crate::framing::{Framing, Stop, Token, ValueError, Window};
+use crate::settings::Family;
+use crate::stream::Input;
+
+pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    let announced = if input.settings.csv_detect_header {
+        Announced::Perhaps
+    } else {
+        Announced::Nothing
+    };
+    open_as(input, announced)
+}
+
+pub(crate) fn open_with_names(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    open_as(input, Announced::Header)
+}
+
+fn open_as(input: &Input<'_>, announced: Announced) -> Result<Box<dyn Framing>, FormatError> {
+    need_columns(input)?;
+    input.settings.allow(Family::Csv)?;
+    let dialect = Csv {
+        delimiter: input.settings.csv_delimiter,
+        single_quotes: input.settings.csv_single_quotes,
+    };
+    Ok(Box::new(Delimited::new(
+        dialect,
+        input,
+        announced,
+        input.settings.csv_tuples_as_fields,
+    )))
+}
+
+/// 18.16 takes an unquoted `\N` in a String for two characters, 26.x for the default.
+const NULL_IN_WORD: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "no \\N, which versions read differently where NULL is not allowed; leave the field empty or quote it",
+};
+
+struct Csv {
+    delimiter: u8,
+    single_quotes: bool,
+}
+
+impl Dialect for Csv {
+    const DELIMITER: &'static str = "a delimiter";
+    const SURPLUS: i32 = code::INCORRECT_DATA;
+
+    fn field(&self, window: &Window<'_>, at: usize, nature: Nature) -> Result<FieldAt, Stop> {
+        let start = self.behind_blanks(window.bytes, at);
+        match window.bytes.get(start) {
+            Some(quote) if self.is_quote(*quote, nature) => self.quoted(window, start, *quote),
+            None if !window.last => Err(Stop::More { expected: "a field" }),
+            _ => self.unquoted(window, start),
+        }
+    }
+
+    fn token<'a>(
+        &self,
+        field: &'a [u8],
+        nature: Nature,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<Token<'a>, ValueError> {
+        match field {
+            [] => Ok(Token::Absent),
+            b"\\N" if nature == Nature::Word => Err(NULL_IN_WORD),
+            b"\\N" => Ok(Token::Null),
+            [quote, inner @ .., _] if self.is_quote(*quote, nature) => {
+                Ok(Token::Text(without_doubled(inner, *quote, scratch)))
+            }
+            _ => Ok(Token::Text(field)),
+        }
+    }
+
+    /// One delimiter too many is allowed, if the line ends there.
+    fn end_behind_delimiter(&self, window: &Window<'_>, next: usize) -> Result<Option<usize>, Stop> {
+        let at = self.behind_blanks(window.bytes, next);
+        line_end(window, at)
+    }
+
+    /// The CR of a line end LF CR, which ClickHouse takes too. An empty line's CR LF is none.
+    fn between_rows(&self, window: &Window<'_>, at: usize) -> Option<usize> {
+        let is_lone_cr = window.bytes[at] == b'\r' && (window.last || at + 1 < window.bytes.len());
+        (is_lone_cr && window.bytes.get(at + 1) != Some(&b'\n')).then_some(at + 1)
+    }
+}
+
+impl Csv {
+    /// Strings open with `"`, with `'` only where a setting says so; numbers, dates and the like with either.
+    fn is_quote(&self, byte: u8, nature: Nature) -> bool {
+        byte == b'"' || (byte == b'\'' && (self.single_quotes || nature == Nature::Other))
+    }
+
+    fn behind_blanks(&self, bytes: &[u8], at: usize) -> usize {
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t') && *byte != self.delimiter;
+        bytes[at..]
+            .iter()
+            .position(|byte| !is_blank(byte))
+            .map_or(bytes.len(), |found| at + found)
+    }
+
+    fn quoted(&self, window: &Window<'_>, start: usize, quote: u8) -> Result<FieldAt, Stop> {
+        const CLOSING: Stop = Stop::More {
+            expected: "the closing quote",
+        };
+        let bytes = window.bytes;
+        let mut from = start + 1;
+        loop {
+            let found = memchr::memchr(quote, &bytes[from.min(bytes.len())..]).ok_or(CLOSING)?;
+            let behind = from + found + 1;
+            match bytes.get(behind) {
+                Some(next) if *next == quote => from = behind + 1,
+                None if !window.last => return Err(CLOSING),
+                _ => return self.ending(window, start..behind),
+            }
+        }
+    }
+
+    /// What ends a field that is over at `content.end`: blanks, then a delimiter or the line's end.
+    fn ending(&self, window: &Window<'_>, content: std::ops::Range<usize>) -> Result<FieldAt, Stop> {
+        let at = self.behind_blanks(window.bytes, content.end);
+        if window.bytes.get(at) == Some(&self.delimiter) {
+            return Ok(FieldAt {
+                content,
+                ending: Ending::Delimiter,
+                next: at + 1,
+            });
+        }
+        match line_end(window, at)? {
+            Some(next) => Ok(FieldAt {
+                content,
+                ending: Ending::Line,
+                next,
+            }),
+            None => Err(Stop::fault(
+                code::INCORRECT_DATA,
+                at,
+                "expected a delimiter or the end of the line behind the closing quote",
+            )),
+        }
+    }
+
+    fn unquoted(&self, window: &Window<'_>, start: usize) -> Result<FieldAt, Stop> {
+        let bytes = window.bytes;
+        let found = memchr::memchr2(self.delimiter, b'\n', &bytes[start..]).map(|found| start + found);
+        let (end, ending, next) = match found {
+            Some(end) if bytes[end] == self.delimiter => (end, Ending::Delimiter, end + 1),
+            Some(end) if end > start && bytes[end - 1] == b'\r' => (end - 1, Ending::Line, end + 1),
+            Some(end) => (end, Ending::Line, end + 1),
+            None if window.last => (bytes.len(), Ending::Line, bytes.len()),
+            None => {
+                return Err(Stop::More {
+                    expected: "a delimiter or the end of the line",
+                });
+            }
+        };
+        if bytes[start..end].last() == Some(&b'\r') {
+            return Err(Stop::fault(
+                code::INCORRECT_DATA,
+                end - 1,
+                "found a CR that no LF follows at a field's end",
+            ));
+        }
+        Ok(FieldAt {
+            content: self.without_blanks(bytes, start..end),
+            ending,
+            next,
+        })
+    }
+
+    fn without_blanks(&self, bytes: &[u8], content: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let blanks = bytes[content.clone()]
+            .iter()
+            .rev()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
+        content.start..content.end - blanks
+    }
+}
+
+/// The first byte behind the line end at `at`, if one is there: LF, CR LF or the body's end.
+fn line_end(window: &Window<'_>, at: usize) -> Result<Option<usize>, Stop> {
+    match &window.bytes[at..] {
+        [b'\n', ..] => Ok(Some(at + 1)),
+        [b'\r', b'\n', ..] => Ok(Some(at + 2)),
+        [] if window.last => Ok(Some(at)),
+        [] | [b'\r'] if !window.last => Err(Stop::More {
+            expected: "the end of the line",
+        }),
+        _ => Ok(None),
+    }
+}
+
+/// The text between two quotes, its doubled quotes single.
+fn without_doubled<'a>(text: &'a [u8], quote: u8, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    if memchr::memchr(quote, text).is_none() {
+        return text;
+    }
+    scratch.clear();
+    let mut rest = text;
+    while let Some(found) = memchr::memchr(quote, rest) {
+        scratch.extend_from_slice(&rest[..=found]);
+        // The framing has seen that quotes come in pairs.
+        rest = &rest[(found + 2).min(rest.len())..];
+    }
+    scratch.extend_from_slice(rest);
+    scratch
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! `Key`: the sharding key's columns, filled row by row and used again for the next rows.
+
+use std::ops::Range;
+
+use jiff::tz::TimeZone;
+use types::{Column, ColumnDef, Data, DataType};
+
+use crate::error::{FormatError, code};
+use crate::framing::{Fault, Framing, Token, ValueError};
+use crate::settings::DateTimeText;
+use crate::stream::Spec;
+use crate::value;
+
+/// The key's values of the rows at hand.
+pub(crate) struct Key {
+    defs: Vec<KeyDef>,
+    /// One column a key column, one value a row.
+    pub columns: Vec<Column>,
+    /// For each key column the rows without a value of their own.
+    pub absent: Vec<Vec<usize>>,
+    /// Where the values of the row being read lie.
+    pub fields: Vec<Option<Range<usize>>>,
+    scratch: Vec<u8>,
+    rows: usize,
+}
+
+/// One key column and what its text is read by.
+pub(crate) struct KeyDef {
+    name: String,
+    /// With Nullable and LowCardinality.
+    data_type: DataType,
+    /// What a value is read by: the zone of a DateTime, and how far its text may go.
+    pub reading: Reading,
+}
+
+/// What the meaning of a text depends on besides its type.
+pub(crate) struct Reading {
+    pub zone: TimeZone,
+    pub date_time: DateTimeText,
+}
+
+impl Key {
+    pub(crate) fn new(spec: &Spec<'_>) -> Result<Self, FormatError> {
+        let defs: Vec<KeyDef> = spec
+            .key
+            .iter()
+            .map(|column| KeyDef::new(column, spec))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            columns: spec
+                .key
+                .iter()
+                .map(|column| Column::empty(&column.data_type))
+                .collect(),
+            absent: vec![Vec::new(); defs.len()],
+            fields: vec![None; defs.len()],
+            scratch: Vec::new(),
+            rows: 0,
+            defs,
+        })
+    }
+
+    pub(crate) fn forget_fields(&mut self) {
+        self.fields.fill(None);
+    }
+
+    pub(crate) fn forget_rows(&mut self) {
+        self.rows = 0;
+        self.columns.iter_mut().for_each(Column::clear);
+        self.absent.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Reads the values of the row whose fields were noted.
+    pub(crate) fn take(
+        &mut self,
+        framing: &dyn Framing,
+        bytes: &[u8],
+        row_start: usize,
+    ) -> Result<(), Fault> {
+        for index in 0..self.defs.len() {
+            let field = self.fields[index].clone();
+            let at = field.as_ref().map_or(row_start, |field| field.start);
+            self.take_field(index, field.map(|field| &bytes[field]), framing)
+                .map_err(|error| self.defs[index].fault(error, at))?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn take_field(
+        &mut self,
+        index: usize,
+        field: Option<&[u8]>,
+        framing: &dyn Framing,
+    ) -> Result<(), ValueError> {
+        let token = match field {
+            Some(field) => framing.token(index, field, &mut self.scratch)?,
+            None => Token::Absent,
+        };
+        let def = &self.defs[index];
+        let column = &mut self.columns[index];
+        if !matches!(token, Token::Null | Token::Absent) {
+            return def.push_value(column, &token);
+        }
+        if token == Token::Absent || column.nulls.is_none() {
+            self.absent[index].push(self.rows);
+        }
+        def.push_default(column);
+        Ok(())
+    }
+}
+
+impl KeyDef {
+    fn new(column: &ColumnDef, spec: &Spec<'_>) -> Result<Self, FormatError> {
+        let value_type = column.data_type.without_nullable();
+        if !value::can_read(value_type) {
+            let message = format!(
+                "column {} of the sharding key has type {}, whose values this router does not read",
+                column.name, column.data_type
+            );
+            return Err(FormatError::plain(code::NOT_IMPLEMENTED, message));
+        }
+        let zone = match value_type {
+            DataType::DateTime(zone) | DataType::DateTime64(_, zone) => {
+                time_zone(zone.as_deref().unwrap_or(spec.time_zone))?
+            }
+            _ => TimeZone::UTC,
+        };
+        let reading = Reading {
+            zone,
+            date_time: spec.settings.date_time,
+        };
+        Ok(Self {
+            name: column.name.clone(),
+            data_type: column.data_type.clone(),
+            reading,
+        })
+    }
+
+    fn push_value(&self, column: &mut Column, token: &Token<'_>) -> Result<(), ValueError> {
+        value::push(
+            &mut column.data,
+            self.data_type.without_nullable(),
+            &self.reading,
+            token,
+        )?;
+        if let Some(nulls) = &mut column.nulls {
+            nulls.push(false);
+        }
+        Ok(())
+    }
+
+    /// The type's default; that of an enum is its smallest value, not zero.
+    fn push_default(&self, column: &mut Column) {
+        match (&mut column.data, &self.data_type) {
+            (Data::Int8(values), DataType::Enum8(elements)) => {
+                // An Enum8's values fit one byte.
+                values.push(smallest(elements) as i8);
+            }
+            (Data::Int16(values), DataType::Enum16(elements)) => values.push(smallest(elements)),
+            _ => column.push_default(&self.data_type),
+        }
+    }
+
+    fn fault(&self, error: ValueError, at: usize) -> Fault {
+        let message = format!(
+            "cannot read column {} of type {}: expected {}",
+            self.name, self.data_type, error.expected
+        );
+        Fault {
+            code: error.code,
+            at,
+            message,
+        }
+    }
+}
+
+fn smallest(elements: &[(String, i16)]) -> i16 {
+    elements.iter().map(|(_, value)| *value).min().unwrap_or(0)
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, FormatError> {
+    TimeZone::get(name).map_err(|_| {
+        FormatError::plain(
+            code::BAD_ARGUMENTS,
+            format!("the time zone '{name}' is not known"),
+        )
+    })
+}

@@ -1,0 +1,304 @@
+//! `Settings`: those of the client's settings that change where rows end or what a key's text means.
+
+use crate::error::{FormatError, code};
+use crate::format::Payload;
+
+/// The payload settings this crate obeys, with the defaults of ClickHouse 26.x unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `format_csv_delimiter`, one byte.
+    pub csv_delimiter: u8,
+    /// `format_csv_allow_single_quotes`: whether `'` quotes a string in CSV (18.16: yes by default).
+    pub csv_single_quotes: bool,
+    /// `input_format_csv_detect_header`: a first row of column names is a header (18.16 has no such thing).
+    pub csv_detect_header: bool,
+    /// `input_format_csv_deserialize_separate_columns_into_tuple`: a Tuple takes a field for each element.
+    pub csv_tuples_as_fields: bool,
+    /// `input_format_tsv_detect_header`.
+    pub tsv_detect_header: bool,
+    /// `input_format_tsv_crlf_end_of_line`: a line may end in CR LF.
+    pub tsv_crlf: bool,
+    /// `input_format_with_names_use_header`: whether a header's names say which column is where.
+    pub names_use_header: bool,
+    /// `input_format_skip_unknown_fields`. Off unless the client asks for it: 18.16's default, not that of 26.x,
+    /// because whether the shard will skip the field too depends on its version.
+    pub skip_unknown_fields: bool,
+    /// `date_time_input_format`.
+    pub date_time: DateTimeText,
+    /// Settings that change the reading in a way this crate does not know: (format family, name, value).
+    unread: Vec<(Family, String, String)>,
+}
+
+/// `date_time_input_format`, as far as it was said.
+///
+/// 18.16 reads `basic` by default, 26.x `best_effort`. Unsaid, a text is read only if both agree on its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the variants are ClickHouse's own names
+pub enum DateTimeText {
+    Unsaid,
+    Basic,
+    BestEffort,
+}
+
+/// Formats that share a group of settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    Any,
+    Csv,
+    Tsv,
+    Json,
+}
+
+/// Settings that would move row borders or change a key's text, with the only value this crate reads.
+const ONLY: &[(Family, &str, &str)] = &[
+    (Family::Any, "input_format_allow_errors_num", "0"),
+    (Family::Any, "input_format_allow_errors_ratio", "0"),
+    (Family::Any, "input_format_null_as_default", "1"),
+    (Family::Any, "input_format_read_datetime_number_as_raw_value", "0"),
+    (Family::Csv, "format_csv_allow_double_quotes", "1"),
+    (Family::Csv, "format_csv_null_representation", "\\N"),
+    (Family::Csv, "input_format_csv_allow_cr_end_of_line", "0"),
+    (
+        Family::Csv,
+        "input_format_csv_allow_variable_number_of_columns",
+        "0",
+    ),
+    (
+        Family::Csv,
+        "input_format_csv_allow_whitespace_or_tab_as_delimiter",
+        "0",
+    ),
+    (Family::Csv, "input_format_csv_arrays_as_nested_csv", "0"),
+    (Family::Csv, "input_format_csv_empty_as_default", "1"),
+    (Family::Csv, "input_format_csv_enum_as_number", "0"),
+    (Family::Csv, "input_format_csv_skip_first_lines", "0"),
+    (Family::Csv, "input_format_csv_skip_trailing_empty_lines", "0"),
+    (Family::Csv, "input_format_csv_trim_whitespaces", "1"),
+    (Family::Csv, "input_format_csv_use_default_on_bad_values", "0"),
+    (Family::Json, "input_format_import_nested_json", "0"),
+    (Family::Json, "input_format_json_empty_as_default", "0"),
+    (
+        Family::Json,
+        "input_format_json_throw_on_bad_escape_sequence",
+        "1",
+    ),
+    (Family::Tsv, "format_tsv_null_representation", "\\N"),
+    (
+        Family::Tsv,
+        "input_format_tsv_allow_variable_number_of_columns",
+        "0",
+    ),
+    (Family::Tsv, "input_format_tsv_empty_as_default", "0"),
+    (Family::Tsv, "input_format_tsv_enum_as_number", "0"),
+    (Family::Tsv, "input_format_tsv_skip_first_lines", "0"),
+    (Family::Tsv, "input_format_tsv_skip_trailing_empty_lines", "0"),
+];
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            csv_delimiter: b',',
+            csv_single_quotes: false,
+            csv_detect_header: true,
+            csv_tuples_as_fields: true,
+            tsv_detect_header: true,
+            tsv_crlf: false,
+            names_use_header: true,
+            skip_unknown_fields: false,
+            date_time: DateTimeText::Unsaid,
+            unread: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Picks what matters out of a client's settings; the others are left to whoever knows them.
+    pub fn read<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, FormatError> {
+        let mut settings = Self::default();
+        for (name, value) in pairs {
+            settings.take(name, value)?;
+        }
+        Ok(settings)
+    }
+
+    /// The settings that a batch must carry, where its server knows them, so that the shard reads the rows as this crate did.
+    ///
+    /// The versions' defaults differ: 18.16 lets `'` quote strings in CSV, and 26.x drops a first row that looks like a header.
+    pub fn pinned(&self, payload: Payload) -> Vec<(&'static str, String)> {
+        let flag = |on: bool| u8::from(on).to_string();
+        match payload {
+            Payload::Csv => vec![
+                ("format_csv_delimiter", char::from(self.csv_delimiter).to_string()),
+                ("format_csv_allow_single_quotes", flag(self.csv_single_quotes)),
+                ("input_format_csv_detect_header", flag(false)),
+                (
+                    "input_format_csv_deserialize_separate_columns_into_tuple",
+                    flag(self.csv_tuples_as_fields),
+                ),
+            ],
+            Payload::TabSeparated => vec![
+                ("input_format_tsv_detect_header", flag(false)),
+                ("input_format_tsv_crlf_end_of_line", flag(false)),
+            ],
+            Payload::JsonEachRow => {
+                vec![("input_format_skip_unknown_fields", flag(self.skip_unknown_fields))]
+            }
+            Payload::Values | Payload::RowBinary => Vec::new(),
+        }
+    }
+
+    fn take(&mut self, name: &str, value: &str) -> Result<(), FormatError> {
+        match name {
+            "format_csv_delimiter" => self.csv_delimiter = delimiter(value)?,
+            "format_csv_allow_single_quotes" => self.csv_single_quotes = flag(name, value)?,
+            "input_format_csv_detect_header" => self.csv_detect_header = flag(name, value)?,
+            "input_format_csv_deserialize_separate_columns_into_tuple" => {
+                self.csv_tuples_as_fields = flag(name, value)?;
+            }
+            "input_format_tsv_detect_header" => self.tsv_detect_header = flag(name, value)?,
+            "input_format_tsv_crlf_end_of_line" => self.tsv_crlf = flag(name, value)?,
+            "input_format_with_names_use_header" => self.names_use_header = flag(name, value)?,
+            "input_format_skip_unknown_fields" => self.skip_unknown_fields = flag(name, value)?,
+            "date_time_input_format" => self.date_time = date_time_text(value)?,
+            _ => self.note_unread(name, value),
+        }
+        Ok(())
+    }
+
+    fn note_unread(&mut self, name: &str, value: &str) {
+        let only = ONLY.iter().find(|(_, only_name, _)| *only_name == name);
+        if let Some((family, _, only_value)) = only
+            && !same_value(value, only_value)
+        {
+            self.unread.push((*family, name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Refuses what this family of formats would read otherwise than asked.
+    pub(crate) fn allow(&self, family: Family) -> Result<(), FormatError> {
+        let concerns = |(of, _, _): &&(Family, String, String)| *of == Family::Any || *of == family;
+        match self.unread.iter().find(concerns) {
+            None => Ok(()),
+            Some((_, name, value)) => Err(FormatError::plain(
+                code::NOT_IMPLEMENTED,
+                format!(
+                    "setting {name} = '{value}' changes how rows are read in a way this router does not know"
+                ),
+            )),
+        }
+    }
+}
+
+/// Whether two spellings mean the same: flags come as 1, true, 0 and false.
+fn same_value(value: &str, only: &str) -> bool {
+    match only {
+        "1" => value == "1" || value.eq_ignore_ascii_case("true"),
+        "0" => value.eq_ignore_ascii_case("false") || value.parse() == Ok(0.0_f64),
+        text => value == text,
+    }
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, FormatError> {
+    if same_value(value, "1") {
+        Ok(true)
+    } else if same_value(value, "0") {
+        Ok(false)
+    } else {
+        Err(FormatError::plain(
+            code::BAD_ARGUMENTS,
+            format!("setting {name} is 0 or 1, not '{value}'"),
+        ))
+    }
+}
+
+/// One ASCII byte that nothing else in CSV means; `\t` may be written as two characters.
+fn delimiter(value: &str) -> Result<u8, FormatError> {
+    match value.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\'' | b'\n' | b'\r' | b' ' | b'\\') => {
+            Ok(*byte)
+        }
+        _ => Err(FormatError::plain(
+            code::BAD_ARGUMENTS,
+            format!(
+                "setting format_csv_delimiter must be one character other than quotes, space, backslash and line ends, not '{value}'"
+            ),
+        )),
+    }
+}
+
+fn date_time_text(value: &str) -> Result<DateTimeText, FormatError> {
+    match value {
+        "basic" => Ok(DateTimeText::Basic),
+        "best_effort" | "best_effort_us" => Ok(DateTimeText::BestEffort),
+        _ => Err(FormatError::plain(
+            code::BAD_ARGUMENTS,
+            format!("setting date_time_input_format is basic, best_effort or best_effort_us, not '{value}'"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_matter_are_read_and_others_left_alone() {
+        let settings = Settings::read([
+            ("format_csv_delimiter", ";"),
+            ("input_format_skip_unknown_fields", "true"),
+            ("max_threads", "8"),
+        ])
+        .unwrap();
+        assert_eq!(settings.csv_delimiter, b';');
+        assert!(settings.skip_unknown_fields);
+        assert_eq!(settings.allow(Family::Csv), Ok(()));
+    }
+
+    #[test]
+    fn a_batch_carries_what_its_rows_were_read_by() {
+        let settings = Settings::read([("format_csv_delimiter", ";")]).unwrap();
+        let pinned = settings.pinned(Payload::Csv);
+        assert!(pinned.contains(&("format_csv_delimiter", ";".to_owned())));
+        assert!(pinned.contains(&("input_format_csv_detect_header", "0".to_owned())));
+        let again = Settings::read(pinned.iter().map(|(name, value)| (*name, value.as_str()))).unwrap();
+        assert_eq!(
+            again,
+            Settings {
+                csv_detect_header: false,
+                ..settings
+            }
+        );
+    }
+
+    #[track_caller]
+    fn refuses(name: &str, value: &str) {
+        assert_eq!(
+            Settings::read([(name, value)]).unwrap_err().code,
+            code::BAD_ARGUMENTS
+        );
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_refused() {
+        refuses("format_csv_delimiter", "");
+        refuses("format_csv_delimiter", "ab");
+        refuses("format_csv_delimiter", "\"");
+        refuses("input_format_tsv_crlf_end_of_line", "maybe");
+        refuses("date_time_input_format", "guess");
+    }
+
+    #[test]
+    fn a_setting_that_would_be_misread_is_refused_by_the_formats_it_concerns() {
+        let settings = Settings::read([("input_format_csv_skip_first_lines", "2")]).unwrap();
+        assert_eq!(
+            settings.allow(Family::Csv).unwrap_err().code,
+            code::NOT_IMPLEMENTED
+        );
+        assert_eq!(settings.allow(Family::Json), Ok(()));
+        let settings = Settings::read([("input_format_allow_errors_num", "10")]).unwrap();
+        assert!(settings.allow(Family::Json).is_err());
+        let settings = Settings::read([("input_format_allow_errors_ratio", "0.0")]).unwrap();
+        assert_eq!(settings.allow(Family::Json), Ok(()));
+    }
+}

@@ -1,0 +1,309 @@
+//! `RowStream`: chunks in, rows out, whatever the format.
+
+use std::ops::Range;
+
+use types::ColumnDef;
+
+use crate::error::{FormatError, code, near};
+use crate::format::Format;
+use crate::framing::{Fault, Framing, Step, Stop, Window};
+use crate::key::Key;
+use crate::settings::Settings;
+
+/// How many rows are handed over at once at most; keeps positions and key values in the processor's cache.
+pub const ROWS_PER_CALL: usize = 8192;
+
+/// What an INSERT's body is read by.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec<'a> {
+    /// The columns of the target that take INSERTs (no MATERIALIZED, no ALIAS), in DESCRIBE's order.
+    pub columns: &'a [ColumnDef],
+    /// The INSERT's own column list, where it has one.
+    pub listed: Option<&'a [String]>,
+    /// The columns that the sharding key reads.
+    pub key: &'a [ColumnDef],
+    /// The client's settings that change how a body is read.
+    pub settings: &'a Settings,
+    /// The server's time zone, for DateTime columns that name none.
+    pub time_zone: &'a str,
+    /// A longer row is refused with code 307 as soon as this is known.
+    pub max_row_bytes: usize,
+}
+
+/// What a format is opened with: the spec, its column list resolved.
+pub(crate) struct Input<'a> {
+    /// The columns of a row in the order of the INSERT's list, or of the table.
+    pub columns: Vec<ColumnDef>,
+    pub key: &'a [ColumnDef],
+    pub settings: &'a Settings,
+}
+
+/// Some rows of a body.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// The bytes in which the rows lie.
+    pub bytes: &'a [u8],
+    /// Each row in `bytes` without its terminator, in the body's order.
+    pub ranges: &'a [Range<usize>],
+    /// The columns that an INSERT of the rows must name, in this order.
+    pub columns: &'a [ColumnDef],
+    /// The sharding key's columns in [`Spec::key`]'s order, one value a row. Where a row has none, the type's default.
+    pub key: &'a [types::Column],
+    /// For each key column the rows (positions in `ranges`, ascending) that gave no value of their own: the field is
+    /// missing, is NULL for a type without NULL, is empty in CSV. The shard will take the column's DEFAULT there.
+    pub absent: &'a [Vec<usize>],
+}
+
+/// One INSERT's body on its way from chunks to rows.
+pub struct RowStream {
+    framing: Box<dyn Framing>,
+    key: Key,
+    ranges: Vec<Range<usize>>,
+    /// Bytes that begin a row which was not complete.
+    carry: Vec<u8>,
+    /// Below this many carried bytes it is not worth looking again.
+    carry_wanted: usize,
+    /// Offset in the body of the first byte that is not handed over yet.
+    offset: u64,
+    rows: u64,
+    bytes: u64,
+    max_row_bytes: usize,
+    /// The error that ended the stream.
+    failed: Option<FormatError>,
+}
+
+impl RowStream {
+    /// A stream for one body.
+    ///
+    /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here and settings
+    /// that this crate would not obey (48), an unknown time zone (36).
+    pub fn new(format: Format, spec: &Spec<'_>) -> Result<Self, FormatError> {
+        let input = Input {
+            columns: listed_columns(spec)?,
+            key: spec.key,
+            settings: spec.settings,
+        };
+        Ok(Self {
+            framing: format.open(&input)?,
+            key: Key::new(spec)?,
+            ranges: Vec::new(),
+            carry: Vec::new(),
+            carry_wanted: 0,
+            offset: 0,
+            rows: 0,
+            bytes: 0,
+            max_row_bytes: spec.max_row_bytes,
+            failed: None,
+        })
+    }
+
+    /// Takes the body's next bytes and hands over the rows that they complete.
+    ///
+    /// After an error, also one of `out`, the stream is at its end: further calls repeat it.
+    pub fn push<E: From<FormatError>>(
+        &mut self,
+        chunk: &[u8],
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.still_sound()?;
+        self.bytes += chunk.len() as u64;
+        if self.carry.is_empty() {
+            let taken = self.scan(chunk, false, out)?;
+            self.carry.extend_from_slice(&chunk[taken..]);
+            return Ok(());
+        }
+        self.carry.extend_from_slice(chunk);
+        if self.carry.len() < self.carry_wanted {
+            return Ok(());
+        }
+        self.scan_carry(false, out)
+    }
+
+    /// The body is over: hands over what is left and checks that nothing is missing.
+    pub fn finish<E: From<FormatError>>(
+        &mut self,
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.still_sound()?;
+        self.scan_carry(true, out)
+    }
+
+    /// The columns that an INSERT of the rows must name, in this order. With a header they are known from the first row on.
+    pub fn columns(&self) -> &[ColumnDef] {
+        self.framing.columns()
+    }
+
+    /// How many rows were handed over.
+    pub fn rows_seen(&self) -> u64 {
+        self.rows
+    }
+
+    /// How many bytes were pushed.
+    pub fn bytes_seen(&self) -> u64 {
+        self.bytes
+    }
+
+    fn still_sound(&self) -> Result<(), FormatError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn scan_carry<E: From<FormatError>>(
+        &mut self,
+        last: bool,
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut carry = std::mem::take(&mut self.carry);
+        let taken = self.scan(&carry, last, out)?;
+        carry.drain(..taken);
+        self.carry = carry;
+        Ok(())
+    }
+
+    /// Walks over `bytes`, hands over whole rows and says how many bytes are done with.
+    fn scan<E: From<FormatError>>(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        // Poisoned until the end is reached in good order, whichever way the function is left.
+        self.failed = Some(FormatError::plain(
+            code::CANNOT_READ_ALL_DATA,
+            "the body was given up before its end",
+        ));
+        let taken = self.walk(bytes, last, out)?;
+        self.offset += taken as u64;
+        self.failed = None;
+        Ok(taken)
+    }
+
+    fn walk<E: From<FormatError>>(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let window = Window {
+            bytes,
+            last,
+            row_bytes_max: self.max_row_bytes,
+        };
+        let mut at = 0;
+        while last || at < bytes.len() {
+            self.key.forget_fields();
+            match self.framing.step(&window, at, &mut self.key.fields) {
+                Ok(Step::Skipped { next }) => at = next,
+                Ok(Step::Row { row, next }) => {
+                    self.take_row(bytes, row)?;
+                    at = next;
+                    if self.ranges.len() == ROWS_PER_CALL {
+                        self.hand_over(bytes, out)?;
+                    }
+                }
+                Ok(Step::End) => break,
+                Err(stop) => {
+                    self.stop(stop, &window, at)?;
+                    break;
+                }
+            }
+        }
+        self.hand_over(bytes, out)?;
+        Ok(at)
+    }
+
+    /// A step that could not be taken: an error, or the wish for more bytes than a row may have.
+    fn stop(&mut self, stop: Stop, window: &Window<'_>, at: usize) -> Result<(), FormatError> {
+        let here = window.bytes.len() - at;
+        let fault = match stop {
+            Stop::Fault(fault) => fault,
+            Stop::More { expected } if window.last => Fault {
+                code: code::CANNOT_READ_ALL_DATA,
+                at: window.bytes.len(),
+                message: format!("the data ends too early: expected {expected}"),
+            },
+            Stop::More { .. } if here > self.max_row_bytes => too_long(at, self.max_row_bytes),
+            Stop::More { .. } => {
+                // Doubling keeps the whole linear; one byte above the limit is enough to refuse.
+                self.carry_wanted = here.saturating_mul(2).min(self.max_row_bytes.saturating_add(1));
+                return Ok(());
+            }
+        };
+        Err(self.fail(window.bytes, fault))
+    }
+
+    fn take_row(&mut self, bytes: &[u8], row: Range<usize>) -> Result<(), FormatError> {
+        if row.len() > self.max_row_bytes {
+            return Err(self.fail(bytes, too_long(row.start, self.max_row_bytes)));
+        }
+        if let Err(fault) = self.key.take(self.framing.as_ref(), bytes, row.start) {
+            return Err(self.fail(bytes, fault));
+        }
+        self.ranges.push(row);
+        Ok(())
+    }
+
+    fn hand_over<E: From<FormatError>>(
+        &mut self,
+        bytes: &[u8],
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.ranges.is_empty() {
+            return Ok(());
+        }
+        self.rows += self.ranges.len() as u64;
+        let rows = Rows {
+            bytes,
+            ranges: &self.ranges,
+            columns: self.framing.columns(),
+            key: &self.key.columns,
+            absent: &self.key.absent,
+        };
+        out(&rows)?;
+        self.ranges.clear();
+        self.key.forget_rows();
+        Ok(())
+    }
+
+    /// Turns a window's fault into the body's error and remembers it.
+    fn fail(&mut self, bytes: &[u8], fault: Fault) -> FormatError {
+        let error = FormatError {
+            code: fault.code,
+            row: Some(self.rows + self.ranges.len() as u64 + 1),
+            offset: Some(self.offset + fault.at as u64),
+            message: fault.message,
+            near: near(&bytes[fault.at.min(bytes.len())..]),
+        };
+        self.failed = Some(error.clone());
+        error
+    }
+}
+
+/// A row above the limit, at its first byte.
+pub(crate) fn too_long(at: usize, row_bytes_max: usize) -> Fault {
+    let message = format!("the row is longer than max_row_bytes = {row_bytes_max}");
+    Fault {
+        code: code::TOO_MANY_BYTES,
+        at,
+        message,
+    }
+}
+
+/// The columns of a row: the table's, or those the INSERT lists.
+fn listed_columns(spec: &Spec<'_>) -> Result<Vec<ColumnDef>, FormatError> {
+    let Some(listed) = spec.listed else {
+        return Ok(spec.columns.to_vec());
+    };
+    let mut columns: Vec<ColumnDef> = Vec::with_capacity(listed.len());
+    for name in listed {
+        if columns.iter().any(|column| column.name == *name) {
+            let message = format!("column {name} is listed twice");
+            return Err(FormatError::plain(code::DUPLICATE_COLUMN, message));
+        }
+        let Some(column) = spec.columns.iter().find(|column| column.name == *name) else {
+            let message = format!("there is no column {name} that takes INSERTs");
+            return Err(FormatError::plain(code::NO_SUCH_COLUMN, message));
+        };
+        columns.push(column.clone());
+    }
+    Ok(columns)
+}

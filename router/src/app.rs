@@ -1,0 +1,378 @@
+//! The assembly: the only file that knows every crate. It starts what runs, swaps the configuration, and stops in the order of the data.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::{Config, Layout, Mistakes};
+use spool::{Destination, OpenError, RecoveryReport, Spool};
+
+use crate::budget::Budget;
+use crate::deliver;
+use crate::exception::{Exception, code};
+use crate::metrics::{Metrics, ReplicaUp, Snapshot};
+use crate::routing::{RoutedTable, Routing, RoutingError};
+use crate::schema::{self, SchemaFiles};
+use crate::tasks::Tasks;
+
+/// How often each replica is asked whether it is there.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long senders may take to finish the batch in hand at shutdown; one that does not is found again at the next start.
+const SENDERS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running router.
+pub struct App {
+    /// The durable queue.
+    pub spool: Spool,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The memory of INSERTs.
+    pub budget: Budget,
+    /// Schemas that outlive a restart.
+    pub schema_files: SchemaFiles,
+    routing: ArcSwap<Routing>,
+    config_path: PathBuf,
+    tasks: Tasks,
+    senders: Mutex<HashMap<Destination, Tasks>>,
+    is_ready: AtomicBool,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+/// Why the router does not start, or a reload is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Mistakes in the file, all of them.
+    #[error("{0}")]
+    Config(#[from] Mistakes),
+    /// A layout that differs under the same epoch.
+    #[error("{0}")]
+    Layout(#[from] config::LayoutError),
+    /// The spool cannot be opened.
+    #[error("{0}")]
+    Spool(#[from] OpenError),
+    /// Certificates, weights, names.
+    #[error("{0}")]
+    Routing(#[from] RoutingError),
+    /// A file of meta/ or a socket.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried, with the path or address.
+        what: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Something that a reload cannot change.
+    #[error("{0} cannot change while Weir runs: restart it")]
+    NeedsRestart(&'static str),
+}
+
+impl App {
+    /// Opens the spool and makes everything ready, without listening yet.
+    pub fn open(config: Config, config_path: &Path) -> Result<(Arc<Self>, RecoveryReport), StartError> {
+        let config = Arc::new(config);
+        let (spool, report) = Spool::open(spool_options(&config))?;
+        accept_layouts(&config)?;
+        let routing = Routing::new(config.clone(), &spool, None)?;
+        let app = Arc::new(Self {
+            budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
+            schema_files: SchemaFiles::below(&config.spool.path),
+            spool,
+            metrics: Metrics::default(),
+            routing: ArcSwap::from_pointee(routing),
+            config_path: config_path.to_owned(),
+            tasks: Tasks::default(),
+            senders: Mutex::default(),
+            is_ready: AtomicBool::new(false),
+            reloading: tokio::sync::Mutex::default(),
+        });
+        Ok((app, report))
+    }
+
+    /// Starts senders, checks and schemas; from then on the router is ready.
+    pub fn start(self: &Arc<Self>) {
+        self.start_senders();
+        self.end_waits_of_recovered_inserts();
+        let app = self.clone();
+        self.tasks
+            .spawn("replica checks", |stop| check_replicas(app, stop));
+        let app = self.clone();
+        self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
+        let app = self.clone();
+        self.tasks
+            .spawn("summaries", |stop| crate::summary::tell(app, stop));
+        self.is_ready.store(true, Ordering::Release);
+    }
+
+    /// The configuration of this moment, ready for use.
+    pub fn routing(&self) -> Arc<Routing> {
+        self.routing.load_full()
+    }
+
+    /// Whether requests are welcome.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
+    }
+
+    /// Load balancers are told first, then listeners stop.
+    pub fn not_ready(&self) {
+        self.is_ready.store(false, Ordering::Release);
+    }
+
+    /// Stops what runs in the order of the data. The listeners are closed and their requests ended before.
+    pub async fn stop(&self) {
+        let senders: Vec<_> = self
+            .senders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain()
+            .collect();
+        let stops = senders.iter().map(|(_, tasks)| tasks.stop(SENDERS_PATIENCE));
+        let mut stragglers: Vec<_> = futures_util::future::join_all(stops).await.concat();
+        stragglers.extend(self.tasks.stop(SENDERS_PATIENCE).await);
+        if !stragglers.is_empty() {
+            tracing::warn!(
+                tasks = stragglers.join(", "),
+                "some tasks did not stop in time; what they sent is settled at the next start"
+            );
+        }
+        self.spool.clone().shutdown().await;
+    }
+
+    /// Reads the configuration again: all of it is taken, or none and the reason is returned.
+    pub async fn reload(self: &Arc<Self>) -> Result<(), StartError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let result = self.try_reload();
+        self.metrics.reloaded(result.is_ok());
+        match &result {
+            Ok(()) => tracing::info!(file = %self.config_path.display(), "the configuration was reloaded"),
+            Err(error) => {
+                tracing::error!(%error, "the configuration stays as it was: the new one cannot be used")
+            }
+        }
+        result
+    }
+
+    fn try_reload(self: &Arc<Self>) -> Result<(), StartError> {
+        let config = config::load(&self.config_path)?;
+        config
+            .warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}"));
+        let before = self.routing();
+        refuse_what_needs_a_restart(&before.config, &config)?;
+        let config = Arc::new(config);
+        let routing = Routing::new(config.clone(), &self.spool, Some(&before))?;
+        accept_layouts(&config)?;
+        self.routing.store(Arc::new(routing));
+        self.start_senders();
+        Ok(())
+    }
+
+    /// Refuses an INSERT before its body is read when its table's queue is over its limit.
+    pub fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
+        if !self.is_ready() {
+            return Err(Exception::try_again(
+                code::TOO_MANY_SIMULTANEOUS_QUERIES,
+                1,
+                "Weir is shutting down.",
+            ));
+        }
+        let limit = self.routing.load().config.spool.bytes_to_throw_insert;
+        let full = |d: &Destination| {
+            self.spool
+                .destination(d)
+                .filter(|status| status.backlog_bytes() >= limit)
+        };
+        match table.destinations.iter().find_map(full) {
+            None => Ok(()),
+            Some(status) => Err(Exception::try_again(
+                code::TOO_MANY_SIMULTANEOUS_QUERIES,
+                10,
+                format!(
+                    "{} bytes wait for {}, more than bytes_to_throw_insert ({limit}): {}",
+                    status.backlog_bytes(),
+                    status.destination,
+                    status
+                        .last_error
+                        .as_deref()
+                        .unwrap_or("its shard takes them more slowly than they come")
+                ),
+            )),
+        }
+    }
+
+    /// Bytes that one row may have.
+    pub fn row_bytes_max(&self) -> usize {
+        usize::try_from(self.routing.load().config.limits.max_row_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Describes a table anew in the background: an answer said that it may have changed.
+    pub fn refresh_schema(self: &Arc<Self>, table: &Arc<RoutedTable>) {
+        let (app, table) = (self.clone(), table.clone());
+        self.tasks
+            .spawn(format!("schema of {}", table.name), |_| async move {
+                schema::refresh(&app, &table).await;
+            });
+    }
+
+    /// What metrics and listings read.
+    pub fn snapshot(&self) -> Snapshot {
+        let routing = self.routing();
+        let replica = |(cluster, shard, replica): (
+            &crate::routing::Cluster,
+            &crate::routing::Shard,
+            &Arc<crate::replica::ReplicaRuntime>,
+        )| ReplicaUp {
+            cluster: cluster.name.clone(),
+            shard: shard.name.clone(),
+            replica: replica.address().to_owned(),
+            up: replica.is_up(),
+        };
+        Snapshot {
+            destinations: self.spool.destinations(),
+            replicas: routing.replicas().map(replica).collect(),
+            disk_free_bytes: disk_free_bytes(&routing.config.spool.path),
+            layouts: routing
+                .clusters
+                .iter()
+                .map(|cluster| (cluster.name.clone(), cluster.epoch))
+                .collect(),
+            now_ms: crate::time::now_ms(),
+        }
+    }
+
+    /// A sender for every destination that the configuration knows and none has yet. One that left the configuration keeps its sender, which
+    /// rests: its files are never forgotten.
+    fn start_senders(self: &Arc<Self>) {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        for destination in self.routing().destinations() {
+            senders.entry(destination.clone()).or_insert_with(|| {
+                let tasks = Tasks::default();
+                let (app, name) = (self.clone(), format!("sender of {destination}"));
+                tasks.spawn(name, |stop| deliver::send_batches(app, destination, stop));
+                tasks
+            });
+        }
+    }
+
+    /// INSERTs that were pending when the router died are tried locally again, as long as a client would have waited.
+    fn end_waits_of_recovered_inserts(self: &Arc<Self>) {
+        let pending = self.spool.pending();
+        if pending.is_empty() {
+            return;
+        }
+        let patience = self.routing().config.send.local_insert_timeout;
+        let app = self.clone();
+        self.tasks
+            .spawn("pending INSERTs of the last run", move |mut stop| async move {
+                tokio::select! {
+                    () = stop.requested() => return,
+                    () = tokio::time::sleep(patience) => {}
+                }
+                for insert in pending {
+                    // An error says that the local replica took it meanwhile, or that the spool is closing.
+                    let _ = app.spool.go(insert, "it was found at the start").await;
+                }
+            });
+    }
+}
+
+async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
+    loop {
+        let routing = app.routing();
+        let checks = routing.replicas().map(|(_, _, replica)| replica.check());
+        futures_util::future::join_all(checks).await;
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(CHECK_EVERY) => {}
+        }
+    }
+}
+
+/// The spool's part of the memory is half of the limit: a quarter for rows that wait for their cut, the rest for senders.
+fn spool_options(config: &Config) -> spool::Options {
+    let spool = &config.spool;
+    let uncut = usize::try_from(config.limits.memory_limit / 4).unwrap_or(usize::MAX);
+    spool::Options {
+        fsync: spool.fsync_after_insert,
+        uncut_memory_bytes: uncut,
+        max_bytes: spool.max_bytes,
+        sent_retention_time: spool.sent_retention_time,
+        sent_retention_bytes: spool.sent_retention_bytes,
+        ..spool::Options::at(&spool.path)
+    }
+}
+
+/// Each cluster's slot layout is kept in meta/; one that differs under the same epoch is refused.
+fn accept_layouts(config: &Config) -> Result<(), StartError> {
+    let directory = config.spool.path.join("meta").join("layout");
+    let io = |what: &str, path: &Path| {
+        let what = format!("{what} {}", path.display());
+        move |error| StartError::Io { what, error }
+    };
+    std::fs::create_dir_all(&directory).map_err(io("making", &directory))?;
+    let mut kept = Vec::new();
+    for cluster in &config.clusters {
+        let path = directory.join(&cluster.name);
+        let layout = Layout::of(config, cluster);
+        let layout = match layout_in_force(&path)? {
+            Some(in_force) => layout.succeed(&in_force, &cluster.name)?,
+            None => layout,
+        };
+        kept.push((path, layout));
+    }
+    for (path, layout) in kept {
+        schema::write_whole(&path, layout.to_text().as_bytes()).map_err(io("writing", &path))?;
+    }
+    Ok(())
+}
+
+fn layout_in_force(path: &Path) -> Result<Option<Layout>, StartError> {
+    let invalid = |error: config::LayoutTextError| StartError::Io {
+        what: format!("reading {}", path.display()),
+        error: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Layout::from_text(&text).map(Some).map_err(invalid),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StartError::Io {
+            what: format!("reading {}", path.display()),
+            error,
+        }),
+    }
+}
+
+fn refuse_what_needs_a_restart(before: &Config, after: &Config) -> Result<(), StartError> {
+    let changed = [
+        ("[listen]", before.listen != after.listen),
+        (
+            "[spool] (but bytes_to_throw_insert)",
+            !same_spool(&before.spool, &after.spool),
+        ),
+        (
+            "[limits] memory_limit",
+            before.limits.memory_limit != after.limits.memory_limit,
+        ),
+    ];
+    match changed.into_iter().find(|(_, changed)| *changed) {
+        Some((what, _)) => Err(StartError::NeedsRestart(what)),
+        None => Ok(()),
+    }
+}
+
+fn same_spool(before: &config::Spool, after: &config::Spool) -> bool {
+    let mut after = after.clone();
+    after.bytes_to_throw_insert = before.bytes_to_throw_insert;
+    after.bytes_to_delay_insert = before.bytes_to_delay_insert;
+    *before == after
+}
+
+/// Free bytes for a user that is not root, or 0 when the system does not say.
+fn disk_free_bytes(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}

@@ -1,0 +1,218 @@
+//! Delivery: one sender a destination takes its batches in order and brings each to a replica.
+//!
+//! ```text
+//! spool.next → choose a replica → spool.attempt (synced) → the file's bytes → the answer → verdict (pure) → spool.settle
+//! ```
+//!
+//! A sender knows one destination. What it may send to is looked up for every batch, so that a reload reaches it between two batches.
+//! A batch that waits for a retry holds back the next; a held destination is probed with its first batch every `max_sleep_time`.
+
+pub mod file_body;
+pub mod verdict;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use shard_client::{Facts, Inserted, ShardError};
+use spool::{Batch, Closed, Destination, Outcome, Settled};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::logs::Repeats;
+use crate::replica::ReplicaRuntime;
+use crate::routing::Route;
+use crate::tasks::Stop;
+use verdict::Next;
+
+/// A destination without a table or shard in the configuration is looked at again after this long: a reload may bring it back.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Sends the batches of one destination until it is asked to stop.
+pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Stop) {
+    let mut sender = Sender {
+        backoff: Backoff::default(),
+        repeats: Repeats::default(),
+        doubtful: None,
+        app,
+        destination,
+    };
+    loop {
+        let batch = tokio::select! {
+            () = stop.requested() => return,
+            batch = sender.app.spool.next(&sender.destination) => batch,
+        };
+        let pause = match batch {
+            Ok(batch) => sender.deliver(batch).await,
+            Err(Closed) => return,
+        };
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        sender.probe_when_held().await;
+    }
+}
+
+struct Sender {
+    app: Arc<App>,
+    destination: Destination,
+    backoff: Backoff,
+    repeats: Repeats,
+    /// The replica whose answer is not known: the batch goes there again, where its repetition is recognised.
+    doubtful: Option<String>,
+}
+
+impl Sender {
+    /// Brings one batch as far as it gets now; returns how long to rest before the next.
+    async fn deliver(&mut self, batch: Batch) -> Duration {
+        let Some(route) = self.app.routing().route(&self.destination) else {
+            return ORPHAN_PATIENCE;
+        };
+        let outcome = self.try_replicas(&batch, &route).await;
+        self.tell(&batch, &outcome);
+        let settled = self.app.spool.settle(&batch, outcome).await;
+        drop(batch);
+        match settled {
+            Ok(Settled::Waits) => self.backoff.next(&route),
+            Ok(Settled::DestinationHeld) => route.send().max_sleep_time,
+            Ok(_) => {
+                self.backoff.reset();
+                self.doubtful = None;
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::error!(destination = %self.destination, %error, "an outcome could not be recorded");
+                self.backoff.next(&route)
+            }
+        }
+    }
+
+    /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
+    async fn try_replicas(&mut self, batch: &Batch, route: &Route) -> Outcome {
+        let mut outcome = Outcome::Retry {
+            error: "no replica of the shard is known to be up".to_owned(),
+        };
+        for replica in route.order(self.doubtful.as_deref()) {
+            match self.attempt(batch, route, &replica).await {
+                Ok(()) => return Outcome::Acknowledged,
+                Err(Next::OtherReplica(tried)) => outcome = tried,
+                Err(Next::SameReplica(tried)) => {
+                    self.doubtful = Some(replica.address().to_owned());
+                    return tried;
+                }
+                Err(Next::Settled(decided)) => return decided,
+            }
+        }
+        outcome
+    }
+
+    /// One attempt at one replica: recorded before the first byte is sent.
+    async fn attempt(&self, batch: &Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
+        let next = |error: &ShardError| verdict::next(error, batch.segments().len());
+        let facts = replica.facts().await.map_err(|error| next(&error))?;
+        let number = self.app.spool.attempt(batch, replica.address()).await;
+        let number = number.map_err(|error| {
+            Next::Settled(Outcome::Retry {
+                error: error.to_string(),
+            })
+        })?;
+        let began = Instant::now();
+        let result = send(batch, route, replica, &facts, number).await;
+        replica.observed(&result);
+        match result {
+            Ok(inserted) => {
+                self.delivered(batch, replica, &inserted, began.elapsed());
+                Ok(())
+            }
+            Err(error) => {
+                if error.hints_schema_change() {
+                    self.app.refresh_schema(route.table());
+                }
+                Err(next(&error))
+            }
+        }
+    }
+
+    fn delivered(&self, batch: &Batch, replica: &ReplicaRuntime, inserted: &Inserted, took: Duration) {
+        self.app.metrics.delivered(&self.destination, batch.rows());
+        tracing::debug!(
+            destination = %self.destination,
+            batch = batch.seq(),
+            rows = batch.rows(),
+            written_rows = inserted.written_rows,
+            replica = replica.address(),
+            ?took,
+            "delivered"
+        );
+    }
+
+    /// A held destination is tried with its first batch: what held it may have been mended.
+    async fn probe_when_held(&self) {
+        let held = self
+            .app
+            .spool
+            .destination(&self.destination)
+            .is_some_and(|d| d.destination_held.is_some());
+        if held && let Err(error) = self.app.spool.resume_destination(&self.destination).await {
+            tracing::warn!(destination = %self.destination, %error, "a held destination could not be probed");
+        }
+    }
+
+    /// The same trouble is told once and then every minute.
+    fn tell(&mut self, batch: &Batch, outcome: &Outcome) {
+        let (destination, seq, rows) = (&self.destination, batch.seq(), batch.rows());
+        let mut news = |error: &str| self.repeats.tell(error, Instant::now());
+        match outcome {
+            Outcome::Acknowledged => self.repeats.clear(),
+            Outcome::Retry { error } => {
+                if let Some(untold) = news(error) {
+                    tracing::warn!(%destination, batch = seq, rows, error, untold, "a batch waits and is tried again");
+                }
+            }
+            Outcome::HoldDestination { error } => {
+                if let Some(untold) = news(error) {
+                    tracing::error!(%destination, error, untold, "everything for this destination waits: mend it; it is probed");
+                }
+            }
+            Outcome::HoldBatch { error } => {
+                tracing::error!(%destination, batch = seq, rows, error, "a batch is set aside: `weir spool retry` or `drop`");
+            }
+            Outcome::Refused { code, .. } => {
+                tracing::error!(%destination, batch = seq, rows, code, "a shard cannot take rows: `weir spool ls --files`");
+            }
+        }
+    }
+}
+
+async fn send(
+    batch: &Batch,
+    route: &Route,
+    replica: &ReplicaRuntime,
+    facts: &Facts,
+    attempt: u32,
+) -> Result<Inserted, ShardError> {
+    let request = route.insert_request(batch, attempt, replica, facts);
+    let body = file_body::payload(batch.path().to_owned(), batch.frames());
+    replica.client().insert(request, body).await
+}
+
+/// How long a destination rests between attempts: `sleep_time`, doubled up to `max_sleep_time`, spread by up to half so that
+/// the destinations of a shard that comes back do not all start at once.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn next(&mut self, route: &Route) -> Duration {
+        let doubled = route.send().sleep_time.saturating_mul(1 << self.failures.min(20));
+        self.failures += 1;
+        let longest = doubled.min(route.send().max_sleep_time);
+        longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}

@@ -1,0 +1,149 @@
+//! An error as ClickHouse's clients know it: a code, its name, a text, and the HTTP status that decides whether they try again.
+
+use http::StatusCode;
+
+/// ClickHouse's error codes that Weir itself answers with. Names come from the one table in `shard_client::codes`.
+pub mod code {
+    #![allow(missing_docs)] // ClickHouse's own names
+    pub const NO_SUCH_COLUMN_IN_TABLE: i32 = 16;
+    pub const CANNOT_READ_ALL_DATA: i32 = 33;
+    pub const BAD_ARGUMENTS: i32 = 36;
+    pub const UNKNOWN_TABLE: i32 = 60;
+    pub const SYNTAX_ERROR: i32 = 62;
+    pub const NOT_IMPLEMENTED: i32 = 48;
+    pub const LOGICAL_ERROR: i32 = 49;
+    pub const STORAGE_REQUIRES_PARAMETER: i32 = 55;
+    pub const UNKNOWN_SETTING: i32 = 115;
+    pub const INCORRECT_DATA: i32 = 117;
+    pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
+    pub const NETWORK_ERROR: i32 = 210;
+    pub const NOT_ENOUGH_SPACE: i32 = 243;
+    pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
+    pub const ACCESS_DENIED: i32 = 497;
+    pub const AUTHENTICATION_FAILED: i32 = 516;
+    pub const INVALID_SHARD_ID: i32 = 1003;
+}
+
+/// What a client is told instead of a result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Code: {code}. DB::Exception: {message}{}", name_in_brackets(*code))]
+pub struct Exception {
+    /// ClickHouse's error code.
+    pub code: i32,
+    /// What, where, whose fault; no code and no name in it.
+    pub message: String,
+    /// 503 for everything that may pass, so that no client drops rows; 4xx only for what can never succeed.
+    pub status: StatusCode,
+    /// Seconds for Retry-After, with 503.
+    pub retry_after: Option<u32>,
+}
+
+impl Exception {
+    /// The client's mistake: the same request can never succeed.
+    pub fn bad_input(code: i32, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            status: StatusCode::BAD_REQUEST,
+            retry_after: None,
+        }
+    }
+
+    /// Trouble that passes: the client may send the same again, after `seconds`.
+    pub fn try_again(code: i32, seconds: u32, message: impl Into<String>) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self {
+            code,
+            message: message.into(),
+            status,
+            retry_after: Some(seconds),
+        }
+    }
+
+    /// What Weir is not asked to do, or does not do yet.
+    pub fn not_implemented(message: impl Into<String>) -> Self {
+        let (code, status) = (code::NOT_IMPLEMENTED, StatusCode::NOT_IMPLEMENTED);
+        Self {
+            code,
+            message: message.into(),
+            status,
+            retry_after: None,
+        }
+    }
+
+    /// A table that Weir does not route. 503, because the table may be configured while the client retries: a 4xx has
+    /// made clients drop rows (reference/peers-and-clients.md, section 6, rule 6).
+    pub fn unrouted_table(message: impl Into<String>) -> Self {
+        Self {
+            code: code::UNKNOWN_TABLE,
+            message: message.into(),
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+        }
+    }
+
+    /// Wrong user or password.
+    pub fn authentication_failed(user: &str) -> Self {
+        Self {
+            code: code::AUTHENTICATION_FAILED,
+            message: format!(
+                "{user}: Authentication failed: password is incorrect, or there is no user with such name \
+                 (or not from this address)."
+            ),
+            status: StatusCode::FORBIDDEN,
+            retry_after: None,
+        }
+    }
+
+    /// A user who may not do this.
+    pub fn access_denied(message: impl Into<String>) -> Self {
+        Self {
+            code: code::ACCESS_DENIED,
+            message: message.into(),
+            status: StatusCode::FORBIDDEN,
+            retry_after: None,
+        }
+    }
+
+    /// A broken promise inside Weir; the text goes to the log too.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self {
+            code: code::LOGICAL_ERROR,
+            message: message.into(),
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            retry_after: None,
+        }
+    }
+}
+
+/// ` (NAME)`, as ClickHouse ends a message; nothing for a code that the table does not have.
+fn name_in_brackets(code: i32) -> String {
+    let known = u32::try_from(code).ok().and_then(shard_client::codes::lookup);
+    known.map(|code| format!(" ({})", code.name)).unwrap_or_default()
+}
+
+impl From<formats::FormatError> for Exception {
+    fn from(error: formats::FormatError) -> Self {
+        Self::bad_input(error.code, error.to_string())
+    }
+}
+
+impl From<formats::statement::StatementError> for Exception {
+    fn from(error: formats::statement::StatementError) -> Self {
+        Self::bad_input(code::SYNTAX_ERROR, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_reads_as_clickhouse_writes_it() {
+        let exception = Exception::bad_input(code::SYNTAX_ERROR, "Syntax error.");
+        assert_eq!(
+            exception.to_string(),
+            "Code: 62. DB::Exception: Syntax error. (SYNTAX_ERROR)"
+        );
+    }
+}

@@ -1,0 +1,299 @@
+//! What is asked, and who answers: every request on the client listener comes through here.
+//!
+//! ```text
+//! head → user → statement → INSERT into a routed table: split      (insert/)
+//!                         → read: a replica, streaming both ways   (pass.rs)
+//!                         → anything else: refused with its reason
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use formats::statement::{Insert, Recognised, Source, Statement, System, TableRef, recognise};
+use http::{Method, StatusCode};
+use hyper::Request;
+use hyper::body::Incoming;
+
+use crate::app::App;
+use crate::exception::Exception;
+use crate::http::answer::{self, Answer, Heading};
+use crate::http::body::RequestBody;
+use crate::http::request::Head;
+use crate::http::{Handler, Peer};
+use crate::insert::plan::Plan;
+use crate::insert::settings::InsertSettings;
+use crate::insert::{self, Asker};
+use crate::pass;
+use crate::routing::{Lookup, RoutedTable, Routing};
+
+/// What ClickHouse answers to `/` and `/ping`.
+const OK: &str = "Ok.\n";
+
+/// A request whose user is known.
+pub struct Question<'a> {
+    /// The tables and users of this moment; a reload does not change a request under way.
+    pub routing: Arc<Routing>,
+    /// The request's head.
+    pub head: &'a Head,
+    /// The user it comes from.
+    pub user: &'a config::User,
+    /// When it came.
+    pub since: Instant,
+}
+
+impl Handler for App {
+    async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Answer {
+        let since = Instant::now();
+        if let Some(answer) = plain_page(&request) {
+            return answer;
+        }
+        let (parts, incoming) = request.into_parts();
+        let head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
+            Ok(head) => head,
+            Err(exception) => {
+                return answer::exception(
+                    &exception,
+                    &Heading {
+                        query_id: "",
+                        time_zone: None,
+                    },
+                );
+            }
+        };
+        match question(&self, peer, &head, since, &parts, RequestBody::new(incoming)).await {
+            Ok(answer) => answer,
+            Err(exception) => answer::exception(&exception, &heading(&head)),
+        }
+    }
+}
+
+/// Pages that need no user: load balancers and drivers ask them first.
+fn plain_page(request: &Request<Incoming>) -> Option<Answer> {
+    let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
+        "/ping" => Some(answer::text(StatusCode::OK, OK)),
+        "/" if is_get && request.uri().query().is_none_or(str::is_empty) => {
+            Some(answer::text(StatusCode::OK, OK))
+        }
+        "/" => None,
+        path => {
+            let message =
+                format!("There is no handle {path}: queries go to /, and /ping answers without one.\n");
+            Some(answer::text(StatusCode::NOT_FOUND, message))
+        }
+    }
+}
+
+/// Whoever may open a socket's file is on this machine.
+fn address_of(peer: Peer) -> IpAddr {
+    match peer {
+        Peer::Address(address) => address.ip(),
+        Peer::Local => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    }
+}
+
+fn heading(head: &Head) -> Heading<'_> {
+    Heading {
+        query_id: &head.query_id,
+        time_zone: None,
+    }
+}
+
+async fn question(
+    app: &App,
+    peer: Peer,
+    head: &Head,
+    since: Instant,
+    parts: &http::request::Parts,
+    mut body: RequestBody,
+) -> Result<Answer, Exception> {
+    let routing = app.routing();
+    let user = routing.admit(&head.credentials, address_of(peer))?;
+    refuse_encoded(head)?;
+    let (statement, read) = statement(head, &mut body).await?;
+    let question = Question {
+        routing: routing.clone(),
+        head,
+        user,
+        since,
+    };
+    match statement {
+        Statement::Insert(statement) => question.insert(app, &statement, read, parts, body).await,
+        Statement::Read if !user.may_select() => Err(Exception::access_denied(format!(
+            "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
+            user.name
+        ))),
+        Statement::Read if !head.query.is_empty() || !read.is_empty() => {
+            body.unread(read);
+            pass::through(&question, parts, body).await
+        }
+        Statement::Read | Statement::Empty => Err(Exception::bad_input(
+            62,
+            "The query is empty: send it in the URL's query parameter or in the body.",
+        )),
+        Statement::Ddl { verb, .. } => Err(Exception::not_implemented(format!(
+            "{verb} is DDL, which this router does not run: run it on every shard (ddl = \"refuse\" in weir.toml)."
+        ))),
+        Statement::System(system) => Err(refused_system(&system)),
+        Statement::Kill => Err(Exception::not_implemented(
+            "KILL would reach one replica of many: run it on the server that runs the query.",
+        )),
+    }
+}
+
+fn refused_system(system: &System) -> Exception {
+    let what = match system {
+        System::FlushDistributed(_) | System::StopDistributedSends(_) | System::StartDistributedSends(_) => {
+            "SYSTEM … DISTRIBUTED is not done by this version of Weir: `weir spool` shows and moves what waits."
+        }
+        System::Other(_) => "SYSTEM would reach one replica of many: run it on the server it is meant for.",
+    };
+    Exception::not_implemented(what)
+}
+
+/// Compressed bodies are decoded by a later version; to take them for rows now would be worse than to say so.
+fn refuse_encoded(head: &Head) -> Result<(), Exception> {
+    let decompress = head
+        .settings
+        .iter()
+        .any(|(name, value)| name == "decompress" && value != "0");
+    match (&head.content_encoding, decompress) {
+        (Some(encoding), _) => Err(Exception::not_implemented(format!(
+            "Content-Encoding {encoding} is not decoded by this version of Weir: send the body as it is."
+        ))),
+        (None, true) => Err(Exception::not_implemented(
+            "decompress=1 is not decoded by this version of Weir: send the body as it is.",
+        )),
+        (None, false) => Ok(()),
+    }
+}
+
+/// Reads as much of the body as the statement's head needs. Returns the statement and the body's bytes read so far; for an INSERT
+/// only those behind the head: its first data.
+async fn statement(head: &Head, body: &mut RequestBody) -> Result<(Statement, Bytes), Exception> {
+    let mut text = BytesMut::from(head.query.as_bytes());
+    if !text.is_empty() {
+        // ClickHouse joins the halves of a query with a line feed.
+        text.extend_from_slice(b"\n");
+    }
+    let in_url = text.len();
+    let mut complete = false;
+    loop {
+        if let Recognised::Statement(statement) = recognise(&text, complete)? {
+            let data_at = match &statement {
+                Statement::Insert(Insert {
+                    source: Source::Data { data_at, .. },
+                    ..
+                }) => *data_at,
+                _ => in_url,
+            };
+            // Data in the URL are data as well: `query=INSERT INTO t VALUES (1)`.
+            return Ok((statement, text.split_off(data_at.min(text.len())).freeze()));
+        }
+        match body.next().await? {
+            Some(chunk) => text.extend_from_slice(&chunk),
+            None => complete = true,
+        }
+    }
+}
+
+impl Question<'_> {
+    async fn insert(
+        &self,
+        app: &App,
+        statement: &Insert,
+        first_data: Bytes,
+        parts: &http::request::Parts,
+        mut body: RequestBody,
+    ) -> Result<Answer, Exception> {
+        let table = match self.table(&statement.table)? {
+            Some(table) => table,
+            None => {
+                body.unread(first_data);
+                return pass::through(self, parts, body).await;
+            }
+        };
+        let answered = self.insert_routed(app, &table, statement, first_data, body).await;
+        match &answered {
+            Ok(inserted) => app
+                .metrics
+                .inserted(&table.name, 0, inserted.summary.written_rows),
+            Err(exception) => app.metrics.inserted(&table.name, exception.code, 0),
+        }
+        let inserted = answered?;
+        let time_zone = table.time_zone();
+        let heading = Heading {
+            query_id: &self.head.query_id,
+            time_zone: time_zone.as_deref(),
+        };
+        Ok(answer::inserted(&inserted.summary, &heading))
+    }
+
+    async fn insert_routed(
+        &self,
+        app: &App,
+        table: &Arc<RoutedTable>,
+        statement: &Insert,
+        first_data: Bytes,
+        mut body: RequestBody,
+    ) -> Result<insert::Inserted, Exception> {
+        if !self.user.may_insert(&table.config.name) {
+            return Err(Exception::access_denied(format!(
+                "{}: Not enough privileges. To execute this query, the user needs table {} in its tables in weir.toml.",
+                self.user.name, table.name
+            )));
+        }
+        app.admit_insert(table)?;
+        let settings = self.head.settings.iter().chain(&statement.settings);
+        let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
+        let schema = table.schema(app).await?;
+        let default_format = self.head.default_format.as_deref();
+        let plan = Plan::new(
+            table.clone(),
+            &schema,
+            statement,
+            default_format,
+            settings,
+            app.row_bytes_max(),
+        )?;
+        let asker = Asker {
+            user: self.user.name.clone(),
+            query_id: self.head.query_id.clone(),
+            since: self.since,
+        };
+        body.unread(first_data);
+        insert::insert(app, plan, asker, body).await
+    }
+
+    /// The routed table that an INSERT names; none when the user's INSERTs into others pass.
+    fn table(&self, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
+        let database = named.database.as_deref().unwrap_or_else(|| self.database());
+        let passes = self.user.unrouted_inserts == config::UnroutedInserts::Pass;
+        match self.routing.lookup(database, &named.table) {
+            Lookup::Routed(table) => Ok(Some(table)),
+            Lookup::Target(_) | Lookup::Unknown if passes => Ok(None),
+            Lookup::Target(distributed) => Err(Exception::unrouted_table(format!(
+                "Table {database}.{} is a target that the shards hold: INSERT into {distributed}, whose rows Weir brings there.",
+                named.table
+            ))),
+            Lookup::Unknown if named.table.is_empty() => Err(Exception::not_implemented(
+                "INSERT INTO FUNCTION names no table that Weir could route: run it on a server.",
+            )),
+            Lookup::Unknown => Err(Exception::unrouted_table(format!(
+                "Table {database}.{} is not routed by Weir; routed are: {}.",
+                named.table,
+                self.routing.some_table_names()
+            ))),
+        }
+    }
+
+    /// The database of names without one.
+    fn database(&self) -> &str {
+        self.head
+            .database
+            .as_deref()
+            .unwrap_or(&self.user.default_database)
+    }
+}

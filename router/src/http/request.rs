@@ -1,0 +1,265 @@
+//! A request's head: parameters, credentials, and what they say about the query. Pure.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use http::{HeaderMap, Method, Uri};
+use percent_encoding::percent_decode_str;
+
+use crate::exception::{Exception, code};
+
+/// The URL's parameters and the headers that ClickHouse reads, in one place.
+#[derive(Debug)]
+pub struct Head {
+    /// The request's method.
+    pub method: Method,
+    /// `/` for queries.
+    pub path: String,
+    /// The `query` parameter; empty when the query is in the body.
+    pub query: String,
+    /// The database that names without one mean, where the client says it.
+    pub database: Option<String>,
+    /// The client's query id, or a fresh one.
+    pub query_id: String,
+    /// Whether the client chose the query id.
+    pub query_id_given: bool,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// X-ClickHouse-Format, or `default_format`.
+    pub default_format: Option<String>,
+    /// Every other parameter: settings, in the URL's order.
+    pub settings: Vec<(String, String)>,
+    /// A body's encoding other than `identity`.
+    pub content_encoding: Option<String>,
+}
+
+/// A user's name and password as the client sent them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `default` when the client names none.
+    pub user: String,
+    /// Empty when the client sends none.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Parameters that are no settings and do not travel to the INSERT's shards.
+const NOT_SETTINGS: &[&str] = &[
+    "query",
+    "database",
+    "query_id",
+    "user",
+    "password",
+    "default_format",
+    "quota_key",
+    "role",
+];
+
+impl Head {
+    /// Reads a request's head.
+    pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Exception> {
+        let parameters = parameters(uri.query().unwrap_or(""))?;
+        let parameter = |name: &str| {
+            parameters
+                .iter()
+                .rev()
+                .find(|(key, _)| key == name)
+                .map(|(_, v)| v.clone())
+        };
+        let given_id = header(headers, "x-clickhouse-query-id")
+            .or_else(|| parameter("query_id"))
+            .filter(|id| !id.is_empty());
+        Ok(Self {
+            method: method.clone(),
+            path: uri.path().to_owned(),
+            query: parameter("query").unwrap_or_default(),
+            database: header(headers, "x-clickhouse-database").or_else(|| parameter("database")),
+            query_id_given: given_id.is_some(),
+            query_id: given_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            credentials: credentials(headers, parameter("user"), parameter("password"))?,
+            default_format: header(headers, "x-clickhouse-format").or_else(|| parameter("default_format")),
+            settings: parameters
+                .into_iter()
+                .filter(|(key, _)| !NOT_SETTINGS.contains(&key.as_str()))
+                .collect(),
+            content_encoding: content_encoding(headers),
+        })
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
+}
+
+fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    let value = headers
+        .get(CONTENT_ENCODING)?
+        .to_str()
+        .ok()?
+        .trim()
+        .to_ascii_lowercase();
+    (!value.is_empty() && value != "identity").then_some(value)
+}
+
+/// The query string's pairs, decoded; `+` is a blank, as in forms.
+pub fn parameters(query: &str) -> Result<Vec<(String, String)>, Exception> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(parameter)
+        .collect()
+}
+
+fn parameter(pair: &str) -> Result<(String, String), Exception> {
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    Ok((decoded(key)?, decoded(value)?))
+}
+
+fn decoded(text: &str) -> Result<String, Exception> {
+    let blanks = text.replace('+', " ");
+    percent_decode_str(&blanks)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| Exception::bad_input(code::BAD_ARGUMENTS, "The URL holds text that is not UTF-8."))
+}
+
+/// Credentials from headers, Basic authorization or the URL; ClickHouse refuses a mixture, and so does Weir.
+fn credentials(
+    headers: &HeaderMap,
+    url_user: Option<String>,
+    url_password: Option<String>,
+) -> Result<Credentials, Exception> {
+    let by_header = header(headers, "x-clickhouse-user")
+        .or_else(|| header(headers, "x-clickhouse-key").map(|_| String::new()));
+    let basic = headers
+        .get(AUTHORIZATION)
+        .map(|value| basic_credentials(value.as_bytes()))
+        .transpose()?;
+    match (by_header, basic) {
+        (Some(_), Some(_)) => Err(Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            "Credentials came in X-ClickHouse-User/Key and in Authorization: send one of them.",
+        )),
+        (Some(user), None) => {
+            let user = if user.is_empty() {
+                "default".to_owned()
+            } else {
+                user
+            };
+            Ok(Credentials {
+                user,
+                password: header(headers, "x-clickhouse-key").unwrap_or_default(),
+            })
+        }
+        (None, Some(credentials)) => Ok(credentials),
+        (None, None) => Ok(Credentials {
+            user: url_user
+                .filter(|user| !user.is_empty())
+                .unwrap_or_else(|| "default".to_owned()),
+            password: url_password.unwrap_or_default(),
+        }),
+    }
+}
+
+fn basic_credentials(value: &[u8]) -> Result<Credentials, Exception> {
+    let refused = |message: &str| Exception {
+        message: message.to_owned(),
+        ..Exception::authentication_failed("")
+    };
+    let text = std::str::from_utf8(value).map_err(|_| refused("The Authorization header is not text."))?;
+    let (scheme, encoded) = text.trim().split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(refused(
+            "Weir knows users by Basic authorization, X-ClickHouse-User/Key or the URL; Bearer tokens are not understood.",
+        ));
+    }
+    let decoded = BASE64_STANDARD
+        .decode(encoded.trim())
+        .map_err(|_| refused("The Authorization header is not Base64."))?;
+    let pair = String::from_utf8(decoded).map_err(|_| refused("The Authorization header is not UTF-8."))?;
+    let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
+    let user = if user.is_empty() { "default" } else { user };
+    Ok(Credentials {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(uri: &str, headers: &[(&'static str, &str)]) -> Result<Head, Exception> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        Head::read(&Method::POST, &uri.parse().unwrap(), &map)
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_settings_kept_in_order() {
+        let head = head("/?query=INSERT+INTO%20t&database=d&b=2&a=%C3%A9&query_id=q", &[]).unwrap();
+        assert_eq!(head.query, "INSERT INTO t");
+        assert_eq!(head.database.as_deref(), Some("d"));
+        assert_eq!((head.query_id.as_str(), head.query_id_given), ("q", true));
+        assert_eq!(
+            head.settings,
+            [("b".into(), "2".into()), ("a".into(), "é".into())]
+        );
+    }
+
+    #[track_caller]
+    fn check_credentials(uri: &str, headers: &[(&'static str, &str)], user: &str, password: &str) {
+        let credentials = head(uri, headers).unwrap().credentials;
+        assert_eq!(
+            (credentials.user.as_str(), credentials.password.as_str()),
+            (user, password)
+        );
+    }
+
+    #[test]
+    fn credentials_come_by_header_basic_or_url() {
+        check_credentials("/", &[], "default", "");
+        check_credentials("/?user=u&password=p%26", &[], "u", "p&");
+        check_credentials("/", &[("authorization", "Basic dTpwOnE=")], "u", "p:q");
+        check_credentials(
+            "/?user=other",
+            &[("x-clickhouse-user", "u"), ("x-clickhouse-key", "k")],
+            "u",
+            "k",
+        );
+        check_credentials("/", &[("x-clickhouse-key", "k")], "default", "k");
+    }
+
+    #[test]
+    fn a_mixture_of_credentials_is_refused_and_a_password_is_never_shown() {
+        let mixed = head(
+            "/",
+            &[("x-clickhouse-user", "u"), ("authorization", "Basic dTpw")],
+        );
+        assert_eq!(mixed.unwrap_err().code, code::BAD_ARGUMENTS);
+        let shown = format!("{:?}", head("/?user=u&password=secret", &[]).unwrap().credentials);
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn broken_urls_and_tokens_are_answered_with_their_reason() {
+        assert_eq!(head("/?query=%ff", &[]).unwrap_err().code, code::BAD_ARGUMENTS);
+        let bearer = head("/", &[("authorization", "Bearer x")]).unwrap_err();
+        assert_eq!(
+            (bearer.code, bearer.status.as_u16()),
+            (code::AUTHENTICATION_FAILED, 403)
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! The life of an INSERT: statement → table → schema → split → stage → commit → answer.
+//!
+//! Nothing reaches the journal before the whole body was read and is sound; nothing after the commit can be undone by the client.
+
+pub mod plan;
+pub mod settings;
+pub mod split;
+mod stage;
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use spool::{Accepted, CommitError, CommitHead, InsertId, PendingOutcome, StageError};
+
+use crate::app::App;
+use crate::budget::Part;
+use crate::exception::{Exception, code};
+use crate::http::answer::InsertSummary;
+use crate::http::body::RequestBody;
+use crate::routing::RoutedTable;
+use plan::Plan;
+use stage::Staging;
+
+/// Bodies up to here are split where their request is served; larger ones on blocking threads, a window at a time.
+const INLINE_BODY_BYTES: u64 = 256 * 1024;
+
+/// Bytes of a large body that are split at once.
+const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// How an INSERT ended that was accepted.
+#[derive(Debug)]
+pub struct Inserted {
+    /// What the answer says.
+    pub summary: InsertSummary,
+}
+
+/// Who asks and how, beside the statement itself.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// The user's name.
+    pub user: String,
+    /// The query id.
+    pub query_id: String,
+    /// When the request's head was read.
+    pub since: Instant,
+}
+
+/// Reads the body, splits it, commits it, and waits for what the answer has to wait for.
+pub async fn insert(app: &App, plan: Plan, asker: Asker, body: RequestBody) -> Result<Inserted, Exception> {
+    let table = plan.table.clone();
+    let token = plan.token.clone();
+    let staging = read_and_stage(app, plan, body).await?;
+    let (rows, raw_bytes) = (staging.rows(), staging.raw_bytes());
+    let mut summary = InsertSummary {
+        written_rows: rows,
+        written_bytes: raw_bytes,
+        elapsed_ns: elapsed_ns(asker.since),
+        ..InsertSummary::default()
+    };
+    if rows == 0 {
+        return Ok(Inserted { summary });
+    }
+    let accepted = commit(app, &table, staging, &asker, token).await?;
+    summary.receipt = Some(accepted.insert.to_string());
+    summary.waiting = wait_for_local_share(app, &table, accepted).await?;
+    summary.elapsed_ns = elapsed_ns(asker.since);
+    Ok(Inserted { summary })
+}
+
+fn elapsed_ns(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The whole body through the splitter. An error drops what was staged, files included.
+async fn read_and_stage(app: &App, plan: Plan, mut body: RequestBody) -> Result<Staging, Exception> {
+    let mut staging = Staging::new(&app.spool, plan);
+    let mut part = Part::default();
+    let mut window = BytesMut::new();
+    while let Some(chunk) = body.next().await? {
+        let body_bytes = staging.body_bytes() + (window.len() + chunk.len()) as u64;
+        app.budget.cover(&mut part, body_bytes).await?;
+        if body_bytes <= INLINE_BODY_BYTES {
+            staging.push(&chunk)?;
+            continue;
+        }
+        window.extend_from_slice(&chunk);
+        if window.len() >= WINDOW_BYTES {
+            staging = push_elsewhere(staging, window.split().freeze()).await?;
+        }
+    }
+    if staging.body_bytes() <= INLINE_BODY_BYTES && window.is_empty() {
+        staging.finish()?;
+        return Ok(staging);
+    }
+    elsewhere(move || {
+        staging.push(&window)?;
+        staging.finish()?;
+        Ok(staging)
+    })
+    .await
+}
+
+async fn push_elsewhere(mut staging: Staging, window: Bytes) -> Result<Staging, Exception> {
+    elsewhere(move || staging.push(&window).map(|()| staging)).await
+}
+
+/// Work that may block (disk) or take long (a window of rows) stays off the runtime's threads.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Exception> + Send + 'static,
+) -> Result<T, Exception> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Exception::internal(format!(
+            "Splitting an INSERT failed: {error}"
+        ))),
+    }
+}
+
+async fn commit(
+    app: &App,
+    table: &RoutedTable,
+    staging: Staging,
+    asker: &Asker,
+    token: Option<String>,
+) -> Result<Accepted, Exception> {
+    let head = CommitHead {
+        insert: InsertId::random(),
+        user: asker.user.clone(),
+        query_id: asker.query_id.clone(),
+        token,
+        body_hash: None,
+    };
+    let began = Instant::now();
+    let staged = staging.into_staged()?;
+    let accepted = app
+        .spool
+        .commit(staged, head)
+        .await
+        .map_err(|error| commit_failed(&table.name, &error))?;
+    app.metrics.committed(began.elapsed());
+    Ok(accepted)
+}
+
+fn commit_failed(table: &str, error: &CommitError) -> Exception {
+    let message = format!("INSERT into {table} was not accepted: {error}; nothing of it will be delivered.");
+    match error {
+        CommitError::Full { .. } | CommitError::NoSpace(_) => {
+            Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
+        }
+        CommitError::Closed => Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message),
+        CommitError::TooLarge(_) => Exception::bad_input(code::BAD_ARGUMENTS, message),
+        CommitError::Poisoned(_) => Exception::try_again(
+            code::NETWORK_ERROR,
+            5,
+            format!(
+                "INSERT into {table} has no certain outcome: {error}; send it again with the same query_id."
+            ),
+        ),
+    }
+}
+
+impl From<StageError> for Exception {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::File(_) => Self::try_again(code::NOT_ENOUGH_SPACE, 10, error.to_string()),
+            StageError::RunTooLarge { .. } | StageError::NoShard { .. } | StageError::Frame(_) => {
+                Self::internal(error.to_string())
+            }
+        }
+    }
+}
+
+/// The answer waits for the local replica, at most `local_insert_timeout`; why it did not wait to the end, if it did not.
+async fn wait_for_local_share(
+    app: &App,
+    table: &RoutedTable,
+    accepted: Accepted,
+) -> Result<Option<String>, Exception> {
+    let Some(mut pending) = accepted.pending else {
+        return Ok(None);
+    };
+    let timeout = table.config.send.local_insert_timeout;
+    let outcome = match tokio::time::timeout(timeout, pending.outcome()).await {
+        Ok(outcome) => outcome,
+        // It may be delivered or undone this very moment: the spool has the last word.
+        Err(_) => {
+            let gone = app
+                .spool
+                .go(accepted.insert, "local_insert_timeout ran out")
+                .await;
+            gone.unwrap_or_else(|error| PendingOutcome::Waiting(error.to_string()))
+        }
+    };
+    match outcome {
+        PendingOutcome::Delivered => Ok(None),
+        PendingOutcome::Waiting(why) => Ok(Some(format!("local: {why}"))),
+        PendingOutcome::Aborted(refusal) => Err(refused_by_local_replica(&table.name, &refusal)),
+    }
+}
+
+fn refused_by_local_replica(table: &str, refusal: &spool::ShardRefusal) -> Exception {
+    Exception::bad_input(
+        refusal.code.unwrap_or(code::INCORRECT_DATA),
+        format!(
+            "The local replica of {table} refused the rows, and nothing of the INSERT was written anywhere: {}",
+            refusal.text
+        ),
+    )
+}

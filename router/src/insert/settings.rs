@@ -1,0 +1,266 @@
+//! A client's settings on an INSERT, in three classes: Weir's own, the payload's, and the rest.
+//!
+//! *Own* settings are obeyed or change nothing here, and are never forwarded. *Payload* settings change how the rows' bytes are read: they
+//! belong to the batch's shape and travel with it. Any *other* is refused with code 115 at accept, unless the table's `forward_settings`
+//! names it: a limit frozen into a waiting file has kept ClickHouse's own spool from ever delivering it.
+
+use crate::exception::{Exception, code};
+
+/// What Weir does with a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Obeyed or ignored by Weir, never forwarded.
+    Own,
+    /// Part of the batch's shape.
+    Payload,
+    /// Refused unless the table forwards it.
+    Other,
+}
+
+/// Settings by exact name or, with a trailing `*`, by prefix. The first match holds.
+const CLASSES: &[(&str, Class)] = &[
+    ("insert_deduplication_token", Class::Own),
+    ("insert_deduplicate", Class::Own),
+    ("deduplicate_insert*", Class::Own),
+    ("deduplicate_blocks_in_dependent_materialized_views", Class::Own),
+    ("insert_quorum*", Class::Own),
+    ("insert_shard_id", Class::Own),
+    ("insert_distributed_*", Class::Own),
+    ("distributed_*", Class::Own),
+    ("async_insert*", Class::Own),
+    ("wait_for_async_insert*", Class::Own),
+    ("wait_end_of_query", Class::Own),
+    ("buffer_size", Class::Own),
+    ("send_progress_in_http_headers", Class::Own),
+    ("cancel_http_readonly_queries_on_client_close", Class::Own),
+    ("http_*", Class::Own),
+    ("add_http_cors_header", Class::Own),
+    ("enable_http_compression", Class::Own),
+    ("compress", Class::Own),
+    ("decompress", Class::Own),
+    ("client_protocol_version", Class::Own),
+    ("log_comment", Class::Own),
+    ("log_queries", Class::Own),
+    ("priority", Class::Own),
+    ("session_id", Class::Own),
+    ("session_timeout", Class::Own),
+    ("session_check", Class::Own),
+    ("stacktrace", Class::Own),
+    ("max_*", Class::Own),
+    ("min_insert_block_size_*", Class::Own),
+    ("connect_timeout*", Class::Own),
+    ("receive_timeout", Class::Own),
+    ("send_timeout", Class::Own),
+    ("output_format_*", Class::Own),
+    ("extremes", Class::Own),
+    ("readonly", Class::Own),
+    ("param_*", Class::Own),
+    ("input_format_parallel_parsing", Class::Own),
+    ("input_format_*", Class::Payload),
+    ("format_*", Class::Payload),
+    ("date_time_input_format", Class::Payload),
+    ("insert_null_as_default", Class::Payload),
+    ("session_timezone", Class::Payload),
+    ("cast_string_to_dynamic_use_inference", Class::Payload),
+];
+
+/// The class of a setting.
+pub fn class(name: &str) -> Class {
+    let matches = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    };
+    CLASSES
+        .iter()
+        .find(|(pattern, _)| matches(pattern))
+        .map_or(Class::Other, |(_, class)| *class)
+}
+
+/// The settings of one INSERT, sorted into what each is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InsertSettings {
+    /// What Weir itself obeys.
+    pub own: OwnSettings,
+    /// What changes the reading of the rows, sorted by name, so that equal shapes are equal; the table's forwarded settings too.
+    pub payload: Vec<(String, String)>,
+}
+
+/// The settings that Weir obeys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// insert_deduplication_token, when not empty.
+    pub deduplication_token: Option<String>,
+    /// insert_shard_id, counted from 1; 0 is none.
+    pub shard_id: Option<u64>,
+    /// insert_distributed_one_random_shard
+    pub one_random_shard: bool,
+}
+
+impl InsertSettings {
+    /// Sorts settings in the order given: URL first, then the SETTINGS clause, which wins.
+    pub fn read<'a>(
+        settings: impl IntoIterator<Item = &'a (String, String)>,
+        forwarded: &[String],
+    ) -> Result<Self, Exception> {
+        let mut read = Self::default();
+        for (name, value) in settings {
+            match class(name) {
+                Class::Own => read.own.set(name, value)?,
+                Class::Payload => read.set_payload(name, value),
+                Class::Other if forwarded.contains(name) => read.set_payload(name, value),
+                Class::Other => return Err(refused(name)),
+            }
+        }
+        Ok(read)
+    }
+
+    fn set_payload(&mut self, name: &str, value: &str) {
+        match self
+            .payload
+            .binary_search_by(|(known, _)| known.as_str().cmp(name))
+        {
+            Ok(at) => value.clone_into(&mut self.payload[at].1),
+            Err(at) => self.payload.insert(at, (name.to_owned(), value.to_owned())),
+        }
+    }
+}
+
+impl OwnSettings {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Exception> {
+        match name {
+            "insert_deduplication_token" => {
+                self.deduplication_token = (!value.is_empty()).then(|| value.to_owned());
+            }
+            "insert_shard_id" => self.shard_id = Some(number(name, value)?).filter(|id| *id > 0),
+            "insert_distributed_one_random_shard" => self.one_random_shard = flag(name, value)?,
+            "distributed_foreground_insert" | "insert_distributed_sync" if flag(name, value)? => {
+                return Err(not_yet(name, "waiting for every shard"));
+            }
+            "insert_quorum" if value != "0" && value != "1" && !value.is_empty() => {
+                return Err(not_yet(name, "a quorum"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Exception> {
+    value.trim().parse().map_err(|_| {
+        Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            format!("Setting {name} needs a whole number, not '{value}'."),
+        )
+    })
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, Exception> {
+    match value.to_ascii_lowercase().as_str() {
+        "0" | "false" | "" => Ok(false),
+        "1" | "true" => Ok(true),
+        _ => Err(Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            format!("Setting {name} needs 0 or 1, not '{value}'."),
+        )),
+    }
+}
+
+/// A promise that this version cannot keep is refused, never taken lightly.
+fn not_yet(name: &str, what: &str) -> Exception {
+    Exception::not_implemented(format!(
+        "Setting {name} asks for {what}, which this version of Weir does not do yet; without it the INSERT is durable in the spool."
+    ))
+}
+
+fn refused(name: &str) -> Exception {
+    Exception::bad_input(
+        code::UNKNOWN_SETTING,
+        format!(
+            "Setting {name} is neither Weir's own nor one that changes how the rows are read, so it is not stored with them: \
+             leave it out, or name it in the table's forward_settings in weir.toml."
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Class) {
+        assert_eq!(class(name), expected, "{name}");
+    }
+
+    #[test]
+    fn every_setting_real_clients_send_has_its_class() {
+        check("async_insert", Class::Own);
+        check("wait_for_async_insert", Class::Own);
+        check("wait_end_of_query", Class::Own);
+        check("insert_deduplication_token", Class::Own);
+        check("insert_quorum_timeout", Class::Own);
+        check("max_insert_block_size", Class::Own);
+        check("http_headers_progress_interval_ms", Class::Own);
+        check("date_time_input_format", Class::Payload);
+        check("input_format_skip_unknown_fields", Class::Payload);
+        check("input_format_parallel_parsing", Class::Own);
+        check("format_csv_delimiter", Class::Payload);
+        check("cast_string_to_dynamic_use_inference", Class::Payload);
+        check("flatten_nested", Class::Other);
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn payload_settings_are_sorted_and_the_last_value_wins() {
+        let given = pairs(&[
+            ("input_format_x", "1"),
+            ("format_csv_delimiter", ";"),
+            ("input_format_x", "0"),
+        ]);
+        let read = InsertSettings::read(&given, &[]).unwrap();
+        assert_eq!(
+            read.payload,
+            pairs(&[("format_csv_delimiter", ";"), ("input_format_x", "0")])
+        );
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_unless_the_table_forwards_it() {
+        let given = pairs(&[("flatten_nested", "0")]);
+        assert_eq!(
+            InsertSettings::read(&given, &[]).unwrap_err().code,
+            code::UNKNOWN_SETTING
+        );
+        let read = InsertSettings::read(&given, &["flatten_nested".to_owned()]).unwrap();
+        assert_eq!(read.payload, given);
+    }
+
+    #[test]
+    fn a_promise_that_cannot_be_kept_yet_is_refused_and_a_wrong_value_named() {
+        let refused = |name, value| {
+            InsertSettings::read(&pairs(&[(name, value)]), &[])
+                .unwrap_err()
+                .code
+        };
+        assert_eq!(
+            refused("distributed_foreground_insert", "1"),
+            code::NOT_IMPLEMENTED
+        );
+        assert_eq!(refused("insert_quorum", "2"), code::NOT_IMPLEMENTED);
+        assert_eq!(refused("insert_shard_id", "one"), code::BAD_ARGUMENTS);
+        let harmless = pairs(&[
+            ("insert_distributed_sync", "0"),
+            ("async_insert", "1"),
+            ("insert_shard_id", "0"),
+        ]);
+        assert_eq!(
+            InsertSettings::read(&harmless, &[]).unwrap(),
+            InsertSettings::default()
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! Rows to shares: each row's sharding value picks its slot and so its shard; its bytes are copied there. Pure but for the stage it fills.
+
+use formats::{RowStream, Rows};
+use rand::RngExt as _;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use sharding::{Key, Ring, Slots};
+use types::ColumnDef;
+
+use super::plan::KeyDefaults;
+use crate::exception::{Exception, code};
+
+/// How the rows of one INSERT find their shards.
+#[derive(Debug, Clone)]
+pub enum Placement {
+    /// Every row to the same shard, by its index: one shard, or insert_shard_id, or one random shard; no key is evaluated.
+    Whole(usize),
+    /// By the sharding key and the slots of the weights, as ClickHouse does.
+    Slots(Key, Slots),
+    /// By the sharding key and a ring (`assignment = "consistent"`).
+    Ring(Key, Ring),
+}
+
+/// Takes rows of one shard, whole, each with its terminator.
+pub trait Shares {
+    /// Says which columns the rows hold, in order; called before the first rows, and again with the same.
+    fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception>;
+
+    /// Appends `count` rows to a shard's share.
+    fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception>;
+}
+
+/// Splits one INSERT's body as it arrives.
+pub struct Splitter {
+    stream: RowStream,
+    scatter: Scatter,
+}
+
+/// What happens to the rows that the stream finds.
+#[derive(Debug)]
+struct Scatter {
+    placement: Placement,
+    defaults: KeyDefaults,
+    /// Rows of the windows before.
+    rows: u64,
+    terminator: &'static [u8],
+    rng: SmallRng,
+    /// The shard of each row of the present window.
+    shard_of_row: Vec<usize>,
+    /// The rows of the present window, shard by shard; emptied at its end, the memory kept.
+    shares: Vec<Share>,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    bytes: Vec<u8>,
+    rows: u64,
+}
+
+/// Bytes that a share's buffer may keep between windows.
+const BUFFER_KEPT_BYTES: usize = 256 * 1024;
+
+/// Bytes after which a share's rows are handed over within a window: the stage compresses what it is given as one run.
+const RUN_BYTES: usize = 64 * 1024;
+
+impl Splitter {
+    /// A splitter over `stream` for this many shards.
+    pub fn new(
+        stream: RowStream,
+        placement: Placement,
+        defaults: KeyDefaults,
+        shards: usize,
+        terminator: &'static [u8],
+    ) -> Self {
+        let shares = std::iter::repeat_with(Share::default).take(shards).collect();
+        let scatter = Scatter {
+            placement,
+            defaults,
+            rows: 0,
+            terminator,
+            rng: SmallRng::from_rng(&mut rand::rng()),
+            shard_of_row: Vec::new(),
+            shares,
+        };
+        Self { stream, scatter }
+    }
+
+    /// Splits the next bytes of the body.
+    pub fn push(&mut self, chunk: &[u8], shares: &mut impl Shares) -> Result<(), Exception> {
+        let Self { stream, scatter } = self;
+        stream.push(chunk, &mut |rows| scatter.rows(rows, shares))
+    }
+
+    /// Splits what is left when the body has ended cleanly.
+    pub fn finish(&mut self, shares: &mut impl Shares) -> Result<(), Exception> {
+        let Self { stream, scatter } = self;
+        stream.finish(&mut |rows| scatter.rows(rows, shares))
+    }
+}
+
+impl Scatter {
+    fn rows(&mut self, rows: &Rows<'_>, shares: &mut impl Shares) -> Result<(), Exception> {
+        self.defaults.refuse_absent(rows.absent, self.rows + 1)?;
+        self.rows += rows.ranges.len() as u64;
+        shares.columns_are(rows.columns)?;
+        self.assign(rows)?;
+        for (range, shard) in rows.ranges.iter().zip(&self.shard_of_row) {
+            let share = &mut self.shares[*shard];
+            share.bytes.extend_from_slice(&rows.bytes[range.clone()]);
+            share.bytes.extend_from_slice(self.terminator);
+            share.rows += 1;
+            if share.bytes.len() >= RUN_BYTES {
+                share.hand_over(*shard, shares)?;
+            }
+        }
+        let waiting = self
+            .shares
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, share)| share.rows > 0);
+        for (shard, share) in waiting {
+            share.hand_over(shard, shares)?;
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, rows: &Rows<'_>) -> Result<(), Exception> {
+        let count = rows.ranges.len();
+        self.shard_of_row.clear();
+        match &self.placement {
+            Placement::Whole(shard) => self.shard_of_row.resize(count, *shard),
+            Placement::Slots(key, slots) => {
+                let values = key.values(rows.key, count, &mut self.rng).map_err(evaluation)?;
+                self.shard_of_row
+                    .extend(values.iter().map(|value| slots.shard_of(*value)));
+            }
+            Placement::Ring(key, ring) => {
+                let values = key.values(rows.key, count, &mut self.rng).map_err(evaluation)?;
+                self.shard_of_row
+                    .extend(values.iter().map(|value| ring.shard_of(*value)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Share {
+    fn hand_over(&mut self, shard: usize, shares: &mut impl Shares) -> Result<(), Exception> {
+        shares.append(shard, &self.bytes, self.rows)?;
+        self.bytes.clear();
+        self.bytes.shrink_to(BUFFER_KEPT_BYTES);
+        self.rows = 0;
+        Ok(())
+    }
+}
+
+fn evaluation(error: sharding::EvalError) -> Exception {
+    Exception::bad_input(
+        code::BAD_ARGUMENTS,
+        format!("The sharding key cannot be computed: {error}"),
+    )
+}
+
+/// One shard at random, weighted as the slots are.
+pub fn random_shard(slots: &Slots) -> usize {
+    slots.shard_of(rand::rng().random_range(0..slots.total()))
+}

@@ -1,0 +1,138 @@
+//! One INSERT between its body and its commit: the splitter and the spool's stage, filled together.
+
+use std::sync::Arc;
+
+use spool::{Shape, Spool, Stage, Staged};
+use types::ColumnDef;
+
+use super::plan::Plan;
+use super::split::{Shares, Splitter};
+use crate::exception::Exception;
+use crate::routing::RoutedTable;
+
+/// An INSERT being split.
+pub struct Staging {
+    splitter: Splitter,
+    shares: LazyStage,
+    body_bytes: u64,
+}
+
+/// The spool's stage is opened with the first rows: only then are their columns certain, a header may name them.
+struct LazyStage {
+    spool: Spool,
+    table: Arc<RoutedTable>,
+    format: &'static str,
+    settings: Vec<(String, String)>,
+    stage: Option<Stage>,
+    staged: Option<Staged>,
+    rows: u64,
+    raw_bytes: u64,
+}
+
+impl Staging {
+    /// Starts an INSERT.
+    pub fn new(spool: &Spool, plan: Plan) -> Self {
+        let shards = plan.table.lanes.len();
+        let payload = plan.format.payload();
+        let shares = LazyStage {
+            spool: spool.clone(),
+            format: payload.name(),
+            settings: plan.shape_settings(),
+            stage: None,
+            staged: None,
+            rows: 0,
+            raw_bytes: 0,
+            table: plan.table,
+        };
+        let splitter = Splitter::new(
+            plan.stream,
+            plan.placement,
+            plan.defaults,
+            shards,
+            payload.terminator(),
+        );
+        Self {
+            splitter,
+            shares,
+            body_bytes: 0,
+        }
+    }
+
+    /// Splits the next bytes of the body. May write to the disk once the INSERT is large.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Exception> {
+        self.body_bytes += chunk.len() as u64;
+        let Self { splitter, shares, .. } = self;
+        splitter.push(chunk, shares)?;
+        Ok(())
+    }
+
+    /// The body has ended cleanly: the last row is split and what went to disk is synced.
+    pub fn finish(&mut self) -> Result<(), Exception> {
+        self.splitter.finish(&mut self.shares)?;
+        if let Some(stage) = self.shares.stage.take() {
+            self.shares.staged = Some(stage.finish()?);
+        }
+        Ok(())
+    }
+
+    /// What the spool commits.
+    pub fn into_staged(self) -> Result<Staged, Exception> {
+        self.shares
+            .staged
+            .ok_or_else(|| Exception::internal("an INSERT was committed before it was staged"))
+    }
+
+    /// Bytes of the body so far.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    /// Rows of all shares.
+    pub fn rows(&self) -> u64 {
+        self.shares.rows
+    }
+
+    /// Raw bytes of all shares.
+    pub fn raw_bytes(&self) -> u64 {
+        self.shares.raw_bytes
+    }
+}
+
+impl Shares for LazyStage {
+    fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception> {
+        if self.stage.is_none() {
+            let columns = columns
+                .iter()
+                .map(|c| (c.name.clone(), c.data_type.to_string()))
+                .collect();
+            self.stage = Some(
+                self.spool
+                    .stage(Arc::new(self.shape(columns)), self.table.lanes.clone()),
+            );
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception> {
+        let Some(stage) = &mut self.stage else {
+            return Err(Exception::internal("rows came before their columns"));
+        };
+        stage.append(shard, rows, count)?;
+        self.rows += count;
+        self.raw_bytes += rows.len() as u64;
+        Ok(())
+    }
+}
+
+impl LazyStage {
+    fn shape(&self, columns: Vec<(String, String)>) -> Shape {
+        Shape {
+            cluster: self.table.cluster.name.clone(),
+            epoch: self.table.cluster.epoch,
+            table: self.table.name.clone(),
+            columns,
+            format: self.format.to_owned(),
+            settings: self.settings.clone(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One replica while Weir runs: its connection pool, its health, and what it said of itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shard_client::{Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Replica, ShardError};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+/// How long a replica that failed is left alone: not long, since its shard's rows wait for it.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    max: Duration::from_secs(10),
+};
+
+/// A replica, shared by senders, reads and checks.
+#[derive(Debug)]
+pub struct ReplicaRuntime {
+    /// How the configuration describes it.
+    pub config: config::Replica,
+    client: Replica,
+    address: String,
+    health: Mutex<Health>,
+    /// Version, time zone, known settings; asked once and again after the replica was down (it may come back as another version).
+    facts: Mutex<Arc<OnceCell<Facts>>>,
+}
+
+impl ReplicaRuntime {
+    /// A replica that nobody has talked to yet.
+    pub fn new(config: config::Replica, client: Replica) -> Self {
+        let address = config.address();
+        Self {
+            config,
+            client,
+            address,
+            health: Mutex::default(),
+            facts: Mutex::default(),
+        }
+    }
+
+    /// `host:port`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its HTTP side.
+    pub fn client(&self) -> &Replica {
+        &self.client
+    }
+
+    /// The database that a target of `database` has on this replica.
+    pub fn database<'a>(&'a self, database: &'a str) -> &'a str {
+        self.config.database.as_deref().unwrap_or(database)
+    }
+
+    /// What the replica says of itself, asked once.
+    pub async fn facts(&self) -> Result<Facts, ShardError> {
+        let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        cell.get_or_try_init(|| self.client.facts(&[])).await.cloned()
+    }
+
+    /// Whether its last answer was one.
+    pub fn is_up(&self) -> bool {
+        self.health().is_up()
+    }
+
+    /// Its health now.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Learns from the end of a request. Any answer, an error too, is a sign of life.
+    pub fn observed<T>(&self, result: &Result<T, ShardError>) {
+        let answered = match result {
+            Ok(_) => true,
+            Err(error) => matches!(error.failure, Failure::Server(_)),
+        };
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_up = health.is_up();
+        if answered {
+            health.succeeded();
+        } else {
+            health.failed(&BACKOFF, Instant::now(), &mut rand::rng());
+            *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        }
+        if was_up != health.is_up() {
+            let (replica, up) = (&self.address, health.is_up());
+            tracing::info!(replica, up, "a replica's state changed");
+        }
+    }
+
+    /// One active check.
+    pub async fn check(&self) -> Result<(), ShardError> {
+        let result = self.client.ping().await;
+        self.observed(&result);
+        result
+    }
+}
+
+/// The order in which a shard's replicas are tried: the local one first if it is usable (ClickHouse's prefer_localhost_replica), then as
+/// `chooser` draws them; those that are down come last, the one due first in front.
+pub fn order(replicas: &[Arc<ReplicaRuntime>], chooser: &mut Chooser) -> Vec<Arc<ReplicaRuntime>> {
+    let (local, mut others): (Vec<_>, Vec<_>) = replicas
+        .iter()
+        .cloned()
+        .partition(|replica| replica.config.local && replica.health().is_usable());
+    let mut order = local;
+    while !others.is_empty() {
+        let healths: Vec<_> = others.iter().map(|replica| replica.health()).collect();
+        let candidates: Vec<_> = others
+            .iter()
+            .zip(&healths)
+            .map(|(replica, health)| Candidate {
+                host: &replica.config.host,
+                health,
+            })
+            .collect();
+        let chosen = chooser.choose(&candidates, Instant::now(), &mut rand::rng());
+        order.push(others.remove(chosen.map_or(0, |choice| choice.index)));
+    }
+    order
+}
+
+/// The policy of a configured cluster.
+pub fn chooser(policy: config::LoadBalancing) -> Chooser {
+    let policy = match policy {
+        config::LoadBalancing::Random => LoadBalancing::Random,
+        config::LoadBalancing::NearestHostname => LoadBalancing::NearestHostname,
+        config::LoadBalancing::InOrder => LoadBalancing::InOrder,
+        config::LoadBalancing::FirstOrRandom => LoadBalancing::FirstOrRandom,
+        config::LoadBalancing::RoundRobin => LoadBalancing::RoundRobin,
+    };
+    let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Chooser::new(policy, own_name)
+}

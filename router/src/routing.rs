@@ -1,0 +1,597 @@
+//! Which table goes where: the configuration made ready for use. One value, swapped whole by a reload.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use config::{Assignment, Config, TableName};
+use shard_client::{Chooser, Endpoint, Facts, InsertRequest, Replica, TlsFiles};
+use sharding::{Ring, Slots};
+use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
+
+use crate::app::App;
+use crate::exception::Exception;
+use crate::http::request::Credentials;
+use crate::replica::ReplicaRuntime;
+use crate::schema::{SharedSchema, learn};
+
+/// Connections that Weir keeps to one replica beside its senders': for reads, DESCRIBE and checks.
+const CONNECTIONS_BESIDE_SENDERS: usize = 32;
+
+/// Everything that a request or a sender looks up.
+#[derive(Debug)]
+pub struct Routing {
+    /// The configuration it was made of.
+    pub config: Arc<Config>,
+    /// The clusters, in the file's order.
+    pub clusters: Vec<Arc<Cluster>>,
+    tables: HashMap<TableName, Arc<RoutedTable>>,
+    targets: HashMap<TableName, String>,
+    by_text: HashMap<String, Arc<RoutedTable>>,
+}
+
+/// A cluster with connections to its replicas.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// The epoch of its slot layout.
+    pub epoch: u64,
+    /// Shards in the order of their slots.
+    pub shards: Vec<Shard>,
+    /// As configured.
+    pub config: config::Cluster,
+}
+
+/// A shard with its replicas.
+#[derive(Debug)]
+pub struct Shard {
+    /// Its name.
+    pub name: String,
+    /// One INSERT to any replica, or one to each.
+    pub internal_replication: bool,
+    /// Its replicas in the file's order.
+    pub replicas: Vec<Arc<ReplicaRuntime>>,
+}
+
+/// A table that clients insert into.
+#[derive(Debug)]
+pub struct RoutedTable {
+    /// `database.table`, as ClickHouse would quote it.
+    pub name: String,
+    /// As configured, its send settings merged.
+    pub config: config::Table,
+    /// Where its rows live.
+    pub cluster: Arc<Cluster>,
+    /// The slots of the cluster's weights.
+    pub slots: Slots,
+    /// The ring, with `assignment = "consistent"`.
+    pub ring: Option<Ring>,
+    /// For each shard, which lanes of the spool get its rows.
+    pub lanes: Vec<ShareLanes>,
+    /// Where its batches go.
+    pub destinations: Vec<Destination>,
+    /// What the target looks like, once it is known.
+    schema: ArcSwapOption<crate::schema::TableSchema>,
+    /// Whose turn it is among the replicas of a shard.
+    chooser: Mutex<Chooser>,
+    /// One DESCRIBE at a time.
+    learning: tokio::sync::Mutex<()>,
+}
+
+/// What an INSERT's table is to Weir.
+pub enum Lookup {
+    /// Routed.
+    Routed(Arc<RoutedTable>),
+    /// The target of this distributed table.
+    Target(String),
+    /// Nothing.
+    Unknown,
+}
+
+/// Where a destination's batches go now.
+pub struct Route {
+    table: Arc<RoutedTable>,
+    replicas: Vec<Arc<ReplicaRuntime>>,
+}
+
+/// What keeps a checked configuration from being used.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    /// Certificates or keys of a replica.
+    #[error("replica {replica}: {error}")]
+    Tls {
+        /// host:port
+        replica: String,
+        /// Which file, and why.
+        error: shard_client::TlsError,
+    },
+    /// Weights or names that slots or the ring cannot take.
+    #[error("table {table}: {reason}")]
+    Assignment {
+        /// The distributed table.
+        table: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A name that does not fit the file system, or a limit.
+    #[error(transparent)]
+    Lane(#[from] spool::LaneError),
+}
+
+impl Routing {
+    /// Makes a configuration ready. Replicas whose description is the same as before keep their connections and health.
+    pub fn new(config: Arc<Config>, spool: &Spool, before: Option<&Routing>) -> Result<Self, RoutingError> {
+        let clusters = config
+            .clusters
+            .iter()
+            .map(|cluster| Cluster::new(cluster, &config, before).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut tables = HashMap::new();
+        let mut targets = HashMap::new();
+        let mut by_text = HashMap::new();
+        for table in &config.tables {
+            let Some(cluster) = clusters.iter().find(|cluster| cluster.name == table.cluster) else {
+                continue; // the check of the configuration has refused this already
+            };
+            let routed = Arc::new(RoutedTable::new(table, cluster, spool)?);
+            routed.keep_schema_of(before);
+            targets.insert(table.target.clone(), routed.name.clone());
+            by_text.insert(routed.name.clone(), routed.clone());
+            tables.insert(table.name.clone(), routed);
+        }
+        Ok(Self {
+            config,
+            clusters,
+            tables,
+            targets,
+            by_text,
+        })
+    }
+
+    /// What a named table is.
+    pub fn lookup(&self, database: &str, table: &str) -> Lookup {
+        let name = TableName::new(database, table);
+        if let Some(routed) = self.tables.get(&name) {
+            return Lookup::Routed(routed.clone());
+        }
+        match self.targets.get(&name) {
+            Some(distributed) => Lookup::Target(distributed.clone()),
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// The user of these credentials, if it may come from this address.
+    pub fn admit(&self, credentials: &Credentials, address: IpAddr) -> Result<&config::User, Exception> {
+        let user = self
+            .config
+            .users
+            .iter()
+            .find(|user| user.name == credentials.user);
+        match user {
+            Some(user) if user.admits(address) && user.password_matches(&credentials.password) => Ok(user),
+            _ => Err(Exception::authentication_failed(&credentials.user)),
+        }
+    }
+
+    /// Where a destination's batches go; none when its table, shard or replica is not configured.
+    pub fn route(&self, destination: &Destination) -> Option<Route> {
+        let table = self.by_text.get(&destination.table)?;
+        let shard = table
+            .cluster
+            .shards
+            .iter()
+            .find(|shard| shard.name == destination.shard)?;
+        let replicas: Vec<_> = match &destination.replica {
+            None => shard.replicas.clone(),
+            Some(address) => shard
+                .replicas
+                .iter()
+                .filter(|r| r.address() == address)
+                .cloned()
+                .collect(),
+        };
+        (!replicas.is_empty()).then(|| Route {
+            table: table.clone(),
+            replicas,
+        })
+    }
+
+    /// Every destination that the configuration knows.
+    pub fn destinations(&self) -> Vec<Destination> {
+        self.tables
+            .values()
+            .flat_map(|table| table.destinations.iter().cloned())
+            .collect()
+    }
+
+    /// Every routed table.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<RoutedTable>> {
+        self.tables.values()
+    }
+
+    /// Every replica with its cluster and shard.
+    pub fn replicas(&self) -> impl Iterator<Item = (&Cluster, &Shard, &Arc<ReplicaRuntime>)> {
+        self.clusters.iter().flat_map(|cluster| {
+            let of_shard =
+                move |shard| std::iter::repeat((&**cluster, shard)).zip(&Shard::replicas(shard)[..]);
+            cluster
+                .shards
+                .iter()
+                .flat_map(of_shard)
+                .map(|((cluster, shard), replica)| (cluster, shard, replica))
+        })
+    }
+
+    /// The cluster that a user's reads go to.
+    pub fn default_cluster(&self, user: &config::User) -> Result<&Cluster, Exception> {
+        let named = self
+            .clusters
+            .iter()
+            .find(|cluster| cluster.name == user.default_cluster);
+        named
+            .or(self.clusters.first())
+            .map(|cluster| &**cluster)
+            .ok_or_else(|| {
+                Exception::not_implemented("No cluster is configured, so there is no replica to ask.")
+            })
+    }
+
+    /// Names of routed tables for an error's text: ten at most.
+    pub fn some_table_names(&self) -> String {
+        let mut names: Vec<_> = self.tables.values().map(|table| table.name.as_str()).collect();
+        names.sort_unstable();
+        let more = names.len().saturating_sub(10);
+        names.truncate(10);
+        let rest = if more == 0 {
+            String::new()
+        } else {
+            format!(" and {more} more")
+        };
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("{}{rest}", names.join(", "))
+        }
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    fn new(
+        cluster: &config::Cluster,
+        config: &Config,
+        before: Option<&Routing>,
+    ) -> Result<Self, RoutingError> {
+        let connections = connections_max(config, &cluster.name);
+        let shards = cluster
+            .shards
+            .iter()
+            .map(|shard| Shard::new(shard, connections, before))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            name: cluster.name.clone(),
+            epoch: cluster.epoch,
+            shards,
+            config: cluster.clone(),
+        })
+    }
+
+    /// Its replicas in the order in which a read tries them: those that are up first, each group at random.
+    pub fn read_order(&self) -> Vec<Arc<ReplicaRuntime>> {
+        use rand::seq::SliceRandom as _;
+        let mut replicas: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.replicas.iter().cloned())
+            .collect();
+        replicas.shuffle(&mut rand::rng());
+        replicas.sort_by_key(|replica| !replica.is_up());
+        replicas
+    }
+}
+
+/// Connections to one replica: a sender a table may use one, up to what the tables allow, and some beside.
+fn connections_max(config: &Config, cluster: &str) -> usize {
+    let of_cluster = config.tables.iter().filter(|table| table.cluster == cluster);
+    let inflight = of_cluster
+        .map(|table| table.send.max_inflight_per_replica)
+        .max()
+        .unwrap_or(4);
+    usize::try_from(inflight)
+        .unwrap_or(usize::MAX)
+        .saturating_add(CONNECTIONS_BESIDE_SENDERS)
+}
+
+impl Shard {
+    fn new(
+        shard: &config::Shard,
+        connections: usize,
+        before: Option<&Routing>,
+    ) -> Result<Self, RoutingError> {
+        let replicas = shard
+            .replicas
+            .iter()
+            .map(|replica| {
+                known_replica(replica, before).map_or_else(|| new_replica(replica, connections), Ok)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            name: shard.name.clone(),
+            internal_replication: shard.internal_replication,
+            replicas,
+        })
+    }
+
+    fn replicas(&self) -> &[Arc<ReplicaRuntime>] {
+        &self.replicas
+    }
+}
+
+fn known_replica(replica: &config::Replica, before: Option<&Routing>) -> Option<Arc<ReplicaRuntime>> {
+    let mut known = before?.replicas().map(|(_, _, known)| known);
+    known.find(|known| known.config == *replica).cloned()
+}
+
+fn new_replica(replica: &config::Replica, connections: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
+    let client = Replica::new(endpoint(replica), connections).map_err(|error| RoutingError::Tls {
+        replica: replica.address(),
+        error,
+    })?;
+    Ok(Arc::new(ReplicaRuntime::new(replica.clone(), client)))
+}
+
+/// How the client crate reaches a configured replica.
+pub fn endpoint(replica: &config::Replica) -> Endpoint {
+    let tls = &replica.tls;
+    Endpoint {
+        host: replica.host.clone(),
+        port: replica.port,
+        secure: replica.secure,
+        user: replica.user.clone(),
+        password: password(&replica.password),
+        database: replica.database.clone(),
+        tls: TlsFiles {
+            ca: tls.ca.clone(),
+            cert: tls.cert.clone(),
+            key: tls.key.clone(),
+            server_name: tls.server_name.clone(),
+        },
+        connect_timeout: replica.connect_timeout,
+        receive_timeout: replica.receive_timeout,
+    }
+}
+
+/// A secret as the client crate asks for it: at every request, so that a rotated file counts at once.
+pub fn password(secret: &config::Secret) -> shard_client::Password {
+    let secret = secret.clone();
+    shard_client::Password::from_fn(move || {
+        secret
+            .read()
+            .map(|password| password.expose().to_owned())
+            .map_err(std::io::Error::other)
+    })
+}
+
+// === impl RoutedTable ===
+
+impl RoutedTable {
+    fn new(table: &config::Table, cluster: &Arc<Cluster>, spool: &Spool) -> Result<Self, RoutingError> {
+        let name = table.name.to_string();
+        let assignment = |reason: String| RoutingError::Assignment {
+            table: name.clone(),
+            reason,
+        };
+        let weights: Vec<_> = cluster.config.shards.iter().map(|shard| shard.weight).collect();
+        let slots = Slots::new(&weights).map_err(|error| assignment(error.to_string()))?;
+        let ring = match table.assignment {
+            Assignment::Slots => None,
+            Assignment::Consistent => {
+                let named: Vec<_> = cluster
+                    .config
+                    .shards
+                    .iter()
+                    .map(|s| (s.name.as_str(), s.weight))
+                    .collect();
+                Some(Ring::new(&named).map_err(|error| assignment(error.to_string()))?)
+            }
+        };
+        let limits = BatchLimits {
+            max_rows: table.send.max_batch_rows,
+            max_bytes: table.send.max_batch_bytes,
+            max_delay: table.send.max_batch_delay,
+        };
+        let lanes = cluster
+            .shards
+            .iter()
+            .map(|shard| share_lanes(&name, shard, limits, spool))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            config: table.clone(),
+            cluster: cluster.clone(),
+            slots,
+            ring,
+            lanes,
+            destinations: cluster
+                .shards
+                .iter()
+                .flat_map(|shard| destinations(&name, shard, |_| true))
+                .collect(),
+            schema: ArcSwapOption::empty(),
+            chooser: Mutex::new(crate::replica::chooser(cluster.config.load_balancing)),
+            learning: tokio::sync::Mutex::default(),
+            name,
+        })
+    }
+
+    /// The target's schema; asked of a replica or read from the disk when it is not known yet.
+    pub async fn schema(&self, app: &App) -> Result<SharedSchema, Exception> {
+        if let Some(schema) = self.schema.load_full() {
+            return Ok(schema);
+        }
+        let _one_at_a_time = self.learning.lock().await;
+        if let Some(schema) = self.schema.load_full() {
+            return Ok(schema);
+        }
+        learn(app, self).await
+    }
+
+    /// The schema, if it is known.
+    pub fn known_schema(&self) -> Option<SharedSchema> {
+        self.schema.load_full()
+    }
+
+    /// A new schema is in force from the next INSERT on.
+    pub fn set_schema(&self, schema: SharedSchema) {
+        self.schema.store(Some(schema));
+    }
+
+    /// The servers' time zone, once it is known.
+    pub fn time_zone(&self) -> Option<String> {
+        self.schema.load().as_ref().map(|schema| schema.time_zone.clone())
+    }
+
+    /// A table whose key and target did not change by a reload keeps what is known of it.
+    fn keep_schema_of(&self, before: Option<&Routing>) {
+        let Some(before) = before.and_then(|routing| routing.by_text.get(&self.name)) else {
+            return;
+        };
+        let same = before.config.target == self.config.target
+            && before.config.sharding_key == self.config.sharding_key
+            && before.config.cluster == self.config.cluster;
+        if same {
+            self.schema.store(before.schema.load_full());
+        }
+    }
+}
+
+/// The lanes of one shard of a table.
+fn share_lanes(
+    table: &str,
+    shard: &Shard,
+    limits: BatchLimits,
+    spool: &Spool,
+) -> Result<ShareLanes, RoutingError> {
+    let lane = |destinations: Vec<Destination>, local: bool| {
+        let spec = LaneSpec {
+            table: table.to_owned(),
+            shard: shard.name.clone(),
+            destinations,
+            local,
+            limits,
+        };
+        (!spec.destinations.is_empty())
+            .then(|| spool.lane(spec))
+            .transpose()
+    };
+    let has_local = shard.replicas.iter().any(|replica| replica.config.local);
+    if shard.internal_replication {
+        let destination = destinations(table, shard, |_| true);
+        return Ok(match has_local {
+            true => ShareLanes {
+                local: lane(destination, true)?,
+                remote: None,
+            },
+            false => ShareLanes {
+                local: None,
+                remote: lane(destination, false)?,
+            },
+        });
+    }
+    let local = destinations(table, shard, |replica| replica.config.local);
+    let others = destinations(table, shard, |replica| !replica.config.local);
+    Ok(ShareLanes {
+        local: lane(local, true)?,
+        remote: lane(others, false)?,
+    })
+}
+
+/// A shard's destinations: one, or with internal_replication off one for each of its replicas that `wanted` names.
+fn destinations(table: &str, shard: &Shard, wanted: impl Fn(&ReplicaRuntime) -> bool) -> Vec<Destination> {
+    let destination = |replica| Destination {
+        table: table.to_owned(),
+        shard: shard.name.clone(),
+        replica,
+    };
+    if shard.internal_replication {
+        return vec![destination(None)];
+    }
+    let replicas = shard.replicas.iter().filter(|replica| wanted(replica));
+    replicas
+        .map(|replica| destination(Some(replica.address().to_owned())))
+        .collect()
+}
+
+// === impl Route ===
+
+impl Route {
+    /// The INSERT that carries a batch: its bytes, token and settings are the file's; only what this replica does not know is left out.
+    pub fn insert_request(
+        &self,
+        batch: &Batch,
+        attempt: u32,
+        replica: &ReplicaRuntime,
+        facts: &Facts,
+    ) -> InsertRequest {
+        let shape = batch.shape();
+        let columns: Vec<_> = shape.columns.iter().map(|(name, _)| quoted(name)).collect();
+        let target = &self.table.config.target;
+        let database = replica.database(&target.database);
+        let is_pinned = |name: &str| {
+            shard_client::PINNED_SETTINGS
+                .iter()
+                .any(|(pinned, _)| *pinned == name)
+        };
+        let mut settings: Vec<_> = shape
+            .settings
+            .iter()
+            .filter(|(name, _)| !is_pinned(name) || facts.known_settings.contains(name))
+            .cloned()
+            .collect();
+        if facts.known_settings.contains("insert_deduplication_token") {
+            settings.push(("insert_deduplication_token".to_owned(), batch.token().to_owned()));
+        }
+        InsertRequest {
+            statement: format!(
+                "INSERT INTO {}.{} ({}) FORMAT {}",
+                quoted(database),
+                quoted(&target.table),
+                columns.join(", "),
+                shape.format
+            ),
+            settings,
+            query_id: format!("{}-{attempt}", batch.token()),
+            envelope: !self.table.cluster.config.bare_frames,
+            payload_bytes: batch.frames().end - batch.frames().start,
+            payload_crc32: batch.frames_crc32(),
+        }
+    }
+
+    /// The replicas in the order in which a batch tries them: a doubtful one alone, else the local one first, then by load_balancing and health.
+    pub fn order(&self, doubtful: Option<&str>) -> Vec<Arc<ReplicaRuntime>> {
+        if let Some(replica) =
+            doubtful.and_then(|address| self.replicas.iter().find(|r| r.address() == address))
+        {
+            return vec![replica.clone()];
+        }
+        let mut chooser = self.table.chooser.lock().unwrap_or_else(PoisonError::into_inner);
+        crate::replica::order(&self.replicas, &mut chooser)
+    }
+
+    /// How batches are sent.
+    pub fn send(&self) -> &config::SendSettings {
+        &self.table.config.send
+    }
+
+    /// The table whose batches these are.
+    pub fn table(&self) -> &Arc<RoutedTable> {
+        &self.table
+    }
+}
+
+/// A name in back quotes.
+pub fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}

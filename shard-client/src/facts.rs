@@ -1,0 +1,165 @@
+//! What a replica is: version, time zone, names, and which settings it knows.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::describe::{fields, unescape};
+use crate::error::{Failure, ShardError};
+use crate::replica::Replica;
+use crate::request::quoted_text;
+use crate::settings::PINNED_SETTINGS;
+
+/// What a replica said about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `version()`.
+    pub version: Version,
+    /// `timezone()`.
+    pub timezone: String,
+    /// `hostName()`.
+    pub host_name: String,
+    /// `serverUUID()`; 18.16 has none.
+    pub server_uuid: Option<String>,
+    /// The macro `{shard}`, where the server has one and lets the user see it.
+    pub shard_macro: Option<String>,
+    /// Those of the settings asked for that this version has.
+    pub known_settings: HashSet<String>,
+}
+
+/// A server's version, by its numbers: `18.16.1` is `[18, 16, 1, 0]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub [u32; 4]);
+
+impl FromStr for Version {
+    type Err = String;
+
+    /// Reads up to four numbers; a build's suffix (`26.9.1.1-testing`) is left aside.
+    fn from_str(text: &str) -> Result<Version, String> {
+        let numbers = text
+            .split(|c: char| !c.is_ascii_digit() && c != '.')
+            .next()
+            .unwrap_or("");
+        let mut version = [0; 4];
+        for (slot, number) in version.iter_mut().zip(numbers.split('.')) {
+            *slot = number.parse().map_err(|_| format!("{text:?} is no version"))?;
+        }
+        Ok(Version(version))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [year, month, patch, build] = self.0;
+        write!(f, "{year}.{month}.{patch}")?;
+        if build == 0 { Ok(()) } else { write!(f, ".{build}") }
+    }
+}
+
+/// Always asked for, beside [`PINNED_SETTINGS`]: whether a repeated batch can be recognised at all.
+const DEDUPLICATION_TOKEN: &str = "insert_deduplication_token";
+
+/// A server that has no such function, table or right answers with one of these (UNKNOWN_FUNCTION, UNKNOWN_IDENTIFIER,
+/// NOT_IMPLEMENTED, UNKNOWN_TABLE, SYNTAX_ERROR, ACCESS_DENIED).
+const NOT_TOLD: [u32; 6] = [46, 47, 48, 60, 62, 497];
+
+impl Replica {
+    /// Asks the replica what it is. Besides [`PINNED_SETTINGS`] and `insert_deduplication_token` it is asked which of
+    /// `settings` it knows.
+    pub async fn facts(&self, settings: &[&str]) -> Result<Facts, ShardError> {
+        let row = self
+            .first_row("SELECT version(), timezone(), hostName() FORMAT TabSeparated")
+            .await?;
+        let [version, timezone, host_name] = self.three(row)?;
+        Ok(Facts {
+            version: version.parse().map_err(|what| self.unexpected(what))?,
+            timezone,
+            host_name,
+            server_uuid: self.told("SELECT serverUUID() FORMAT TabSeparated").await?,
+            shard_macro: self
+                .told("SELECT substitution FROM system.macros WHERE macro = 'shard' FORMAT TabSeparated")
+                .await?,
+            known_settings: self.known_settings(settings).await?,
+        })
+    }
+
+    async fn known_settings(&self, settings: &[&str]) -> Result<HashSet<String>, ShardError> {
+        let pinned = PINNED_SETTINGS.iter().map(|(name, _)| *name);
+        let asked = pinned
+            .chain([DEDUPLICATION_TOKEN])
+            .chain(settings.iter().copied());
+        let list = asked.map(quoted_text).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT name FROM system.settings WHERE name IN ({list}) FORMAT TabSeparated");
+        let answer = self.query(&sql, &[]).await?;
+        Ok(String::from_utf8_lossy(&answer).lines().map(unescape).collect())
+    }
+
+    /// The only value of a query, or `None` where this server cannot tell it.
+    async fn told(&self, sql: &str) -> Result<Option<String>, ShardError> {
+        match self.first_row(sql).await {
+            Ok(row) => Ok(row.into_iter().next().filter(|value| !value.is_empty())),
+            Err(error)
+                if error
+                    .server()
+                    .is_some_and(|server| NOT_TOLD.contains(&server.code)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn first_row(&self, sql: &str) -> Result<Vec<String>, ShardError> {
+        let answer = self.query(sql, &[]).await?;
+        Ok(String::from_utf8_lossy(&answer)
+            .lines()
+            .next()
+            .map(fields)
+            .unwrap_or_default())
+    }
+
+    fn three(&self, row: Vec<String>) -> Result<[String; 3], ShardError> {
+        <[String; 3]>::try_from(row)
+            .map_err(|row| self.unexpected(format!("{} values where 3 were asked", row.len())))
+    }
+
+    /// An answer that came through whole and is not what was asked for.
+    pub(crate) fn unexpected(&self, what: String) -> ShardError {
+        let mut error = self.unsent(Failure::Protocol(what));
+        error.sent = crate::progress::Sent::Whole;
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_version(text: &str, expected: [u32; 4], shown: &str) {
+        let version: Version = text.parse().unwrap();
+        assert_eq!((version.0, version.to_string().as_str()), (expected, shown));
+    }
+
+    #[test]
+    fn versions_of_old_and_new_servers_are_read() {
+        check_version("18.16.1", [18, 16, 1, 0], "18.16.1");
+        check_version("26.9.1.1", [26, 9, 1, 1], "26.9.1.1");
+        check_version("24.8.4.13-testing", [24, 8, 4, 13], "24.8.4.13");
+    }
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        assert!(version("9.1") < version("18.16.1"));
+        assert!(version("22.2") > version("18.16.1"));
+    }
+
+    #[test]
+    fn words_are_no_version() {
+        assert_eq!(
+            "soon".parse::<Version>(),
+            Err("\"soon\" is no version".to_owned())
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! Every case of `golden/`: what ClickHouse 26.9 answered for an expression over some rows, and what we answer.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use serde_json::Value as Json;
+use types::{Column, ColumnDef, Data, DataType};
+
+use crate::error::KeyReason;
+use crate::expression::check::check;
+use crate::expression::evaluate::Frame;
+use crate::expression::parse::parse;
+use crate::{Key, Slots};
+
+/// The zone of the server that computed the golden data.
+const ZONE: &str = "Etc/UTC";
+
+/// One line of a golden file.
+struct Case {
+    json: Json,
+    expression: String,
+    columns: Vec<ColumnDef>,
+}
+
+/// What became of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// Values agree, and slots where the case has some.
+    Agrees,
+    /// Values agree, and the key is refused for the type of its value (53), as ClickHouse refuses it.
+    AgreesButIsNoKey,
+    /// Refused with the code with which ClickHouse refuses.
+    RefusedAlike,
+    /// Refused, with this code, though ClickHouse answers.
+    Refused(u16),
+}
+
+impl Case {
+    fn read(line: &str) -> Self {
+        let json: Json = serde_json::from_str(line).unwrap();
+        let column = |pair: &Json| ColumnDef {
+            name: pair[0].as_str().unwrap().to_owned(),
+            data_type: described(DataType::parse(pair[1].as_str().unwrap()).unwrap()),
+        };
+        let columns = json["columns"].as_array().unwrap().iter().map(column).collect();
+        Self {
+            expression: json["expr"].as_str().unwrap().to_owned(),
+            columns,
+            json,
+        }
+    }
+
+    fn rows(&self) -> &[Json] {
+        self.json["rows"].as_array().unwrap()
+    }
+
+    /// The columns of a name, filled with the case's rows.
+    fn column(&self, definition: &ColumnDef) -> Column {
+        let place = self
+            .columns
+            .iter()
+            .position(|column| column.name == definition.name)
+            .unwrap();
+        column(&definition.data_type, self.rows().iter().map(|row| &row[place]))
+    }
+
+    fn outcome(&self) -> Outcome {
+        let checked = parse(&self.expression).and_then(|tree| check(&tree, &self.columns, Some(ZONE)));
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => return self.refused(&refusal.reason),
+        };
+        let columns: Vec<Column> = checked
+            .columns
+            .iter()
+            .map(|definition| self.column(definition))
+            .collect();
+        let mut frame = Frame {
+            columns: &columns,
+            rows: self.rows().len(),
+            random: &mut || 0,
+        };
+        let value = match checked.root.evaluate(&mut frame) {
+            Ok(value) => value,
+            Err(error) => {
+                assert_eq!(self.json["error"], error.code(), "{error} in {}", self.json);
+                return Outcome::RefusedAlike;
+            }
+        };
+        assert_eq!(self.json["error"], Json::Null, "ClickHouse refuses {}", self.json);
+        assert_eq!(
+            self.json["result_type"],
+            checked.root.data_type.to_string(),
+            "{}",
+            self.json
+        );
+        for (row, expected) in self.json["values"].as_array().unwrap().iter().enumerate() {
+            let found = shown(&checked.root.data_type, &value.column, value.place(row));
+            assert_eq!(found, text(expected), "row {row} of {}", self.json);
+        }
+        self.check_key(&columns)
+    }
+
+    /// A refusal when the key is compiled: it must be ClickHouse's, or for what we do not have.
+    fn refused(&self, reason: &KeyReason) -> Outcome {
+        let refusal = Key::compile_in_zone(&self.expression, &self.columns, ZONE).unwrap_err();
+        assert_eq!(refusal.reason, *reason);
+        match self.json["error"].as_u64() {
+            Some(code) if code == u64::from(refusal.code()) => Outcome::RefusedAlike,
+            _ => Outcome::Refused(refusal.code()),
+        }
+    }
+
+    /// The way a router goes: compile, evaluate, slot.
+    fn check_key(&self, columns: &[Column]) -> Outcome {
+        let key = match Key::compile_in_zone(&self.expression, &self.columns, ZONE) {
+            Ok(key) => key,
+            Err(error) => {
+                assert_eq!(error.code(), 53, "{error}");
+                return Outcome::AgreesButIsNoKey;
+            }
+        };
+        let values = key.values(columns, self.rows().len(), &mut NoRandom).unwrap();
+        if let Some(slots) = self.json["slots"].as_object() {
+            for (total, expected) in slots {
+                let slots = Slots::new(&[total.parse().unwrap()]).unwrap();
+                let found: Vec<u64> = values.iter().map(|value| slots.slot(*value)).collect();
+                assert_eq!(*expected, Json::from(found), "{total} slots of {}", self.json);
+            }
+        }
+        Outcome::Agrees
+    }
+}
+
+/// A type as DESCRIBE answers it: an Enum's values in their order.
+fn described(mut data_type: DataType) -> DataType {
+    if let DataType::Enum8(values) | DataType::Enum16(values) = &mut data_type {
+        values.sort_by_key(|(_, value)| *value);
+    }
+    data_type
+}
+
+struct NoRandom;
+
+impl rand::TryRng for NoRandom {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(0)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(0)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        bytes.fill(0);
+        Ok(())
+    }
+}
+
+/// A column of the physical kind of its type, from what JSON holds of its values.
+fn column<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Json>) -> Column {
+    let plain = data_type.without_nullable();
+    let mut column = Column::empty(data_type);
+    for value in values {
+        if value.is_null() {
+            column.push_default(data_type);
+            continue;
+        }
+        match &mut column.data {
+            Data::UInt8(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::UInt16(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::UInt32(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::UInt64(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::UInt128(to) => to.push(wide(plain, value)),
+            Data::Int8(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::Int16(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::Int32(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::Int64(to) => to.push(number(plain, value).try_into().unwrap()),
+            Data::Int128(to) => to.push(number(plain, value)),
+            Data::Float32(to) => to.push(text(value).parse().unwrap()),
+            Data::Float64(to) => to.push(text(value).parse().unwrap()),
+            Data::Bytes(to) => {
+                let mut bytes = text(value).into_bytes();
+                if let DataType::FixedString(len) = plain {
+                    bytes.resize(*len, 0);
+                }
+                to.push(&bytes);
+            }
+        }
+        column.nulls.iter_mut().for_each(|nulls| nulls.push(false));
+    }
+    column
+}
+
+/// A JSON value as ClickHouse would write it in a text format.
+fn text(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The number that lies in a column of this type for a value.
+fn number(data_type: &DataType, value: &Json) -> i128 {
+    let text = text(value);
+    match data_type {
+        DataType::Bool => i128::from(value == &Json::Bool(true)),
+        DataType::Enum8(values) | DataType::Enum16(values) => {
+            values.iter().find(|(name, _)| *name == text).unwrap().1.into()
+        }
+        DataType::Date | DataType::Date32 => days(&text).into(),
+        DataType::DateTime(zone) => seconds(&text, zone.as_deref()).into(),
+        DataType::DateTime64(precision, zone) => {
+            let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+            let fraction = format!("{fraction:0<width$}", width = usize::from(*precision));
+            let ticks = i128::from(seconds(whole, zone.as_deref())) * 10_i128.pow((*precision).into());
+            ticks + fraction[..usize::from(*precision)].parse().unwrap_or(0)
+        }
+        DataType::IPv4 => u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()).into(),
+        _ => text.parse().unwrap(),
+    }
+}
+
+fn wide(data_type: &DataType, value: &Json) -> u128 {
+    match data_type {
+        DataType::Uuid => u128::from_str_radix(&text(value).replace('-', ""), 16).unwrap(),
+        _ => text(value).parse().unwrap(),
+    }
+}
+
+fn days(text: &str) -> i64 {
+    let date: Date = text.parse().unwrap();
+    date.to_zoned(TimeZone::UTC).unwrap().timestamp().as_second() / 86_400
+}
+
+fn seconds(text: &str, zone: Option<&str>) -> i64 {
+    let time: DateTime = text.parse().unwrap();
+    let zone = TimeZone::get(zone.unwrap_or(ZONE)).unwrap();
+    time.to_zoned(zone).unwrap().timestamp().as_second()
+}
+
+/// One value of a result as the golden files show it.
+fn shown(data_type: &DataType, column: &Column, place: usize) -> String {
+    if column.nulls.as_ref().is_some_and(|nulls| nulls[place]) {
+        return "null".to_owned();
+    }
+    let plain = data_type.without_nullable();
+    let number = match &column.data {
+        Data::UInt8(values) => values[place].into(),
+        Data::UInt16(values) => values[place].into(),
+        Data::UInt32(values) => values[place].into(),
+        Data::UInt64(values) => values[place].into(),
+        Data::Int8(values) => values[place].into(),
+        Data::Int16(values) => values[place].into(),
+        Data::Int32(values) => values[place].into(),
+        Data::Int64(values) => i128::from(values[place]),
+        Data::Bytes(values) => return String::from_utf8_lossy(values.get(place)).into_owned(),
+        other => panic!("no function answers {other:?}"),
+    };
+    let epoch = Date::constant(1970, 1, 1);
+    match plain {
+        DataType::Bool => (number != 0).to_string(),
+        DataType::Date => (epoch + jiff::Span::new().days(i64::try_from(number).unwrap())).to_string(),
+        DataType::DateTime(_) => {
+            let time = jiff::Timestamp::from_second(number.try_into().unwrap()).unwrap();
+            time.to_zoned(TimeZone::UTC)
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string()
+        }
+        DataType::Enum8(values) => values
+            .iter()
+            .find(|(_, v)| i128::from(*v) == number)
+            .unwrap()
+            .0
+            .clone(),
+        _ => number.to_string(),
+    }
+}
+
+/// How many cases of a file had which outcome; those refused by the names or types that were refused.
+fn outcomes(golden: &str) -> (BTreeMap<Outcome, usize>, BTreeMap<String, usize>) {
+    let mut outcomes = BTreeMap::new();
+    let mut refusals = BTreeMap::new();
+    for line in golden.lines() {
+        let case = Case::read(line);
+        let outcome = case.outcome();
+        *outcomes.entry(outcome).or_default() += 1;
+        if let Outcome::Refused(_) = outcome {
+            let refusal = Key::compile_in_zone(&case.expression, &case.columns, ZONE).unwrap_err();
+            *refusals.entry(refusal.reason.to_string()).or_default() += 1;
+        }
+    }
+    (outcomes, refusals)
+}
+
+#[test]
+fn no_case_of_the_golden_file_disagrees() {
+    let (outcomes, refusals) = outcomes(include_str!("../golden/sharding.jsonl"));
+    eprintln!("{outcomes:?} {refusals:#?}");
+}
+
+#[test]
+fn no_corner_disagrees() {
+    let (outcomes, refusals) = outcomes(include_str!("../golden/corners.jsonl"));
+    eprintln!("{outcomes:?} {refusals:#?}");
+}

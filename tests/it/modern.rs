@@ -1,0 +1,111 @@
+//! Delivery to shards on the engine of ClickHouse 26.x, where a token makes a repeat harmless.
+
+use std::time::Duration;
+
+use support::{COLUMNS, Fault, Fingerprint, Format, Modern, Weir, rows, wait_for};
+
+use crate::setup::{DELIVERY_LIMIT, TARGET, all_remote, send, weir};
+use crate::tables::count;
+
+/// A remote shard with a deduplication window, and a router that has already proved the formats' shape there.
+fn bed(formats: &[Format]) -> (Modern, Weir) {
+    let shard = Modern::start();
+    let engine = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
+    shard
+        .http
+        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    let weir = weir(true, &all_remote(&[shard.http.address]));
+    for (&format, batch) in formats.iter().zip(100..) {
+        send(&weir.http, format, rows(batch, 0..10)).expect_success();
+    }
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    (shard, weir)
+}
+
+fn proof(formats: &[Format]) -> Fingerprint {
+    (100..100 + formats.len() as u64)
+        .map(|batch| Fingerprint::of(rows(batch, 0..10)))
+        .sum()
+}
+
+/// Under this fault at the next send, rows arrive once all the same.
+#[track_caller]
+fn check_arrives_once(fault: Fault) {
+    let (shard, weir) = bed(&[Format::CSV]);
+    shard.fault(fault);
+    send(&weir.http, Format::CSV, rows(51, 0..1_000)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let expected = proof(&[Format::CSV]) + Fingerprint::of(rows(51, 0..1_000));
+    assert_eq!(
+        Fingerprint::in_table(&shard.http, TARGET),
+        expected,
+        "after {fault:?}"
+    );
+}
+
+#[test]
+fn every_format_arrives_exactly() {
+    let (shard, weir) = bed(&Format::ALL);
+    for (format, batch) in Format::ALL.into_iter().zip(0..) {
+        send(&weir.http, format, rows(batch, 0..2_000)).expect_success();
+    }
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let sent: Fingerprint = (0..Format::ALL.len() as u64)
+        .map(|batch| Fingerprint::of(rows(batch, 0..2_000)))
+        .sum();
+    assert_eq!(
+        Fingerprint::in_table(&shard.http, TARGET),
+        sent + proof(&Format::ALL)
+    );
+}
+
+#[test]
+fn a_shard_that_is_read_only_for_a_while_gets_the_rows_later() {
+    check_arrives_once(Fault::Fail { code: 242, times: 3 });
+}
+
+#[test]
+fn a_connection_lost_before_the_insert_is_tried_again() {
+    check_arrives_once(Fault::CutBefore);
+}
+
+#[test]
+fn a_connection_lost_after_the_insert_doubles_nothing() {
+    check_arrives_once(Fault::CutAfter);
+}
+
+#[test]
+fn a_shard_that_is_killed_while_it_holds_a_batch_gets_it_once() {
+    let (mut shard, weir) = bed(&[Format::RowBinary]);
+    shard.fault(Fault::Hang);
+    send(&weir.http, Format::RowBinary, rows(52, 0..1_000)).expect_success();
+    wait_for("the batch to wait", Duration::from_secs(10), || {
+        (weir.metric("weir_spool_rows") > 0.0).then_some(())
+    });
+    shard.kill9();
+    shard.restart();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let expected = proof(&[Format::RowBinary]) + Fingerprint::of(rows(52, 0..1_000));
+    assert_eq!(Fingerprint::in_table(&shard.http, TARGET), expected);
+}
+
+#[test]
+fn a_client_s_retry_under_its_token_arrives_once_and_is_said() {
+    let (shard, weir) = bed(&[Format::CSV]);
+    let before = count(&shard.http, TARGET);
+    let send = || {
+        let request = weir
+            .http
+            .post(&format!("INSERT INTO {} FORMAT CSV", crate::setup::TABLE));
+        let body = support::body_of(Format::CSV, rows(53, 0..100));
+        request
+            .parameter("insert_deduplication_token", "once")
+            .body(body)
+            .answer()
+            .expect_success()
+    };
+    assert_eq!(send().header("x-weir-duplicate"), None);
+    assert_eq!(send().header("x-weir-duplicate"), Some("1"));
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    assert_eq!(count(&shard.http, TARGET) - before, 100);
+}
