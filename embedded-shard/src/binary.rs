@@ -43,15 +43,21 @@ pub(crate) fn write(data_type: &DataType, value: &Value, out: &mut Vec<u8>) -> O
         }
         (Shape::Float { bits: 32 }, Value::Float(number)) => out.extend((*number as f32).to_le_bytes()),
         (_, Value::Float(number)) => out.extend(number.to_le_bytes()),
-        (Shape::Uuid, Value::Bytes(bytes)) => out.extend(reverse_halves(bytes.as_slice().try_into().unwrap_or_default())),
+        (Shape::Uuid, Value::Bytes(bytes)) => {
+            out.extend(reverse_halves(bytes.as_slice().try_into().unwrap_or_default()));
+        }
         (Shape::Fixed(_), Value::Bytes(bytes)) => out.extend_from_slice(bytes),
         (_, Value::Bytes(bytes)) => {
             write_length(bytes.len(), out);
             out.extend_from_slice(bytes);
         }
-        (shape, Value::List(values)) => write_nested(data_type.without_low_cardinality(), shape, values, out)?,
+        (shape, Value::List(values)) => {
+            write_nested(data_type.without_low_cardinality(), shape, values, out)?;
+        }
         (_, Value::Null | Value::Int(_) | Value::Wide(_)) => {
-            return code::TYPE_MISMATCH.refuse(format_args!("a value of another type stands where {data_type} belongs"));
+            return code::TYPE_MISMATCH.refuse(format_args!(
+                "a value of another type stands where {data_type} belongs"
+            ));
         }
     }
     Ok(())
@@ -82,12 +88,19 @@ fn check_meaning(data_type: &DataType, number: i128) -> Outcome<()> {
         DataType::DateTime64(digits, _) => crate::time::is_in_calendar(number, *digits),
         _ => true,
     };
-    if known { Ok(()) } else { code::INCORRECT_DATA.refuse(format_args!("{number} is no value of {data_type}")) }
+    if known {
+        Ok(())
+    } else {
+        code::INCORRECT_DATA.refuse(format_args!("{number} is no value of {data_type}"))
+    }
 }
 
 fn read_nested(data_type: &DataType, cursor: &mut Cursor<'_>) -> Outcome<Value> {
     let values = match data_type {
-        DataType::Tuple(elements) => elements.iter().map(|(_, element)| read(element, cursor)).collect(),
+        DataType::Tuple(elements) => elements
+            .iter()
+            .map(|(_, element)| read(element, cursor))
+            .collect(),
         DataType::Array(element) => (0..length(cursor)?).map(|_| read(element, cursor)).collect(),
         DataType::Map(key, value) => (0..length(cursor)?)
             .map(|_| Ok(Value::List(vec![read(key, cursor)?, read(value, cursor)?])))
@@ -109,7 +122,9 @@ fn write_nested(data_type: &DataType, shape: Shape, values: &[Value], out: &mut 
                 write(key, &entry[0], out)?;
                 write(value, &entry[1], out)?;
             }
-            (other, _) => return code::TYPE_MISMATCH.refuse(format_args!("a list stands where {other} belongs")),
+            (other, _) => {
+                return code::TYPE_MISMATCH.refuse(format_args!("a list stands where {other} belongs"));
+            }
         }
     }
     Ok(())
@@ -123,10 +138,15 @@ fn length(cursor: &mut Cursor<'_>) -> Outcome<usize> {
         let [byte] = array(cursor)?;
         length |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            return usize::try_from(length).ok().filter(|length| *length <= cursor.rest().len()).ok_or_else(|| {
-                let left = cursor.rest().len();
-                code::CANNOT_READ_ALL_DATA.error(format_args!("cannot read all data: {length} announced, {left} bytes left"))
-            });
+            return usize::try_from(length)
+                .ok()
+                .filter(|length| *length <= cursor.rest().len())
+                .ok_or_else(|| {
+                    let left = cursor.rest().len();
+                    code::CANNOT_READ_ALL_DATA.error(format_args!(
+                        "cannot read all data: {length} announced, {left} bytes left"
+                    ))
+                });
         }
     }
     code::INCORRECT_DATA.refuse("a length has more than 64 bits")
@@ -144,7 +164,9 @@ fn write_length(length: usize, out: &mut Vec<u8>) {
 fn take<'a>(cursor: &mut Cursor<'a>, len: usize) -> Outcome<&'a [u8]> {
     let left = cursor.rest().len();
     cursor.bytes(len).ok_or_else(|| {
-        code::CANNOT_READ_ALL_DATA.error(format_args!("cannot read all data: {left} bytes left, {len} expected"))
+        code::CANNOT_READ_ALL_DATA.error(format_args!(
+            "cannot read all data: {left} bytes left, {len} expected"
+        ))
     })
 }
 
@@ -189,7 +211,11 @@ mod tests {
         check("String", "abc", b"\x03abc");
         check("FixedString(4)", "ab", b"ab\0\0");
         check("Nullable(UInt8)", "7", &[0, 7]);
-        check("UUID", "00010203-0405-0607-0809-0a0b0c0d0e0f", &[7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8]);
+        check(
+            "UUID",
+            "00010203-0405-0607-0809-0a0b0c0d0e0f",
+            &[7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8],
+        );
         check("IPv4", "1.2.3.4", &[4, 3, 2, 1]);
         check("Array(UInt8)", "[1,2]", &[2, 1, 2]);
         check("Tuple(UInt8, String)", "(1,'x')", &[1, 1, b'x']);
@@ -210,7 +236,11 @@ mod tests {
         refuses("String", &[0xff; 11], "more than 64 bits");
         refuses("Array(UInt64)", &[0xff, 0xff, 0xff, 0xff, 0x0f], "announced");
         refuses("Enum8('a' = 1)", &[2], "2 is no value of Enum8");
-        refuses("DateTime64(3)", &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], "no value of DateTime64");
+        refuses(
+            "DateTime64(3)",
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+            "no value of DateTime64",
+        );
     }
 
     proptest::proptest! {

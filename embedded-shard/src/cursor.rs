@@ -57,7 +57,10 @@ impl<'a> Cursor<'a> {
     /// Reads on while the bytes satisfy the condition.
     pub fn take_while(&mut self, condition: impl Fn(u8) -> bool) -> &'a [u8] {
         let rest = self.rest();
-        let len = rest.iter().position(|byte| !condition(*byte)).unwrap_or(rest.len());
+        let len = rest
+            .iter()
+            .position(|byte| !condition(*byte))
+            .unwrap_or(rest.len());
         self.at += len;
         &rest[..len]
     }
@@ -82,5 +85,8 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
         return "the end of the data".to_owned();
     }
     let dots = if bytes.len() > SHOWN_BYTES { "…" } else { "" };
-    format!("'{}{dots}'", String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).escape_debug())
+    format!(
+        "'{}{dots}'",
+        String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]).escape_debug()
+    )
 }

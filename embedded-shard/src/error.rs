@@ -30,12 +30,19 @@ impl Code {
     /// The code of a number, for faults injected by number; one we do not know is sent as 500 under a neutral name.
     pub fn numbered(number: u16) -> Self {
         let known = code::ALL.iter().find(|code| code.number == number);
-        known.copied().unwrap_or(Self { number, name: "UNKNOWN_EXCEPTION", status: 500 })
+        known.copied().unwrap_or(Self {
+            number,
+            name: "UNKNOWN_EXCEPTION",
+            status: 500,
+        })
     }
 
     /// An error with this code.
     pub fn error(self, text: impl fmt::Display) -> Exception {
-        Exception { code: self, text: text.to_string() }
+        Exception {
+            code: self,
+            text: text.to_string(),
+        }
     }
 
     /// An error with this code, as the result of a step.
@@ -47,7 +54,10 @@ impl Code {
 impl Exception {
     /// The same error with the place it happened at behind its text.
     pub fn at(self, place: impl fmt::Display) -> Self {
-        Self { text: format!("{}: ({place})", self.text), ..self }
+        Self {
+            text: format!("{}: ({place})", self.text),
+            ..self
+        }
     }
 }
 
@@ -151,6 +161,13 @@ mod tests {
     #[test]
     fn a_number_finds_its_name_and_status() {
         assert_eq!(Code::numbered(252), code::TOO_MANY_PARTS);
-        assert_eq!(Code::numbered(9999), Code { number: 9999, name: "UNKNOWN_EXCEPTION", status: 500 });
+        assert_eq!(
+            Code::numbered(9999),
+            Code {
+                number: 9999,
+                name: "UNKNOWN_EXCEPTION",
+                status: 500
+            }
+        );
     }
 }

@@ -29,8 +29,12 @@ pub(crate) fn unescape(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Outcome<()
 }
 
 fn hex_byte(cursor: &mut Cursor<'_>) -> Outcome<u8> {
-    let digits = cursor.bytes(2).and_then(|digits| std::str::from_utf8(digits).ok());
-    let byte = digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    let digits = cursor
+        .bytes(2)
+        .and_then(|digits| std::str::from_utf8(digits).ok());
+    let byte = digits
+        .filter(|digits| !digits.starts_with('+'))
+        .and_then(|digits| u8::from_str_radix(digits, 16).ok());
     byte.ok_or_else(|| code::CANNOT_PARSE_ESCAPE_SEQUENCE.error("expected two hexadecimal digits behind \\x"))
 }
 
@@ -71,7 +75,10 @@ mod tests {
     fn escapes_stand_for_what_clickhouse_says() {
         assert_eq!(unescaped(br"a\tb\n\\\'\x41\0\d").unwrap(), b"a\tb\n\\'A\0\\d");
         for cut in [&br"\"[..], br"\x", br"\x4", br"\xzz", br"\x+1"] {
-            assert_eq!(unescaped(cut).unwrap_err().code, code::CANNOT_PARSE_ESCAPE_SEQUENCE);
+            assert_eq!(
+                unescaped(cut).unwrap_err().code,
+                code::CANNOT_PARSE_ESCAPE_SEQUENCE
+            );
         }
     }
 

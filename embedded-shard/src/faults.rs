@@ -66,7 +66,12 @@ struct Plan {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::default(), released: watch::Sender::new(0) }) }
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                released: watch::Sender::new(0),
+            }),
+        }
     }
 }
 
@@ -80,7 +85,12 @@ impl Faults {
     /// Several plans may stand side by side; a request that two would strike has the earlier plan's fault.
     pub fn nth(&self, requests: Requests, first: u64, count: u64, fault: Fault) {
         let passes = first.saturating_sub(1);
-        self.state().plans.push_back(Plan { requests, passes, strikes: count, fault });
+        self.state().plans.push_back(Plan {
+            requests,
+            passes,
+            strikes: count,
+            fault,
+        });
     }
 
     /// Forgets all faults planned and lets hanging requests go on.
@@ -149,7 +159,9 @@ mod tests {
     fn a_fault_strikes_the_requests_it_was_planned_for_and_no_other() {
         let faults = Faults::default();
         faults.nth(Requests::Inserts, 2, 2, Fault::CloseAfter);
-        let strikes: Vec<_> = [true, false, true, false, true, true].map(|insert| faults.strike(insert).is_some()).into();
+        let strikes: Vec<_> = [true, false, true, false, true, true]
+            .map(|insert| faults.strike(insert).is_some())
+            .into();
         assert_eq!(strikes, [false, false, true, false, true, false]);
         assert_eq!((faults.requests(), faults.inserts()), (6, 4));
     }

@@ -12,10 +12,8 @@ use crate::value::{Shape, Value, default_of};
 /// Reads one value at the cursor. A NULL where the type has none becomes the type's default if the settings say so.
 pub(crate) fn read(data_type: &DataType, cursor: &mut Cursor<'_>, reading: Reading) -> Outcome<Value> {
     cursor.skip_space();
-    if data_type.is_nullable() || reading.null_as_default {
-        if take_null(cursor) {
-            return default_of(data_type);
-        }
+    if (data_type.is_nullable() || reading.null_as_default) && take_null(cursor) {
+        return default_of(data_type);
     }
     match data_type.without_nullable() {
         DataType::Array(element) => {
@@ -37,13 +35,23 @@ pub(crate) fn whole(data_type: &DataType, text: &[u8], reading: Reading) -> Outc
     let mut cursor = Cursor::new(text);
     let value = read(data_type, &mut cursor, reading)?;
     cursor.skip_space();
-    if cursor.is_at_end() { Ok(value) } else { expected(&cursor, "the end of the value") }
+    if cursor.is_at_end() {
+        Ok(value)
+    } else {
+        expected(&cursor, "the end of the value")
+    }
 }
 
 /// Steps over `NULL`, in any case, if it is the whole next word.
 pub(crate) fn take_null(cursor: &mut Cursor<'_>) -> bool {
-    let word = cursor.rest().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"NULL"));
-    let ends = cursor.rest().get(4).is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    let word = cursor
+        .rest()
+        .get(..4)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"NULL"));
+    let ends = cursor
+        .rest()
+        .get(4)
+        .is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     if word && ends {
         cursor.at += 4;
     }
@@ -75,10 +83,14 @@ pub(crate) fn write(data_type: &DataType, value: &Value, out: &mut Vec<u8>) -> O
             write_list(out, b"[]", values, |_, value, out| write(element, value, out))?;
         }
         (DataType::Tuple(elements), Value::List(values)) => {
-            write_list(out, b"()", values, |at, value, out| write(&elements[at].1, value, out))?;
+            write_list(out, b"()", values, |at, value, out| {
+                write(&elements[at].1, value, out)
+            })?;
         }
         (DataType::Map(key_type, value_type), Value::List(entries)) => {
-            write_list(out, b"{}", entries, |_, entry, out| write_entry(key_type, value_type, entry, out))?;
+            write_list(out, b"{}", entries, |_, entry, out| {
+                write_entry(key_type, value_type, entry, out)
+            })?;
         }
         (scalar, value) if is_bare(scalar)? => write_text(scalar, value, out)?,
         (scalar, value) => {
@@ -105,7 +117,8 @@ fn is_bare(data_type: &DataType) -> Outcome<bool> {
 /// A value without quotes: a number or a boolean, or an enum's number. Expressions are not computed here.
 fn bare(data_type: &DataType, cursor: &mut Cursor<'_>, reading: Reading) -> Outcome<Value> {
     let is_enum = matches!(data_type, DataType::Enum8(_) | DataType::Enum16(_));
-    let is_delimiter = |byte: u8| matches!(byte, b',' | b')' | b']' | b'}' | b':') || byte.is_ascii_whitespace();
+    let is_delimiter =
+        |byte: u8| matches!(byte, b',' | b')' | b']' | b'}' | b':') || byte.is_ascii_whitespace();
     let start = cursor.clone();
     let token = cursor.take_while(|byte| !is_delimiter(byte));
     if token.is_empty() || !(is_enum || is_bare(data_type)?) {
@@ -144,13 +157,21 @@ fn entry(cursor: &mut Cursor<'_>, key: &DataType, value: &DataType, reading: Rea
     Ok(Value::List(vec![key, read(value, cursor, reading)?]))
 }
 
-fn tuple(cursor: &mut Cursor<'_>, elements: &[(Option<String>, DataType)], reading: Reading) -> Outcome<Value> {
+fn tuple(
+    cursor: &mut Cursor<'_>,
+    elements: &[(Option<String>, DataType)],
+    reading: Reading,
+) -> Outcome<Value> {
     let mut types = elements.iter();
     let values = list(cursor, (b'(', b')'), |cursor| match types.next() {
         Some((_, data_type)) => read(data_type, cursor, reading),
         None => expected(cursor, "the end of the tuple"),
     })?;
-    if values.len() == elements.len() { Ok(Value::List(values)) } else { expected(cursor, "more tuple elements") }
+    if values.len() == elements.len() {
+        Ok(Value::List(values))
+    } else {
+        expected(cursor, "more tuple elements")
+    }
 }
 
 fn write_list(
@@ -203,10 +224,18 @@ mod tests {
 
     #[test]
     fn nested_values_are_read_and_written_as_clickhouse_writes_them() {
-        check("Array(Nullable(String))", "[NULL, 'it''s', 'a\\nb']", "[NULL,'it\\'s','a\\nb']");
+        check(
+            "Array(Nullable(String))",
+            "[NULL, 'it''s', 'a\\nb']",
+            "[NULL,'it\\'s','a\\nb']",
+        );
         check("Array(Array(Int32))", " [[], [-1 , 2]] ", "[[],[-1,2]]");
         check("Tuple(x UInt8, y String)", "(155, '07')", "(155,'07')");
-        check("Map(String, UInt64)", "{'p':1, 'q' : 18446744073709551615}", "{'p':1,'q':18446744073709551615}");
+        check(
+            "Map(String, UInt64)",
+            "{'p':1, 'q' : 18446744073709551615}",
+            "{'p':1,'q':18446744073709551615}",
+        );
         check("Array(Date)", "['2020-01-01']", "['2020-01-01']");
         check("Array(Enum8('a' = 1))", "[1,'a']", "['a','a']");
         check("Array(Float64)", "[1.5,nan]", "[1.5,nan]");

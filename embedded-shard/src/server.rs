@@ -51,7 +51,12 @@ pub async fn serve(listener: TcpListener, options: Options, shutdown: impl Futur
     let (worker, thread) = opened.map_err(io::Error::other)??;
     let password = options.password.unwrap_or_default();
     let credentials = options.user.map(|user| Credentials { user, password });
-    let shard = Arc::new(Shard { worker, faults: options.faults, name: options.name, credentials });
+    let shard = Arc::new(Shard {
+        worker,
+        faults: options.faults,
+        name: options.name,
+        credentials,
+    });
 
     let (stopping, stop) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -62,7 +67,9 @@ pub async fn serve(listener: TcpListener, options: Options, shutdown: impl Futur
     // The last handle is gone with the last connection: the thread ends, and the store is closed when we return.
     drop(shard);
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-    joined.map_err(io::Error::other)?.map_err(|_| io::Error::other("the embedded shard's thread has panicked"))
+    joined
+        .map_err(io::Error::other)?
+        .map_err(|_| io::Error::other("the embedded shard's thread has panicked"))
 }
 
 async fn accept_until(
@@ -92,7 +99,10 @@ async fn accept_until(
     }
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
@@ -103,7 +113,7 @@ async fn connection(
     stream: TcpStream,
     _permit: OwnedSemaphorePermit,
     shard: Arc<Shard>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     // Answers are small and whole: waiting to fill a packet would only delay them. A failure costs that delay.
     let _ = stream.set_nodelay(true);
@@ -116,7 +126,7 @@ async fn connection(
     );
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        _ = stop.wait_for(|stopping| *stopping) => {
+        () = stopped(stop) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -126,11 +136,20 @@ async fn connection(
     }
 }
 
+/// Completes when the shard stops.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stop.wait_for(|stopping| *stopping).await;
+}
+
 /// Waits for the connections to end, then cuts those that do not (a request that hangs on purpose, say).
 async fn drain(mut connections: JoinSet<()>) {
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_TIME, all).await.is_err() {
-        debug!(connections = connections.len(), "cutting connections that did not end in time");
+        debug!(
+            connections = connections.len(),
+            "cutting connections that did not end in time"
+        );
         connections.shutdown().await;
     }
 }

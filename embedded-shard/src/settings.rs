@@ -19,7 +19,11 @@ pub(crate) struct Reading {
 impl Default for Reading {
     /// ClickHouse 26.9's defaults.
     fn default() -> Self {
-        Self { best_effort_times: false, null_as_default: true, skip_unknown_fields: true }
+        Self {
+            best_effort_times: false,
+            null_as_default: true,
+            skip_unknown_fields: true,
+        }
     }
 }
 
@@ -37,7 +41,12 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { reading: Reading::default(), deduplication_token: None, deduplicate: true, quote_wide_integers: false }
+        Self {
+            reading: Reading::default(),
+            deduplication_token: None,
+            deduplicate: true,
+            quote_wide_integers: false,
+        }
     }
 }
 
@@ -124,7 +133,9 @@ fn best_effort(value: &str) -> Outcome<bool> {
     match value {
         "basic" => Ok(false),
         "best_effort" => Ok(true),
-        _ => code::BAD_ARGUMENTS.refuse(format_args!("the setting date_time_input_format cannot be '{value}' here")),
+        _ => code::BAD_ARGUMENTS.refuse(format_args!(
+            "the setting date_time_input_format cannot be '{value}' here"
+        )),
     }
 }
 
@@ -148,14 +159,25 @@ mod tests {
     fn an_unknown_setting_or_value_is_refused_by_its_name() {
         let mut settings = Settings::default();
         let error = settings.set("zzz", "1").unwrap_err();
-        assert_eq!((error.code, error.text.as_str()), (code::UNKNOWN_SETTING, "unknown setting 'zzz'"));
-        assert!(settings.set("insert_deduplicate", "maybe").unwrap_err().text.contains("insert_deduplicate"));
+        assert_eq!(
+            (error.code, error.text.as_str()),
+            (code::UNKNOWN_SETTING, "unknown setting 'zzz'")
+        );
+        assert!(
+            settings
+                .set("insert_deduplicate", "maybe")
+                .unwrap_err()
+                .text
+                .contains("insert_deduplicate")
+        );
     }
 
     #[test]
     fn every_known_setting_takes_its_own_default() {
         for (name, default) in known() {
-            Settings::default().set(name, default).unwrap_or_else(|error| panic!("{name}: {error}"));
+            Settings::default()
+                .set(name, default)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }

@@ -23,13 +23,19 @@ pub(crate) fn from_text(data_type: &DataType, text: &[u8], reading: Reading) -> 
     match data_type {
         T::Nullable(inner) | T::LowCardinality(inner) => from_text(inner, text, reading),
         T::String => Ok(Value::Bytes(text.to_vec())),
-        T::FixedString(bytes) => fixed_string(text, *bytes).ok_or_else(|| refused(code::TOO_LARGE_STRING_SIZE)),
+        T::FixedString(bytes) => {
+            fixed_string(text, *bytes).ok_or_else(|| refused(code::TOO_LARGE_STRING_SIZE))
+        }
         T::Bool => boolean(text).ok_or_else(|| refused(code::CANNOT_PARSE_BOOL)),
         T::Enum8(values) | T::Enum16(values) => {
             enum_number(values, utf8()?).ok_or_else(|| refused(code::UNKNOWN_ELEMENT_OF_ENUM))
         }
-        T::Float32 => number::<f32>(utf8()?).map(|v| Value::Float(v.into())).ok_or_else(|| refused(code::CANNOT_PARSE_NUMBER)),
-        T::Float64 => number::<f64>(utf8()?).map(Value::Float).ok_or_else(|| refused(code::CANNOT_PARSE_NUMBER)),
+        T::Float32 => number::<f32>(utf8()?)
+            .map(|v| Value::Float(v.into()))
+            .ok_or_else(|| refused(code::CANNOT_PARSE_NUMBER)),
+        T::Float64 => number::<f64>(utf8()?)
+            .map(Value::Float)
+            .ok_or_else(|| refused(code::CANNOT_PARSE_NUMBER)),
         T::Decimal { precision, scale } => decimal(data_type, utf8()?, *precision, *scale),
         T::Date | T::Date32 => date(data_type, utf8()?).ok_or_else(|| refused(code::CANNOT_PARSE_DATE)),
         T::DateTime(zone) => date_time(data_type, utf8()?, zone.as_deref(), 0, reading),
@@ -79,10 +85,15 @@ fn bad_text(code: Code, data_type: &DataType, text: &[u8]) -> Exception {
 fn integer(data_type: &DataType, text: &str) -> Outcome<Value> {
     // ClickHouse takes `true` and `false` for integers in JSON only; being lenient here would hide a wrong column.
     let Some(number) = small_integer(text).or_else(|| Wide::parse(text)) else {
-        return Err(bad_text(code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, data_type, text.as_bytes()));
+        return Err(bad_text(
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            data_type,
+            text.as_bytes(),
+        ));
     };
-    number_of_shape(Shape::of(data_type)?, number)
-        .ok_or_else(|| code::CANNOT_PARSE_NUMBER.error(format_args!("{number} is out of the range of {data_type}")))
+    number_of_shape(Shape::of(data_type)?, number).ok_or_else(|| {
+        code::CANNOT_PARSE_NUMBER.error(format_args!("{number} is out of the range of {data_type}"))
+    })
 }
 
 /// The quick way for all that fits `i128`.
@@ -114,7 +125,9 @@ fn boolean(text: &[u8]) -> Option<Value> {
 fn enum_number(values: &[(String, i16)], text: &str) -> Option<Value> {
     let named = values.iter().find(|(name, _)| name == text);
     let numbered = || values.iter().find(|(_, number)| text.parse() == Ok(*number));
-    named.or_else(numbered).map(|(_, number)| Value::Int((*number).into()))
+    named
+        .or_else(numbered)
+        .map(|(_, number)| Value::Int((*number).into()))
 }
 
 fn enum_name(values: &[(String, i16)], number: i128) -> Outcome<&str> {
@@ -148,13 +161,19 @@ fn scaled_digits(text: &str, scale: u8) -> Option<String> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let (sign, whole) = whole.split_at(usize::from(whole.starts_with(['-', '+'])));
     let digits = format!("{whole}{fraction}");
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) || exponent.abs() > DECIMAL_EXPONENT_MAX {
+    if digits.is_empty()
+        || !digits.bytes().all(|byte| byte.is_ascii_digit())
+        || exponent.abs() > DECIMAL_EXPONENT_MAX
+    {
         return None;
     }
     let keep = whole.len() as i64 + i64::from(exponent) + i64::from(scale);
     let kept = usize::try_from(keep).unwrap_or(0);
     let taken = &digits[..kept.min(digits.len())];
-    Some(format!("{sign}{taken:0<kept$}{}", if kept == 0 { "0" } else { "" }))
+    Some(format!(
+        "{sign}{taken:0<kept$}{}",
+        if kept == 0 { "0" } else { "" }
+    ))
 }
 
 /// Places the point and drops the fraction's trailing zeros, as ClickHouse writes decimals by default.
@@ -177,7 +196,13 @@ fn date(data_type: &DataType, text: &str) -> Option<Value> {
     fits.then_some(Value::Int(days))
 }
 
-fn date_time(data_type: &DataType, text: &str, zone: Option<&str>, digits: u8, reading: Reading) -> Outcome<Value> {
+fn date_time(
+    data_type: &DataType,
+    text: &str,
+    zone: Option<&str>,
+    digits: u8,
+    reading: Reading,
+) -> Outcome<Value> {
     let ticks = time::parse_date_time(text, &time::time_zone(zone)?, digits, reading.best_effort_times);
     ticks
         .and_then(|ticks| number_of_shape(Shape::of(data_type).ok()?, ticks.into()))
@@ -196,15 +221,24 @@ fn date_time_text(ticks: i128, zone: Option<&str>, digits: u8) -> Outcome<String
 
 fn uuid(text: &str) -> Option<Value> {
     let plain = matches!(text.len(), 32 | 36);
-    uuid::Uuid::try_parse(text).ok().filter(|_| plain).map(|uuid| Value::Bytes(uuid.into_bytes().to_vec()))
+    uuid::Uuid::try_parse(text)
+        .ok()
+        .filter(|_| plain)
+        .map(|uuid| Value::Bytes(uuid.into_bytes().to_vec()))
 }
 
 fn ipv4(text: &str) -> Option<Value> {
-    text.parse::<Ipv4Addr>().ok().map(|address| Value::Int(u32::from(address).into()))
+    text.parse::<Ipv4Addr>()
+        .ok()
+        .map(|address| Value::Int(u32::from(address).into()))
 }
 
 fn ipv6(text: &str) -> Option<Value> {
-    let mapped = || text.parse::<Ipv4Addr>().ok().map(|address| address.to_ipv6_mapped());
+    let mapped = || {
+        text.parse::<Ipv4Addr>()
+            .ok()
+            .map(|address| address.to_ipv6_mapped())
+    };
     let address = text.parse::<Ipv6Addr>().ok().or_else(mapped)?;
     Some(Value::Bytes(address.octets().to_vec()))
 }
@@ -235,7 +269,11 @@ mod tests {
     use super::*;
 
     fn read(data_type: &str, text: &str) -> Outcome<Value> {
-        from_text(&DataType::parse(data_type).unwrap(), text.as_bytes(), Reading::default())
+        from_text(
+            &DataType::parse(data_type).unwrap(),
+            text.as_bytes(),
+            Reading::default(),
+        )
     }
 
     #[track_caller]
@@ -251,7 +289,11 @@ mod tests {
         check("UInt64", "18446744073709551615", "18446744073709551615");
         check("Int8", "-128", "-128");
         check("Int256", "-1", "-1");
-        check("UInt128", "340282366920938463463374607431768211455", "340282366920938463463374607431768211455");
+        check(
+            "UInt128",
+            "340282366920938463463374607431768211455",
+            "340282366920938463463374607431768211455",
+        );
         check("Bool", "1", "true");
         check("Enum8('a' = 1, 'b' = -2)", "b", "b");
         check("Enum8('a' = 1, 'b' = -2)", "-2", "b");
@@ -262,8 +304,16 @@ mod tests {
         check("Decimal(9, 3)", "12e-3", "0.012");
         check("Decimal(9, 0)", "1e-9", "0");
         check("Date", "2020-02-29", "2020-02-29");
-        check("DateTime('Asia/Shanghai')", "2020-01-01 00:00:00", "2020-01-01 00:00:00");
-        check("UUID", "048ad00d67fd4e74e7c7c9b5caedd3fb", "048ad00d-67fd-4e74-e7c7-c9b5caedd3fb");
+        check(
+            "DateTime('Asia/Shanghai')",
+            "2020-01-01 00:00:00",
+            "2020-01-01 00:00:00",
+        );
+        check(
+            "UUID",
+            "048ad00d67fd4e74e7c7c9b5caedd3fb",
+            "048ad00d-67fd-4e74-e7c7-c9b5caedd3fb",
+        );
         check("IPv4", "169.72.115.103", "169.72.115.103");
         check("IPv6", "1.2.3.4", "::ffff:1.2.3.4");
         check("FixedString(3)", "ab", "ab\0");
@@ -286,7 +336,11 @@ mod tests {
 
     #[track_caller]
     fn refuses(data_type: &str, text: &str, code: Code) {
-        assert_eq!(read(data_type, text).unwrap_err().code, code, "{data_type} {text}");
+        assert_eq!(
+            read(data_type, text).unwrap_err().code,
+            code,
+            "{data_type} {text}"
+        );
     }
 
     #[test]

@@ -19,9 +19,8 @@ const SECONDS_A_DAY: i64 = 86_400;
 pub(crate) fn time_zone(name: Option<&str>) -> Outcome<TimeZone> {
     match name {
         None | Some("UTC") => Ok(TimeZone::UTC),
-        Some(name) => {
-            TimeZone::get(name).map_err(|_| code::BAD_ARGUMENTS.error(format_args!("unknown time zone {name}")))
-        }
+        Some(name) => TimeZone::get(name)
+            .map_err(|_| code::BAD_ARGUMENTS.error(format_args!("unknown time zone {name}"))),
     }
 }
 
@@ -38,7 +37,10 @@ pub(crate) fn is_date32(days: i128) -> bool {
 /// Days since 1970-01-01 as `YYYY-MM-DD`; `None` outside the calendar.
 pub(crate) fn date_text(days: i128) -> Option<String> {
     let hours = i64::try_from(days).ok()?.checked_mul(24)?;
-    EPOCH.checked_add(SignedDuration::from_hours(hours)).ok().map(|date| date.to_string())
+    EPOCH
+        .checked_add(SignedDuration::from_hours(hours))
+        .ok()
+        .map(|date| date.to_string())
 }
 
 /// A time as ticks of 10^-`digits` seconds since 1970.
@@ -47,6 +49,9 @@ pub(crate) fn date_text(days: i128) -> Option<String> {
 /// digits on; `offsets` (date_time_input_format = best_effort) also reads `±hh:mm` behind the time. Digits of the
 /// fraction that the type has no room for are dropped, as ClickHouse drops them.
 pub(crate) fn parse_date_time(text: &str, zone: &TimeZone, digits: u8, offsets: bool) -> Option<i128> {
+    if !text.is_ascii() {
+        return None; // and below, offsets into the text may be counted
+    }
     let (whole, fraction) = split_fraction(text);
     let (fraction, behind) = fraction.split_at(fraction.bytes().take_while(u8::is_ascii_digit).count());
     let seconds = match whole.parse::<i64>() {
@@ -54,7 +59,12 @@ pub(crate) fn parse_date_time(text: &str, zone: &TimeZone, digits: u8, offsets: 
         _ => {
             let (whole, zone) = match behind {
                 "" => split_zone(whole, zone, offsets)?,
-                _ => (whole, split_zone(behind, zone, offsets).filter(|(rest, _)| rest.is_empty())?.1),
+                _ => (
+                    whole,
+                    split_zone(behind, zone, offsets)
+                        .filter(|(rest, _)| rest.is_empty())?
+                        .1,
+                ),
             };
             zone.to_timestamp(civil_date_time(whole)?).ok()?.as_second()
         }
@@ -63,7 +73,9 @@ pub(crate) fn parse_date_time(text: &str, zone: &TimeZone, digits: u8, offsets: 
         return None;
     }
     let ticks = fraction_ticks(fraction, digits);
-    Some(i128::from(seconds) * 10_i128.pow(digits.into()) + if text.starts_with('-') { -ticks } else { ticks })
+    Some(
+        i128::from(seconds) * 10_i128.pow(digits.into()) + if text.starts_with('-') { -ticks } else { ticks },
+    )
 }
 
 /// Ticks since 1970 as `YYYY-MM-DD hh:mm:ss[.fraction]` in the zone; `None` outside the calendar.
@@ -74,7 +86,11 @@ pub(crate) fn date_time_text(ticks: i128, zone: &TimeZone, digits: u8) -> Option
     let text = format!("{} {}", civil.date(), civil.time());
     Some(match digits {
         0 => text,
-        _ => format!("{text}.{:0width$}", ticks.rem_euclid(a_second), width = digits.into()),
+        _ => format!(
+            "{text}.{:0width$}",
+            ticks.rem_euclid(a_second),
+            width = digits.into()
+        ),
     })
 }
 
@@ -94,7 +110,9 @@ fn days(date: Date) -> i128 {
 
 fn civil_date(text: &str) -> Option<Date> {
     let (year, month, day) = match text.len() {
-        10 if text.is_ascii() && &text[4..5] == "-" && &text[7..8] == "-" => (&text[..4], &text[5..7], &text[8..]),
+        10 if text.is_ascii() && &text[4..5] == "-" && &text[7..8] == "-" => {
+            (&text[..4], &text[5..7], &text[8..])
+        }
         8 if text.is_ascii() => (&text[..4], &text[4..6], &text[6..]),
         _ => return None,
     };
@@ -105,7 +123,9 @@ fn civil_date_time(text: &str) -> Option<DateTime> {
     let Some((date, time)) = text.split_once([' ', 'T']) else {
         return Some(civil_date(text)?.to_datetime(Time::midnight()));
     };
-    let mut parts = time.split(':').map(|part| number(part).filter(|_| part.len() == 2));
+    let mut parts = time
+        .split(':')
+        .map(|part| number(part).filter(|_| part.len() == 2));
     let (hour, minute) = (parts.next()??, parts.next()??);
     let second = parts.next().unwrap_or(Some(0))?;
     if parts.next().is_some() {
@@ -129,18 +149,29 @@ fn split_zone<'a>(text: &'a str, zone: &TimeZone, offsets: bool) -> Option<(&'a 
     if let Some(rest) = text.strip_suffix('Z') {
         return Some((rest, TimeZone::UTC));
     }
-    let sign = text.rfind(['+', '-']).filter(|at| text.len() - at == 6 && &text[at + 3..at + 4] == ":");
-    let Some(at) = sign else { return Some((text, zone.clone())) };
+    let sign = text
+        .rfind(['+', '-'])
+        .filter(|at| text.len() - at == 6 && &text[at + 3..at + 4] == ":");
+    let Some(at) = sign else {
+        return Some((text, zone.clone()));
+    };
     if !offsets {
         return None;
     }
     let minutes = i32::from(number(&text[at + 1..at + 3])?) * 60 + i32::from(number(&text[at + 4..])?);
-    let seconds = if text[at..].starts_with('-') { -60 * minutes } else { 60 * minutes };
+    let seconds = if text[at..].starts_with('-') {
+        -60 * minutes
+    } else {
+        60 * minutes
+    };
     Some((&text[..at], TimeZone::fixed(Offset::from_seconds(seconds).ok()?)))
 }
 
 fn fraction_ticks(fraction: &str, digits: u8) -> i128 {
-    let padded = fraction.bytes().chain(std::iter::repeat(b'0')).take(digits.into());
+    let padded = fraction
+        .bytes()
+        .chain(std::iter::repeat(b'0'))
+        .take(digits.into());
     padded.fold(0, |ticks, digit| ticks * 10 + i128::from(digit - b'0'))
 }
 
@@ -164,7 +195,12 @@ mod tests {
         reads("1577934245", "UTC", 0, "2020-01-02 03:04:05");
         reads("2020-01-02T03:04:05+02:00", "UTC", 0, "2020-01-02 01:04:05");
         reads("2020-01-02T03:04:05Z", "Asia/Shanghai", 0, "2020-01-02 11:04:05");
-        reads("2020-01-02 03:04:05", "Asia/Shanghai", 3, "2020-01-02 03:04:05.000");
+        reads(
+            "2020-01-02 03:04:05",
+            "Asia/Shanghai",
+            3,
+            "2020-01-02 03:04:05.000",
+        );
         reads("2020-01-02 03:04:05.123456", "UTC", 3, "2020-01-02 03:04:05.123");
         reads("2020-01-02T03:04:05.1-01:30", "UTC", 3, "2020-01-02 04:34:05.100");
         reads("1900-01-01 00:00:00.25", "UTC", 2, "1900-01-01 00:00:00.25");
@@ -173,11 +209,25 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "x", "2020-13-01", "2020-01-02 25:00:00", "2020-01-02 03:04:05:06", "2020-01-02 3:4", "12é4-01-02"] {
+        for text in [
+            "",
+            "x",
+            "2020-13-01",
+            "2020-01-02 25:00:00",
+            "2020-01-02 03:04:05:06",
+            "2020-01-02 3:4",
+            "12é4-01-02",
+        ] {
             assert_eq!(parse_date_time(text, &TimeZone::UTC, 0, true), None, "{text}");
         }
-        assert_eq!(parse_date_time("2020-01-02 03:04:05.5", &TimeZone::UTC, 0, true), None);
-        assert_eq!(parse_date_time("2020-01-02T03:04:05+02:00", &TimeZone::UTC, 0, false), None);
+        assert_eq!(
+            parse_date_time("2020-01-02 03:04:05.5", &TimeZone::UTC, 0, true),
+            None
+        );
+        assert_eq!(
+            parse_date_time("2020-01-02T03:04:05+02:00", &TimeZone::UTC, 0, false),
+            None
+        );
         assert!(time_zone(Some("Mars/Olympus")).is_err());
     }
 

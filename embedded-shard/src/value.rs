@@ -78,15 +78,22 @@ impl Shape {
             T::Array(_) => Ok(Self::Array),
             T::Tuple(_) => Ok(Self::Tuple),
             T::Map(..) => Ok(Self::Map),
-            T::BFloat16 | T::Nothing | T::Other(_) => {
-                code::UNKNOWN_TYPE.refuse(format_args!("the embedded shard does not keep the type {data_type}"))
-            }
+            T::BFloat16 | T::Nothing | T::Other(_) => code::UNKNOWN_TYPE.refuse(format_args!(
+                "the embedded shard does not keep the type {data_type}"
+            )),
         }
     }
 
     /// Whether numbers of this shape are held as [`Wide`].
     pub fn is_wide(self) -> bool {
-        matches!(self, Self::Number { bits: 256, .. } | Self::Number { bits: 128, signed: false })
+        matches!(
+            self,
+            Self::Number { bits: 256, .. }
+                | Self::Number {
+                    bits: 128,
+                    signed: false
+                }
+        )
     }
 }
 
@@ -104,14 +111,18 @@ fn decimal_bits(precision: u8) -> u32 {
 pub(crate) fn check_type(data_type: &DataType) -> Outcome<()> {
     Shape::of(data_type)?;
     match data_type {
-        DataType::Nullable(inner) | DataType::LowCardinality(inner) | DataType::Array(inner) => check_type(inner),
+        DataType::Nullable(inner) | DataType::LowCardinality(inner) | DataType::Array(inner) => {
+            check_type(inner)
+        }
         DataType::Map(key, value) => check_type(key).and_then(|()| check_type(value)),
         DataType::Tuple(elements) if elements.is_empty() => {
             code::UNKNOWN_TYPE.refuse("the embedded shard does not keep empty tuples")
         }
         DataType::Tuple(elements) => elements.iter().try_for_each(|(_, element)| check_type(element)),
         DataType::FixedString(0) => code::ARGUMENT_OUT_OF_BOUND.refuse("a FixedString has at least one byte"),
-        DataType::DateTime64(10.., _) => code::ARGUMENT_OUT_OF_BOUND.refuse("a DateTime64 has at most 9 digits"),
+        DataType::DateTime64(10.., _) => {
+            code::ARGUMENT_OUT_OF_BOUND.refuse("a DateTime64 has at most 9 digits")
+        }
         DataType::DateTime(Some(zone)) | DataType::DateTime64(_, Some(zone)) => {
             crate::time::time_zone(Some(zone)).map(drop)
         }
@@ -121,28 +132,39 @@ pub(crate) fn check_type(data_type: &DataType) -> Outcome<()> {
 
 /// What a column holds where nothing was said: zero, the empty string, NULL; an enum's smallest number.
 pub(crate) fn default_of(data_type: &DataType) -> Outcome<Value> {
-    Ok(match (Shape::of(data_type)?, data_type.without_low_cardinality()) {
-        (Shape::Nullable, _) => Value::Null,
-        (_, DataType::Enum8(values) | DataType::Enum16(values)) => {
-            Value::Int(values.iter().map(|(_, number)| i128::from(*number)).min().unwrap_or(0))
-        }
-        (_, DataType::Date32) => Value::Int(crate::time::DATE32_MIN_DAYS),
-        (_, DataType::Tuple(elements)) => {
-            Value::List(elements.iter().map(|(_, element)| default_of(element)).collect::<Outcome<_>>()?)
-        }
-        (shape @ Shape::Number { .. }, _) if shape.is_wide() => Value::Wide(Wide::from(0)),
-        (Shape::Number { .. }, _) => Value::Int(0),
-        (Shape::Float { .. }, _) => Value::Float(0.0),
-        (Shape::Fixed(bytes), _) => Value::Bytes(vec![0; bytes]),
-        (Shape::Uuid, _) => Value::Bytes(vec![0; 16]),
-        (Shape::Text, _) => Value::Bytes(Vec::new()),
-        (Shape::Array | Shape::Map | Shape::Tuple, _) => Value::List(Vec::new()),
-    })
+    Ok(
+        match (Shape::of(data_type)?, data_type.without_low_cardinality()) {
+            (Shape::Nullable, _) => Value::Null,
+            (_, DataType::Enum8(values) | DataType::Enum16(values)) => Value::Int(
+                values
+                    .iter()
+                    .map(|(_, number)| i128::from(*number))
+                    .min()
+                    .unwrap_or(0),
+            ),
+            (_, DataType::Date32) => Value::Int(crate::time::DATE32_MIN_DAYS),
+            (_, DataType::Tuple(elements)) => Value::List(
+                elements
+                    .iter()
+                    .map(|(_, element)| default_of(element))
+                    .collect::<Outcome<_>>()?,
+            ),
+            (shape @ Shape::Number { .. }, _) if shape.is_wide() => Value::Wide(Wide::from(0)),
+            (Shape::Number { .. }, _) => Value::Int(0),
+            (Shape::Float { .. }, _) => Value::Float(0.0),
+            (Shape::Fixed(bytes), _) => Value::Bytes(vec![0; bytes]),
+            (Shape::Uuid, _) => Value::Bytes(vec![0; 16]),
+            (Shape::Text, _) => Value::Bytes(Vec::new()),
+            (Shape::Array | Shape::Map | Shape::Tuple, _) => Value::List(Vec::new()),
+        },
+    )
 }
 
 /// Checks an integer against its shape and gives it the variant that shape uses; `None` when it does not fit.
 pub(crate) fn number_of_shape(shape: Shape, number: Wide) -> Option<Value> {
-    let Shape::Number { bits, signed } = shape else { return None };
+    let Shape::Number { bits, signed } = shape else {
+        return None;
+    };
     if !number.fits(bits, signed) {
         return None;
     }
@@ -172,7 +194,9 @@ pub(crate) fn compare(data_type: &DataType, a: &Value, b: &Value) -> Ordering {
         (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
         (Value::List(a), Value::List(b)) => compare_lists(data_type, a, b),
         // A column has one variant and NULL, and comparisons are checked when they are bound: nothing else meets here.
-        (Value::Wide(_) | Value::Float(_) | Value::Bytes(_) | Value::List(_) | Value::Int(_), _) => Ordering::Equal,
+        (Value::Wide(_) | Value::Float(_) | Value::Bytes(_) | Value::List(_) | Value::Int(_), _) => {
+            Ordering::Equal
+        }
     }
 }
 
@@ -200,20 +224,25 @@ fn compare_int_to_float(int: i128, float: f64) -> Ordering {
         return Ordering::Greater;
     }
     let whole = float.trunc();
-    int.cmp(&(whole as i128)).then_with(|| compare_floats(whole, float))
+    int.cmp(&(whole as i128))
+        .then_with(|| compare_floats(whole, float))
 }
 
 fn compare_lists(data_type: &DataType, a: &[Value], b: &[Value]) -> Ordering {
     let elements = a.iter().zip(b).enumerate();
     let mut orders = elements.map(|(at, (a, b))| compare(element_type(data_type, at), a, b));
-    orders.find(|order| order.is_ne()).unwrap_or_else(|| a.len().cmp(&b.len()))
+    orders
+        .find(|order| order.is_ne())
+        .unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
 /// The type of the n-th element of a list. A Map's entries compare as untyped pairs: its keys are never UUIDs here.
 fn element_type(data_type: &DataType, at: usize) -> &DataType {
     match data_type.without_nullable() {
         DataType::Array(element) => element,
-        DataType::Tuple(elements) => elements.get(at).map_or(&DataType::Nothing, |(_, element)| element),
+        DataType::Tuple(elements) => elements
+            .get(at)
+            .map_or(&DataType::Nothing, |(_, element)| element),
         _ => &DataType::Nothing,
     }
 }
@@ -230,25 +259,42 @@ mod tests {
     fn ascends(data_type: &str, values: &[Value]) {
         let data_type = DataType::parse(data_type).unwrap();
         for pair in values.windows(2) {
-            assert_eq!(compare(&data_type, &pair[0], &pair[1]), Ordering::Less, "{pair:?}");
-            assert_eq!(compare(&data_type, &pair[1], &pair[0]), Ordering::Greater, "{pair:?}");
+            assert_eq!(
+                compare(&data_type, &pair[0], &pair[1]),
+                Ordering::Less,
+                "{pair:?}"
+            );
+            assert_eq!(
+                compare(&data_type, &pair[1], &pair[0]),
+                Ordering::Greater,
+                "{pair:?}"
+            );
         }
     }
 
     #[test]
     fn values_order_as_clickhouse_orders_them() {
-        ascends("UInt64", &[int(0), int(i128::from(i64::MAX) + 1), int(i128::from(u64::MAX))]);
+        ascends(
+            "UInt64",
+            &[int(0), int(i128::from(i64::MAX) + 1), int(i128::from(u64::MAX))],
+        );
         let floats = [f64::NEG_INFINITY, 0.0, f64::INFINITY, f64::NAN].map(Value::Float);
         ascends("Nullable(Float64)", &[floats.as_slice(), &[Value::Null]].concat());
         let late_half_small = [[9; 8], [1; 8]].concat();
         let late_half_large = [[1; 8], [9; 8]].concat();
         ascends("UUID", &[late_half_small, late_half_large].map(Value::Bytes));
-        ascends("Array(UInt8)", &[vec![], vec![int(1)], vec![int(1), int(0)], vec![int(2)]].map(Value::List));
+        ascends(
+            "Array(UInt8)",
+            &[vec![], vec![int(1)], vec![int(1), int(0)], vec![int(2)]].map(Value::List),
+        );
     }
 
     #[test]
     fn an_integer_above_2_to_53_is_not_rounded_to_meet_a_float() {
-        assert_eq!(compare_int_to_float(9_007_199_254_740_993, 9_007_199_254_740_992.0), Ordering::Greater);
+        assert_eq!(
+            compare_int_to_float(9_007_199_254_740_993, 9_007_199_254_740_992.0),
+            Ordering::Greater
+        );
         assert_eq!(compare_int_to_float(-1, -0.5), Ordering::Less);
         assert_eq!(compare_int_to_float(i128::MAX, 1e300), Ordering::Less);
         assert_eq!(compare_int_to_float(i128::MIN, -1e300), Ordering::Greater);
@@ -256,7 +302,10 @@ mod tests {
 
     #[track_caller]
     fn default_is(data_type: &str, expected: &Value) {
-        assert_eq!(&default_of(&DataType::parse(data_type).unwrap()).unwrap(), expected);
+        assert_eq!(
+            &default_of(&DataType::parse(data_type).unwrap()).unwrap(),
+            expected
+        );
     }
 
     #[test]
@@ -266,7 +315,10 @@ mod tests {
         default_is("Enum8('a' = 2, 'b' = 1)", &int(1));
         default_is("Date32", &int(-25567));
         default_is("FixedString(2)", &Value::Bytes(vec![0, 0]));
-        default_is("Tuple(UInt8, String)", &Value::List(vec![int(0), Value::Bytes(vec![])]));
+        default_is(
+            "Tuple(UInt8, String)",
+            &Value::List(vec![int(0), Value::Bytes(vec![])]),
+        );
     }
 
     #[test]

@@ -27,7 +27,9 @@ impl Wide {
         }
         let mut magnitude = [0; 4];
         for chunk in digits.as_bytes().chunks(LIMB_DIGITS) {
-            let number = chunk.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+            let number = chunk
+                .iter()
+                .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
             multiply_add(&mut magnitude, 10_u64.pow(chunk.len() as u32), number)?;
         }
         Some(Self::new(negative, magnitude))
@@ -67,12 +69,17 @@ impl Wide {
     }
 
     fn new(negative: bool, magnitude: [u64; 4]) -> Self {
-        Self { negative: negative && magnitude != [0; 4], magnitude }
+        Self {
+            negative: negative && magnitude != [0; 4],
+            magnitude,
+        }
     }
 
     fn bits(self) -> u32 {
         let top = self.magnitude.iter().rposition(|limb| *limb != 0);
-        top.map_or(0, |top| top as u32 * 64 + 64 - self.magnitude[top].leading_zeros())
+        top.map_or(0, |top| {
+            top as u32 * 64 + 64 - self.magnitude[top].leading_zeros()
+        })
     }
 
     fn is_power_of_two(self) -> bool {
@@ -121,7 +128,10 @@ impl fmt::Display for Wide {
 fn limbs(bytes: [u8; 32]) -> [u64; 4] {
     let mut limbs = [0; 4];
     for (limb, from) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
-        *limb = from.iter().rev().fold(0, |limb, byte| limb << 8 | u64::from(*byte));
+        *limb = from
+            .iter()
+            .rev()
+            .fold(0, |limb, byte| limb << 8 | u64::from(*byte));
     }
     limbs
 }
@@ -176,7 +186,10 @@ mod tests {
         assert_eq!(number(INT256_MIN).to_string(), INT256_MIN);
         assert!(number(UINT256_MAX).fits(256, false) && !number(UINT256_MAX).fits(256, true));
         assert!(number(INT256_MIN).fits(256, true) && !number(INT256_MIN).fits(256, false));
-        assert_eq!(Wide::from_le_bytes(number(INT256_MIN).to_le_bytes(), true), number(INT256_MIN));
+        assert_eq!(
+            Wide::from_le_bytes(number(INT256_MIN).to_le_bytes(), true),
+            number(INT256_MIN)
+        );
         assert_eq!(Wide::parse(&format!("{UINT256_MAX}0")), None);
         assert_eq!(number("-0").to_string(), "0");
     }

@@ -25,8 +25,9 @@ impl OutputFormat {
             "JSONEachRow" | "JSONLines" | "NDJSON" => Self::JsonEachRow,
             "JSONCompactEachRow" => Self::JsonCompactEachRow,
             other => {
-                return code::UNKNOWN_FORMAT
-                    .refuse(format_args!("unknown format {other}, or one the embedded shard does not write"));
+                return code::UNKNOWN_FORMAT.refuse(format_args!(
+                    "unknown format {other}, or one the embedded shard does not write"
+                ));
             }
         })
     }
@@ -58,7 +59,10 @@ pub(crate) fn write_rows(
 ) -> Outcome<Vec<u8>> {
     let mut out = Vec::new();
     if format == OutputFormat::TabSeparatedWithNames {
-        separated(&mut out, columns, b"\t", |column, out| Ok(write_escaped(column.name.as_bytes(), out)))?;
+        separated(&mut out, columns, b"\t", |column, out| {
+            write_escaped(column.name.as_bytes(), out);
+            Ok(())
+        })?;
         out.push(b'\n');
     }
     let json = Json { quote_wide_integers };
@@ -66,7 +70,9 @@ pub(crate) fn write_rows(
         let cells = columns.iter().zip(row);
         match format {
             OutputFormat::TabSeparated | OutputFormat::TabSeparatedWithNames => {
-                separated(&mut out, cells, b"\t", |(column, value), out| write_field(&column.data_type, value, out))?;
+                separated(&mut out, cells, b"\t", |(column, value), out| {
+                    write_field(&column.data_type, value, out)
+                })?;
             }
             OutputFormat::JsonEachRow => {
                 out.push(b'{');
@@ -79,7 +85,9 @@ pub(crate) fn write_rows(
             }
             OutputFormat::JsonCompactEachRow => {
                 out.push(b'[');
-                separated(&mut out, cells, b", ", |(column, value), out| json.write(&column.data_type, value, out))?;
+                separated(&mut out, cells, b", ", |(column, value), out| {
+                    json.write(&column.data_type, value, out)
+                })?;
                 out.push(b']');
             }
         }
@@ -145,7 +153,13 @@ impl Json {
     fn is_bare(&self, data_type: &DataType) -> Outcome<bool> {
         use DataType as T;
         Ok(match data_type {
-            T::Date | T::Date32 | T::DateTime(_) | T::DateTime64(..) | T::IPv4 | T::Enum8(_) | T::Enum16(_) => false,
+            T::Date
+            | T::Date32
+            | T::DateTime(_)
+            | T::DateTime64(..)
+            | T::IPv4
+            | T::Enum8(_)
+            | T::Enum16(_) => false,
             T::Decimal { .. } => true,
             other => match Shape::of(other)? {
                 Shape::Number { bits, .. } => bits < 64 || !self.quote_wide_integers,
@@ -161,29 +175,49 @@ impl Json {
         write: impl Fn(usize, &Value, &mut Vec<u8>) -> Outcome<()>,
     ) -> Outcome<()> {
         out.push(b'[');
-        separated(out, values.iter().enumerate(), b",", |(at, value), out| write(at, value, out))?;
+        separated(out, values.iter().enumerate(), b",", |(at, value), out| {
+            write(at, value, out)
+        })?;
         out.push(b']');
         Ok(())
     }
 
     /// An object where every element has a name, else an array.
-    fn tuple(&self, elements: &[(Option<String>, DataType)], values: &[Value], out: &mut Vec<u8>) -> Outcome<()> {
+    fn tuple(
+        &self,
+        elements: &[(Option<String>, DataType)],
+        values: &[Value],
+        out: &mut Vec<u8>,
+    ) -> Outcome<()> {
         let named: Option<Vec<_>> = elements.iter().map(|(name, _)| name.as_ref()).collect();
         let Some(names) = named else {
-            return self.list(out, values, |at, value, out| self.write(&elements[at].1, value, out));
+            return self.list(out, values, |at, value, out| {
+                self.write(&elements[at].1, value, out)
+            });
         };
         out.push(b'{');
-        separated(out, names.iter().zip(elements).zip(values), b",", |((name, (_, data_type)), value), out| {
-            write_json_string(name.as_bytes(), out);
-            out.push(b':');
-            self.write(data_type, value, out)
-        })?;
+        separated(
+            out,
+            names.iter().zip(elements).zip(values),
+            b",",
+            |((name, (_, data_type)), value), out| {
+                write_json_string(name.as_bytes(), out);
+                out.push(b':');
+                self.write(data_type, value, out)
+            },
+        )?;
         out.push(b'}');
         Ok(())
     }
 
     /// An object; keys are strings whatever their type.
-    fn map(&self, key_type: &DataType, value_type: &DataType, entries: &[Value], out: &mut Vec<u8>) -> Outcome<()> {
+    fn map(
+        &self,
+        key_type: &DataType,
+        value_type: &DataType,
+        entries: &[Value],
+        out: &mut Vec<u8>,
+    ) -> Outcome<()> {
         out.push(b'{');
         separated(out, entries, b",", |entry, out| {
             let Value::List(pair) = entry else { return Ok(()) };
@@ -231,11 +265,20 @@ mod tests {
             data_type: DataType::parse(data_type).unwrap(),
         };
         let columns: Vec<_> = cells.iter().map(column).collect();
-        let values = cells.iter().zip(&columns).map(|((_, _, text), column)| match *text {
-            "NULL" => Value::Null,
-            text => from_text(&column.data_type, text.as_bytes(), Reading::default()).unwrap(),
-        });
-        let written = write_rows(OutputFormat::named(format).unwrap(), &columns, &[values.collect()], false).unwrap();
+        let values = cells
+            .iter()
+            .zip(&columns)
+            .map(|((_, _, text), column)| match *text {
+                "NULL" => Value::Null,
+                text => from_text(&column.data_type, text.as_bytes(), Reading::default()).unwrap(),
+            });
+        let written = write_rows(
+            OutputFormat::named(format).unwrap(),
+            &columns,
+            &[values.collect()],
+            false,
+        )
+        .unwrap();
         assert_eq!(String::from_utf8_lossy(&written), expected);
     }
 
@@ -263,7 +306,11 @@ mod tests {
             "{\"k\":18446744073709551615,\"s\":\"a\\/b'\\n\\u0001é\\\\\",\"n\":null,\"f\":null,\"dec\":1.5,\"d\":\"2020-01-02\",\
              \"t\":{\"x\":1,\"y\":[\"q\"]},\"m\":{\"1\":true}}\n",
         );
-        check("JSONCompactEachRow", &CELLS[..2], "[18446744073709551615, \"a\\/b'\\n\\u0001é\\\\\"]\n");
+        check(
+            "JSONCompactEachRow",
+            &CELLS[..2],
+            "[18446744073709551615, \"a\\/b'\\n\\u0001é\\\\\"]\n",
+        );
     }
 
     #[test]

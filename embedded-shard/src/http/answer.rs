@@ -29,7 +29,10 @@ pub(super) fn ok() -> Response<Body> {
 pub(super) fn success(name: &str, query_id: &str, answer: Answer) -> Response<Body> {
     let mut response = Response::new(Full::from(answer.body));
     let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(answer.format.content_type()));
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static(answer.format.content_type()),
+    );
     headers.insert(FORMAT, HeaderValue::from_static(answer.format.name()));
     headers.insert(SUMMARY, value(&summary(answer.summary)));
     describe(&mut response, name, query_id);
@@ -39,7 +42,8 @@ pub(super) fn success(name: &str, query_id: &str, answer: Answer) -> Response<Bo
 /// An error's answer.
 pub(super) fn error(name: &str, query_id: &str, error: &Exception) -> Response<Body> {
     let mut response = Response::new(Full::from(format!("{error}\n")));
-    *response.status_mut() = StatusCode::from_u16(error.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(error.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, TEXT);
     headers.insert(EXCEPTION_CODE, HeaderValue::from(error.code.number));
@@ -62,7 +66,12 @@ fn value(text: &str) -> HeaderValue {
 
 /// JSON with its numbers as strings, as clients expect it.
 fn summary(summary: Summary) -> String {
-    let Summary { read_rows, written_rows, written_bytes, result_rows } = summary;
+    let Summary {
+        read_rows,
+        written_rows,
+        written_bytes,
+        result_rows,
+    } = summary;
     format!(
         "{{\"read_rows\":\"{read_rows}\",\"read_bytes\":\"0\",\"written_rows\":\"{written_rows}\",\
          \"written_bytes\":\"{written_bytes}\",\"total_rows_to_read\":\"0\",\"result_rows\":\"{result_rows}\",\

@@ -34,21 +34,23 @@ impl Encoding {
             None | Some("" | "identity") => Ok(Self::Identity),
             Some("gzip" | "x-gzip") => Ok(Self::Gzip),
             Some("deflate") => Ok(Self::Deflate),
-            Some(other) => {
-                code::NOT_IMPLEMENTED.refuse(format_args!("the embedded shard does not read Content-Encoding {other}"))
-            }
+            Some(other) => code::NOT_IMPLEMENTED.refuse(format_args!(
+                "the embedded shard does not read Content-Encoding {other}"
+            )),
         }
     }
 }
 
 /// Reads a body to its announced end and decodes it; one that ends early is an error.
 pub(super) async fn read(body: Incoming, encoding: Encoding, frames: bool) -> Outcome<Vec<u8>> {
-    let collected = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|error| {
-        match error.downcast_ref::<LengthLimitError>() {
+    let collected = Limited::new(body, BODY_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
             Some(_) => too_large(),
-            None => code::CANNOT_READ_ALL_DATA.error(format_args!("the body ended before its announced end: {error}")),
-        }
-    })?;
+            None => code::CANNOT_READ_ALL_DATA
+                .error(format_args!("the body ended before its announced end: {error}")),
+        })?;
     let bytes = collected.to_bytes();
     if encoding == Encoding::Identity && !frames {
         return Ok(bytes.to_vec());
@@ -59,7 +61,9 @@ pub(super) async fn read(body: Incoming, encoding: Encoding, frames: bool) -> Ou
 }
 
 fn too_large() -> Exception {
-    code::TOO_MANY_BYTES.error(format_args!("a body of more than {BODY_BYTES_MAX} bytes: the embedded shard holds it in memory"))
+    code::TOO_MANY_BYTES.error(format_args!(
+        "a body of more than {BODY_BYTES_MAX} bytes: the embedded shard holds it in memory"
+    ))
 }
 
 fn decode(bytes: &[u8], encoding: Encoding, frames: bool) -> Outcome<Vec<u8>> {
@@ -68,7 +72,11 @@ fn decode(bytes: &[u8], encoding: Encoding, frames: bool) -> Outcome<Vec<u8>> {
         Encoding::Gzip => inflate(MultiGzDecoder::new(bytes))?,
         Encoding::Deflate => inflate(ZlibDecoder::new(bytes))?,
     };
-    if frames { decode_frames(&decoded) } else { Ok(decoded) }
+    if frames {
+        decode_frames(&decoded)
+    } else {
+        Ok(decoded)
+    }
 }
 
 /// The decoder checks length and CRC, and that the stream is finished.
@@ -76,9 +84,15 @@ fn inflate(decoder: impl Read) -> Outcome<Vec<u8>> {
     let mut out = Vec::new();
     let limit = BODY_BYTES_MAX as u64 + 1;
     decoder.take(limit).read_to_end(&mut out).map_err(|error| {
-        code::CANNOT_READ_ALL_DATA.error(format_args!("the body's Content-Encoding is broken or cut: {error}"))
+        code::CANNOT_READ_ALL_DATA.error(format_args!(
+            "the body's Content-Encoding is broken or cut: {error}"
+        ))
     })?;
-    if out.len() > BODY_BYTES_MAX { Err(too_large()) } else { Ok(out) }
+    if out.len() > BODY_BYTES_MAX {
+        Err(too_large())
+    } else {
+        Ok(out)
+    }
 }
 
 /// Concatenated frames: 16 bytes CityHash128 of what follows, the method, the compressed size with these 9 bytes of head,
@@ -112,7 +126,10 @@ fn decode_frame(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Outcome<()> {
 }
 
 fn size(bytes: &[u8]) -> usize {
-    bytes.iter().rev().fold(0, |size, byte| size << 8 | usize::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |size, byte| size << 8 | usize::from(*byte))
 }
 
 fn check_sum(checksum: &[u8], frame: &[u8]) -> Outcome<()> {
@@ -120,7 +137,9 @@ fn check_sum(checksum: &[u8], frame: &[u8]) -> Outcome<()> {
     let computed = [low.to_le_bytes(), high.to_le_bytes()].concat();
     match computed == checksum {
         true => Ok(()),
-        false => code::CHECKSUM_DOESNT_MATCH.refuse("checksum doesn't match: corrupted data in a compressed frame"),
+        false => {
+            code::CHECKSUM_DOESNT_MATCH.refuse("checksum doesn't match: corrupted data in a compressed frame")
+        }
     }
 }
 
@@ -131,12 +150,20 @@ fn decompress(method: u8, data: &[u8], raw: usize, out: &mut Vec<u8>) -> Outcome
         METHOD_LZ4 => {
             out.resize(from + raw, 0);
             let written = lz4_flex::block::decompress_into(data, &mut out[from..]);
-            if written != Ok(raw) {
-                return code::CANNOT_DECOMPRESS.refuse(format_args!("cannot decompress LZ4: {written:?} instead of {raw} bytes"));
+            let written = written.map_err(|error| {
+                code::CANNOT_DECOMPRESS.error(format_args!("cannot decompress LZ4: {error}"))
+            })?;
+            if written != raw {
+                return code::CANNOT_DECOMPRESS
+                    .refuse(format_args!("LZ4 gave {written} bytes instead of {raw}"));
             }
         }
         METHOD_NONE => return code::CANNOT_DECOMPRESS.refuse("the sizes of an uncompressed frame differ"),
-        other => return code::UNKNOWN_CODEC.refuse(format_args!("unknown compression method 0x{other:02x} of a frame")),
+        other => {
+            return code::UNKNOWN_CODEC.refuse(format_args!(
+                "unknown compression method 0x{other:02x} of a frame"
+            ));
+        }
     }
     Ok(())
 }
@@ -151,7 +178,11 @@ mod tests {
     use super::*;
 
     fn frame(method: u8, raw: &[u8]) -> Vec<u8> {
-        let data = if method == METHOD_LZ4 { lz4_flex::block::compress(raw) } else { raw.to_vec() };
+        let data = if method == METHOD_LZ4 {
+            lz4_flex::block::compress(raw)
+        } else {
+            raw.to_vec()
+        };
         let mut checked = vec![method];
         checked.extend(((data.len() + FRAME_SIZES_BYTES) as u32).to_le_bytes());
         checked.extend((raw.len() as u32).to_le_bytes());
@@ -167,14 +198,24 @@ mod tests {
     }
 
     fn body() -> Vec<u8> {
-        [frame(METHOD_LZ4, b"hello hello hello "), frame(METHOD_NONE, b"world")].concat()
+        [
+            frame(METHOD_LZ4, b"hello hello hello "),
+            frame(METHOD_NONE, b"world"),
+        ]
+        .concat()
     }
 
     #[test]
     fn frames_gzip_and_both_together_are_decoded() {
-        assert_eq!(decode(&body(), Encoding::Identity, true).unwrap(), b"hello hello hello world");
+        assert_eq!(
+            decode(&body(), Encoding::Identity, true).unwrap(),
+            b"hello hello hello world"
+        );
         assert_eq!(decode(&gzip(b"plain"), Encoding::Gzip, false).unwrap(), b"plain");
-        assert_eq!(decode(&gzip(&body()), Encoding::Gzip, true).unwrap(), b"hello hello hello world");
+        assert_eq!(
+            decode(&gzip(&body()), Encoding::Gzip, true).unwrap(),
+            b"hello hello hello world"
+        );
         let members = [gzip(b"two "), gzip(b"members")].concat();
         assert_eq!(decode(&members, Encoding::Gzip, false).unwrap(), b"two members");
         assert_eq!(decode(b"", Encoding::Identity, true).unwrap(), b"");
@@ -184,7 +225,10 @@ mod tests {
     fn a_gzip_body_cut_anywhere_is_refused() {
         let whole = gzip(&body());
         for len in 1..whole.len() {
-            assert!(decode(&whole[..len], Encoding::Gzip, true).is_err(), "cut at {len}");
+            assert!(
+                decode(&whole[..len], Encoding::Gzip, true).is_err(),
+                "cut at {len}"
+            );
         }
     }
 
@@ -196,9 +240,15 @@ mod tests {
         assert_eq!(error.code, code::CHECKSUM_DOESNT_MATCH);
         assert!(error.text.contains("in the compressed frame at byte"), "{error}");
         let cut = &body()[..30];
-        assert_eq!(decode(cut, Encoding::Identity, true).unwrap_err().code, code::CANNOT_READ_ALL_DATA);
+        assert_eq!(
+            decode(cut, Encoding::Identity, true).unwrap_err().code,
+            code::CANNOT_READ_ALL_DATA
+        );
         let unknown = frame(0x90, b"zstd");
-        assert_eq!(decode(&unknown, Encoding::Identity, true).unwrap_err().code, code::UNKNOWN_CODEC);
+        assert_eq!(
+            decode(&unknown, Encoding::Identity, true).unwrap_err().code,
+            code::UNKNOWN_CODEC
+        );
     }
 
     proptest::proptest! {

@@ -70,11 +70,12 @@ fn liveness(request: &Request<Incoming>) -> Option<Response<Body>> {
 /// The name to go by, if the credentials fit.
 fn authenticate<'a>(shard: &Shard, asked: &'a Asked) -> Outcome<&'a str> {
     match &shard.credentials {
-        Some(known) if known.user != asked.user || known.password != asked.password => code::AUTHENTICATION_FAILED
-            .refuse(format_args!(
+        Some(known) if known.user != asked.user || known.password != asked.password => {
+            code::AUTHENTICATION_FAILED.refuse(format_args!(
                 "{}: Authentication failed: password is incorrect, or there is no user with such name",
                 asked.user
-            )),
+            ))
+        }
         _ => Ok(&asked.user),
     }
 }
@@ -99,7 +100,11 @@ async fn do_request(
         Some(Fault::CloseAfter) | None => {}
     }
     let result = shard.worker.execute(statement).await;
-    if fault == Some(Fault::CloseAfter) { Err(Close) } else { Ok(result) }
+    if fault == Some(Fault::CloseAfter) {
+        Err(Close)
+    } else {
+        Ok(result)
+    }
 }
 
 async fn wait_for_release(faults: &Faults) {
@@ -123,7 +128,9 @@ async fn read_statement(
             database: asked.database.clone(),
             host_name: shard.name.clone(),
             server_uuid: String::new(),
-            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64),
+            now: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs() as i64),
         },
         settings: asked.settings.clone(),
         default_format: asked.format.clone(),
@@ -142,5 +149,7 @@ fn join(query: &str, body: Vec<u8>) -> Vec<u8> {
 
 /// Whether a statement is meant as an INSERT, for the faults; it need not be sound.
 fn is_insert(text: &[u8]) -> bool {
-    text.trim_ascii_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"INSERT"))
+    text.trim_ascii_start()
+        .get(..6)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"INSERT"))
 }

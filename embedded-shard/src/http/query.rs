@@ -28,12 +28,24 @@ pub(super) struct Asked {
 }
 
 /// Parameters that change nothing here: sessions, roles, quotas.
-const IGNORED: &[&str] = &["session_id", "session_timeout", "session_check", "quota_key", "role", "client_protocol_version"];
+const IGNORED: &[&str] = &[
+    "session_id",
+    "session_timeout",
+    "session_check",
+    "quota_key",
+    "role",
+    "client_protocol_version",
+];
 
 impl Asked {
     /// Reads the URL and the headers; an unknown parameter is an unknown setting.
     pub fn new(head: &Parts) -> Outcome<Self> {
-        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            head.headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let mut asked = Self {
             query: String::new(),
             query_id: header("x-clickhouse-query-id").unwrap_or_default(),
@@ -56,7 +68,8 @@ impl Asked {
                 "default_format" => asked.format = Some(value),
                 "decompress" => asked.decompress = value == "1",
                 "compress" if value == "1" => {
-                    return code::NOT_IMPLEMENTED.refuse("the embedded shard does not compress its answers (compress=1)");
+                    return code::NOT_IMPLEMENTED
+                        .refuse("the embedded shard does not compress its answers (compress=1)");
                 }
                 "compress" => {}
                 known if IGNORED.contains(&known) => {}
@@ -72,7 +85,11 @@ impl Asked {
 
     /// User and password: the headers', else Basic's, else the URL's, else `default`. ClickHouse refuses a mixture.
     fn identify(&mut self, head: &Parts, url_user: Option<String>) -> Outcome<()> {
-        let header = |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let header = |name: &str| {
+            head.headers
+                .get(name)
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
         let (own_user, own_key) = (header("x-clickhouse-user"), header("x-clickhouse-key"));
         let authorization = header(AUTHORIZATION.as_str());
         if own_user.is_some() && authorization.is_some() {
@@ -95,11 +112,14 @@ impl Asked {
 }
 
 fn basic(authorization: &str) -> Outcome<(String, String)> {
-    let decoded = authorization.strip_prefix("Basic ").and_then(|token| STANDARD.decode(token.trim()).ok());
+    let decoded = authorization
+        .strip_prefix("Basic ")
+        .and_then(|token| STANDARD.decode(token.trim()).ok());
     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded.as_deref().and_then(|pair| pair.split_once(':')) {
         Some((user, password)) => Ok((user.to_owned(), password.to_owned())),
-        None => code::AUTHENTICATION_FAILED.refuse("invalid authentication: expected Basic with user and password"),
+        None => code::AUTHENTICATION_FAILED
+            .refuse("invalid authentication: expected Basic with user and password"),
     }
 }
 
@@ -107,9 +127,10 @@ fn basic(authorization: &str) -> Outcome<(String, String)> {
 fn parameters(query: &str) -> Outcome<Vec<(String, String)>> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
-        percent_decode_str(&spaced).decode_utf8().map(|text| text.into_owned()).map_err(|_| {
-            code::BAD_ARGUMENTS.error(format_args!("the URL's parameter {text} is not UTF-8"))
-        })
+        percent_decode_str(&spaced)
+            .decode_utf8()
+            .map(|text| text.into_owned())
+            .map_err(|_| code::BAD_ARGUMENTS.error(format_args!("the URL's parameter {text} is not UTF-8")))
     };
     let parts = query.split('&').filter(|part| !part.is_empty());
     parts
@@ -136,7 +157,14 @@ mod tests {
     fn the_url_names_query_database_format_and_settings() {
         let url = "/?query=SELECT+1%2B1&database=d&query_id=q&default_format=JSONEachRow&insert_deduplication_token=t&decompress=1";
         let asked = asked(url, &[]).unwrap();
-        assert_eq!((asked.query.as_str(), asked.database.as_str(), asked.query_id.as_str()), ("SELECT 1+1", "d", "q"));
+        assert_eq!(
+            (
+                asked.query.as_str(),
+                asked.database.as_str(),
+                asked.query_id.as_str()
+            ),
+            ("SELECT 1+1", "d", "q")
+        );
         assert_eq!(asked.format.as_deref(), Some("JSONEachRow"));
         assert_eq!(asked.settings.deduplication_token.as_deref(), Some("t"));
         assert!(asked.decompress);
@@ -152,7 +180,12 @@ mod tests {
     fn a_user_comes_from_headers_basic_or_the_url() {
         identifies("/", &[], "default", "");
         identifies("/?user=u&password=p", &[], "u", "p");
-        identifies("/", &[("X-ClickHouse-User", "u"), ("X-ClickHouse-Key", "p")], "u", "p");
+        identifies(
+            "/",
+            &[("X-ClickHouse-User", "u"), ("X-ClickHouse-Key", "p")],
+            "u",
+            "p",
+        );
         identifies("/", &[("Authorization", "Basic dTpwOnE=")], "u", "p:q");
     }
 
@@ -167,7 +200,11 @@ mod tests {
         refuses("/?compress=1", &[], code::NOT_IMPLEMENTED);
         refuses("/?query=%ff", &[], code::BAD_ARGUMENTS);
         refuses("/", &[("Authorization", "Bearer x")], code::AUTHENTICATION_FAILED);
-        refuses("/", &[("Authorization", "Basic dTpw"), ("X-ClickHouse-User", "u")], code::AUTHENTICATION_FAILED);
+        refuses(
+            "/",
+            &[("Authorization", "Basic dTpw"), ("X-ClickHouse-User", "u")],
+            code::AUTHENTICATION_FAILED,
+        );
         refuses("/", &[("Content-Encoding", "br")], code::NOT_IMPLEMENTED);
     }
 }

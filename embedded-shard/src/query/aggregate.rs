@@ -59,7 +59,9 @@ pub(super) fn is_aggregate(function: &str) -> bool {
 impl Aggregate {
     /// Checks the arguments; `None` when the function is no aggregate.
     pub fn bind(function: &str, arguments: Vec<Bound>) -> Outcome<Option<Self>> {
-        let Some(kind) = kind(function) else { return Ok(None) };
+        let Some(kind) = kind(function) else {
+            return Ok(None);
+        };
         let count = arguments.len();
         let fits = match kind {
             Kind::Count => count <= 1,
@@ -72,7 +74,11 @@ impl Aggregate {
             Kind::Sum => sum_type(&arguments[0].data_type)?,
             Kind::Min | Kind::Max | Kind::Any => arguments[0].data_type.without_low_cardinality().clone(),
         };
-        Ok(Some(Self { kind, arguments, data_type }))
+        Ok(Some(Self {
+            kind,
+            arguments,
+            data_type,
+        }))
     }
 
     /// Collects the numbers of the columns it reads.
@@ -92,7 +98,11 @@ impl Aggregate {
 
     /// Takes one row into a group's state. NULL is passed over, as in ClickHouse.
     pub fn add(&self, state: &mut State, row: &[Value]) -> Outcome<()> {
-        let values = self.arguments.iter().map(|argument| evaluate(argument, row)).collect::<Outcome<Vec<_>>>()?;
+        let values = self
+            .arguments
+            .iter()
+            .map(|argument| evaluate(argument, row))
+            .collect::<Outcome<Vec<_>>>()?;
         if values.iter().any(|value| **value == Value::Null) {
             return Ok(());
         }
@@ -100,7 +110,10 @@ impl Aggregate {
             State::Count(count) => *count += 1,
             State::Sum(sum) => *sum = Some(self.add_up(sum.take(), &values[0])?),
             State::Chosen(chosen) => {
-                if chosen.as_ref().is_none_or(|chosen| self.prefers(&values[0], chosen)) {
+                if chosen
+                    .as_ref()
+                    .is_none_or(|chosen| self.prefers(&values[0], chosen))
+                {
                     *chosen = Some(values[0].clone().into_owned());
                 }
             }
@@ -139,8 +152,12 @@ impl Aggregate {
     fn add_integers(&self, sum: i128, value: i128) -> Outcome<Value> {
         let plain = self.data_type.without_nullable();
         if let DataType::Decimal { .. } = plain {
-            let total = sum.checked_add(value).filter(|total| total.unsigned_abs() < 10_u128.pow(38));
-            return total.map(Value::Int).ok_or_else(|| code::DECIMAL_OVERFLOW.error("a sum has more than 38 digits"));
+            let total = sum
+                .checked_add(value)
+                .filter(|total| total.unsigned_abs() < 10_u128.pow(38));
+            return total
+                .map(Value::Int)
+                .ok_or_else(|| code::DECIMAL_OVERFLOW.error("a sum has more than 38 digits"));
         }
         Ok(Value::Int(wrapped(sum.wrapping_add(value), Shape::of(plain)?)))
     }
@@ -162,10 +179,20 @@ fn sum_type(argument: &DataType) -> Outcome<DataType> {
     let sum = match plain {
         T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 | T::Bool => T::UInt64,
         T::Int128 => T::Int128,
-        T::Decimal { precision: ..=38, scale } => T::Decimal { precision: 38, scale: *scale },
+        T::Decimal {
+            precision: ..=38,
+            scale,
+        } => T::Decimal {
+            precision: 38,
+            scale: *scale,
+        },
         float if is_float(float) => T::Float64,
         integer if is_integer(integer) && !Shape::of(integer)?.is_wide() => T::Int64,
         _ => return illegal_type("sum", argument),
     };
-    Ok(if argument.is_nullable() { T::Nullable(Box::new(sum)) } else { sum })
+    Ok(if argument.is_nullable() {
+        T::Nullable(Box::new(sum))
+    } else {
+        sum
+    })
 }

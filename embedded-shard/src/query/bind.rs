@@ -32,11 +32,17 @@ pub(crate) type Resolve<'r> = dyn FnMut(&Expression) -> Outcome<Option<Bound>> +
 
 impl Bound {
     pub fn constant(data_type: DataType, value: Value) -> Self {
-        Self { data_type, node: Node::Constant(value) }
+        Self {
+            data_type,
+            node: Node::Constant(value),
+        }
     }
 
     pub fn column(at: usize, data_type: &DataType) -> Self {
-        Self { data_type: data_type.clone(), node: Node::Column(at) }
+        Self {
+            data_type: data_type.clone(),
+            node: Node::Column(at),
+        }
     }
 
     /// Collects the numbers of the columns that computing this reads.
@@ -50,8 +56,14 @@ impl Bound {
 }
 
 /// Binds an expression over a table's row: no aggregates.
-pub(crate) fn bind_row_expression(expression: &Expression, columns: &[ColumnDef], session: &Session) -> Outcome<Bound> {
-    bind(expression, session, &mut |expression| resolve_column(expression, columns))
+pub(crate) fn bind_row_expression(
+    expression: &Expression,
+    columns: &[ColumnDef],
+    session: &Session,
+) -> Outcome<Bound> {
+    bind(expression, session, &mut |expression| {
+        resolve_column(expression, columns)
+    })
 }
 
 fn resolve_column(expression: &Expression, columns: &[ColumnDef]) -> Outcome<Option<Bound>> {
@@ -61,7 +73,9 @@ fn resolve_column(expression: &Expression, columns: &[ColumnDef]) -> Outcome<Opt
             None => code::UNKNOWN_IDENTIFIER.refuse(format_args!("unknown expression identifier `{name}`")),
         },
         Expression::Call { function, .. } if aggregate::is_aggregate(function) => code::ILLEGAL_AGGREGATION
-            .refuse(format_args!("aggregate function {expression} is found where rows are not grouped yet")),
+            .refuse(format_args!(
+                "aggregate function {expression} is found where rows are not grouped yet"
+            )),
         _ => Ok(None),
     }
 }
@@ -93,9 +107,14 @@ fn bind_arguments(
     session: &Session,
     resolve: &mut Resolve<'_>,
 ) -> Outcome<Vec<Bound>> {
-    let leader = arguments.iter().find(|argument| !matches!(argument, Expression::Literal(_)));
+    let leader = arguments
+        .iter()
+        .find(|argument| !matches!(argument, Expression::Literal(_)));
     let Some(leader) = leader.filter(|_| functions::compares(function)) else {
-        return arguments.iter().map(|argument| bind(argument, session, resolve)).collect();
+        return arguments
+            .iter()
+            .map(|argument| bind(argument, session, resolve))
+            .collect();
     };
     let data_type = bind(leader, session, resolve)?.data_type;
     let of_type = |argument: &Expression| match argument {
@@ -118,10 +137,24 @@ fn bind_literal(literal: &Literal) -> Outcome<Bound> {
 fn bind_number(digits: &str) -> Outcome<Bound> {
     use DataType as T;
     let Some(number) = Wide::parse(digits) else {
-        let float = digits.parse().map_err(|_| code::SYNTAX_ERROR.error(format_args!("{digits} is no number")))?;
+        let float = digits
+            .parse()
+            .map_err(|_| code::SYNTAX_ERROR.error(format_args!("{digits} is no number")))?;
         return Ok(Bound::constant(T::Float64, Value::Float(float)));
     };
-    let candidates = [T::UInt8, T::UInt16, T::UInt32, T::UInt64, T::Int8, T::Int16, T::Int32, T::Int64, T::UInt128, T::UInt256, T::Int256];
+    let candidates = [
+        T::UInt8,
+        T::UInt16,
+        T::UInt32,
+        T::UInt64,
+        T::Int8,
+        T::Int16,
+        T::Int32,
+        T::Int64,
+        T::UInt128,
+        T::UInt256,
+        T::Int256,
+    ];
     for data_type in candidates {
         if let Some(value) = number_of_shape(Shape::of(&data_type)?, number) {
             return Ok(Bound::constant(data_type, value));
@@ -137,8 +170,17 @@ fn literal_as(literal: &Literal, data_type: &DataType) -> Outcome<Bound> {
     match (literal, plain) {
         (Literal::Text(text), T::String | T::FixedString(_)) => Ok(text_beside(text, plain)),
         (Literal::Text(text), _) => {
-            let value = from_text(plain, text, Reading { best_effort_times: true, ..Reading::default() });
-            let value = value.map_err(|error| code::TYPE_MISMATCH.error(format_args!("cannot convert a string to {plain}: {}", error.text)))?;
+            let value = from_text(
+                plain,
+                text,
+                Reading {
+                    best_effort_times: true,
+                    ..Reading::default()
+                },
+            );
+            let value = value.map_err(|error| {
+                code::TYPE_MISMATCH.error(format_args!("cannot convert a string to {plain}: {}", error.text))
+            })?;
             Ok(Bound::constant(plain.clone(), value))
         }
         (Literal::Number(digits), T::Decimal { scale, .. }) => decimal_beside(digits, *scale),
@@ -157,7 +199,9 @@ fn text_beside(text: &[u8], data_type: &DataType) -> Bound {
 
 /// A number beside a decimal takes its scale, which must have room for every digit: nothing is rounded to compare.
 fn decimal_beside(digits: &str, scale: u8) -> Outcome<Bound> {
-    let fraction = digits.split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0'));
+    let fraction = digits
+        .split_once('.')
+        .map_or("", |(_, fraction)| fraction.trim_end_matches('0'));
     if digits.contains(['e', 'E']) || fraction.len() > scale.into() {
         return code::NOT_IMPLEMENTED.refuse(format_args!(
             "the embedded shard does not compare {digits} with a decimal of scale {scale}: it has too many digits"

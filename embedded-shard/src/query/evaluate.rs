@@ -31,9 +31,12 @@ fn call(function: Function, arguments: &[Bound], result: &DataType, row: &[Value
         Function::Or => truth_value(disjunction(arguments, row)?),
         Function::Not => truth_value(truth(&*argument(0)?).map(|value| !value)),
         Function::IsNull { negated } => flag((*argument(0)? == Value::Null) != negated),
-        Function::Compare(comparison) => {
-            truth_value(compared(comparison, &arguments[0].data_type, &*argument(0)?, &*argument(1)?))
-        }
+        Function::Compare(comparison) => truth_value(compared(
+            comparison,
+            &arguments[0].data_type,
+            &*argument(0)?,
+            &*argument(1)?,
+        )),
         Function::In { negated } => truth_value(is_in(arguments, row)?.map(|found| found != negated)),
         Function::Arithmetic(operation) => arithmetic(operation, result, &*argument(0)?, &*argument(1)?)?,
         Function::Concat => concat(arguments, row)?,
@@ -137,7 +140,9 @@ fn concat(arguments: &[Bound], row: &[Value]) -> Outcome<Value> {
 }
 
 fn arithmetic(operation: Operation, result: &DataType, a: &Value, b: &Value) -> Outcome<Value> {
-    let (Value::Int(a), Value::Int(b)) = (a, b) else { return Ok(Value::Null) };
+    let (Value::Int(a), Value::Int(b)) = (a, b) else {
+        return Ok(Value::Null);
+    };
     let exact = match operation {
         Operation::Plus => a + b,
         Operation::Minus => a - b,
@@ -158,9 +163,19 @@ fn modulo(a: i128, b: i128) -> Outcome<i128> {
 
 /// The number in two's complement of its type, as ClickHouse's arithmetic wraps.
 pub(super) fn wrapped(number: i128, shape: Shape) -> i128 {
-    let Shape::Number { bits: bits @ 1..128, signed } = shape else { return number };
+    let Shape::Number {
+        bits: bits @ 1..128,
+        signed,
+    } = shape
+    else {
+        return number;
+    };
     let shift = 128 - bits;
-    if signed { (number << shift) >> shift } else { ((number as u128) << shift >> shift) as i128 }
+    if signed {
+        (number << shift) >> shift
+    } else {
+        ((number as u128) << shift >> shift) as i128
+    }
 }
 
 #[cfg(test)]
@@ -183,11 +198,17 @@ mod tests {
             server_uuid: "048ad00d-67fd-4e74-e7c7-c9b5caedd3fb".to_owned(),
             now: 86_400,
         };
-        let types: Vec<_> = columns.iter().map(|(_, data_type, _)| DataType::parse(data_type).unwrap()).collect();
+        let types: Vec<_> = columns
+            .iter()
+            .map(|(_, data_type, _)| DataType::parse(data_type).unwrap())
+            .collect();
         let defs: Vec<_> = columns
             .iter()
             .zip(&types)
-            .map(|((name, ..), data_type)| ColumnDef { name: (*name).to_owned(), data_type: data_type.clone() })
+            .map(|((name, ..), data_type)| ColumnDef {
+                name: (*name).to_owned(),
+                data_type: data_type.clone(),
+            })
             .collect();
         let row: Vec<_> = columns
             .iter()
@@ -216,7 +237,11 @@ mod tests {
         ("d", "Date", "2020-01-02"),
         ("t", "DateTime64(3)", "2020-01-02 03:04:05.678"),
         ("dec", "Decimal(18, 4)", "1.5"),
-        ("w", "UInt256", "115792089237316195423570985008687907853269984665640564039457584007913129639935"),
+        (
+            "w",
+            "UInt256",
+            "115792089237316195423570985008687907853269984665640564039457584007913129639935",
+        ),
         ("e", "Enum8('a' = 1, 'b' = 2)", "a"),
         ("u", "UUID", "048ad00d-67fd-4e74-e7c7-c9b5caedd3fb"),
         ("f", "Float64", "nan"),
@@ -231,7 +256,10 @@ mod tests {
     fn numbers_compare_exactly_whatever_their_types() {
         check("k = 18446744073709551615 AND k > -1 AND k > i", "1");
         check("k < 18446744073709551615.0", "1");
-        check("w > k AND w = 115792089237316195423570985008687907853269984665640564039457584007913129639935", "1");
+        check(
+            "w > k AND w = 115792089237316195423570985008687907853269984665640564039457584007913129639935",
+            "1",
+        );
         check("dec = 1.5 AND dec > 1 AND dec < 1.5001", "1");
         check("f = f OR f < 1 OR f > 1", "0");
         check("f != f", "1");
@@ -239,7 +267,10 @@ mod tests {
 
     #[test]
     fn strings_beside_other_types_are_read_as_those() {
-        check("d = '2020-01-02' AND t > '2020-01-02 03:04:05' AND e = 'a' AND fs = 'ab'", "1");
+        check(
+            "d = '2020-01-02' AND t > '2020-01-02 03:04:05' AND e = 'a' AND fs = 'ab'",
+            "1",
+        );
         check("u = '048ad00d-67fd-4e74-e7c7-c9b5caedd3fb' AND i = '-7'", "1");
         check("s IN ('x', 'abc') AND i NOT IN (1, 2)", "1");
     }
@@ -272,7 +303,10 @@ mod tests {
         check("now()", "1970-01-02 00:00:00");
         check("today()", "1970-01-02");
         check("serverUUID()", "048ad00d-67fd-4e74-e7c7-c9b5caedd3fb");
-        assert_ne!(compute(ROW, "generateUUIDv4()").unwrap(), compute(ROW, "generateUUIDv4()").unwrap());
+        assert_ne!(
+            compute(ROW, "generateUUIDv4()").unwrap(),
+            compute(ROW, "generateUUIDv4()").unwrap()
+        );
     }
 
     #[track_caller]

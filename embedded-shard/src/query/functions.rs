@@ -60,9 +60,14 @@ pub(crate) fn constant(function: &str, arguments: usize, session: &Session) -> O
         "hostName" | "displayName" => text(&session.host_name),
         "currentUser" => text(&session.user),
         "currentDatabase" => text(&session.database),
-        "serverUUID" => {
-            (DataType::Uuid, crate::text::from_text(&DataType::Uuid, session.server_uuid.as_bytes(), Default::default())?)
-        }
+        "serverUUID" => (
+            DataType::Uuid,
+            crate::text::from_text(
+                &DataType::Uuid,
+                session.server_uuid.as_bytes(),
+                Default::default(),
+            )?,
+        ),
         "now" => (DataType::DateTime(None), Value::Int(session.now.into())),
         "today" => (DataType::Date, Value::Int(time::utc_day(session.now).into())),
         _ => return Ok(None),
@@ -88,22 +93,35 @@ pub(super) fn bind_call(function: &str, arguments: Vec<Bound>) -> Outcome<Bound>
         return arithmetic(function, operation, arguments);
     }
     match function {
-        "in" | "notIn" => compare(Function::In { negated: function == "notIn" }, arguments),
+        "in" | "notIn" => compare(
+            Function::In {
+                negated: function == "notIn",
+            },
+            arguments,
+        ),
         "and" => logical(Function::And, arguments),
         "or" => logical(Function::Or, arguments),
         "not" => takes(function, count, count == 1).and_then(|()| logical(Function::Not, arguments)),
         "isNull" | "isNotNull" => {
             takes(function, count, count == 1)?;
-            call(Function::IsNull { negated: function == "isNotNull" }, arguments, DataType::UInt8)
+            call(
+                Function::IsNull {
+                    negated: function == "isNotNull",
+                },
+                arguments,
+                DataType::UInt8,
+            )
         }
         "concat" => strings(Function::Concat, arguments, DataType::String),
-        "length" => takes(function, count, count == 1).and_then(|()| strings(Function::Length, arguments, DataType::UInt64)),
-        "rand" => takes(function, count, count == 0).and_then(|()| call(Function::Rand, arguments, DataType::UInt32)),
-        "generateUUIDv4" => {
-            takes(function, count, count == 0).and_then(|()| call(Function::GenerateUuid, arguments, DataType::Uuid))
-        }
-        other => code::UNKNOWN_FUNCTION
-            .refuse(format_args!("function with name `{other}` does not exist in the embedded shard")),
+        "length" => takes(function, count, count == 1)
+            .and_then(|()| strings(Function::Length, arguments, DataType::UInt64)),
+        "rand" => takes(function, count, count == 0)
+            .and_then(|()| call(Function::Rand, arguments, DataType::UInt32)),
+        "generateUUIDv4" => takes(function, count, count == 0)
+            .and_then(|()| call(Function::GenerateUuid, arguments, DataType::Uuid)),
+        other => code::UNKNOWN_FUNCTION.refuse(format_args!(
+            "function with name `{other}` does not exist in the embedded shard"
+        )),
     }
 }
 
@@ -132,8 +150,9 @@ fn operation(function: &str) -> Option<Operation> {
 pub(super) fn takes(function: &str, count: usize, fits: bool) -> Outcome<()> {
     match fits {
         true => Ok(()),
-        false => code::NUMBER_OF_ARGUMENTS_DOESNT_MATCH
-            .refuse(format_args!("function {function} does not take {count} arguments")),
+        false => code::NUMBER_OF_ARGUMENTS_DOESNT_MATCH.refuse(format_args!(
+            "function {function} does not take {count} arguments"
+        )),
     }
 }
 
@@ -141,16 +160,25 @@ pub(super) fn takes(function: &str, count: usize, fits: bool) -> Outcome<()> {
 fn call(function: Function, arguments: Vec<Bound>, result: DataType) -> Outcome<Bound> {
     let null_passes = !matches!(function, Function::IsNull { .. });
     let nullable = null_passes && arguments.iter().any(|argument| argument.data_type.is_nullable());
-    let data_type = if nullable { DataType::Nullable(Box::new(result)) } else { result };
-    Ok(Bound { data_type, node: super::bind::Node::Call(function, arguments) })
+    let data_type = if nullable {
+        DataType::Nullable(Box::new(result))
+    } else {
+        result
+    };
+    Ok(Bound {
+        data_type,
+        node: super::bind::Node::Call(function, arguments),
+    })
 }
 
 fn compare(function: Function, arguments: Vec<Bound>) -> Outcome<Bound> {
     let first = &arguments[0].data_type;
     for other in &arguments[1..] {
         if !comparable(first.without_nullable(), other.data_type.without_nullable())? {
-            return code::NO_COMMON_TYPE
-                .refuse(format_args!("there is no supertype for types {first}, {}", other.data_type));
+            return code::NO_COMMON_TYPE.refuse(format_args!(
+                "there is no supertype for types {first}, {}",
+                other.data_type
+            ));
         }
     }
     call(function, arguments, DataType::UInt8)
@@ -178,8 +206,15 @@ pub(super) fn is_float(data_type: &DataType) -> bool {
 
 pub(super) fn is_integer(data_type: &DataType) -> bool {
     use DataType as T;
-    let unsigned = matches!(data_type, T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 | T::UInt128 | T::UInt256 | T::Bool);
-    unsigned || matches!(data_type, T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Int128 | T::Int256)
+    let unsigned = matches!(
+        data_type,
+        T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 | T::UInt128 | T::UInt256 | T::Bool
+    );
+    unsigned
+        || matches!(
+            data_type,
+            T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Int128 | T::Int256
+        )
 }
 
 /// Bits and sign of an integer type of at most 64 bits.
@@ -210,11 +245,13 @@ fn strings(function: Function, arguments: Vec<Bound>, result: DataType) -> Outco
 
 fn arithmetic(function: &str, operation: Operation, arguments: Vec<Bound>) -> Outcome<Bound> {
     let sides = arguments.iter().map(|argument| {
-        small_integer(argument.data_type.without_nullable()).map_or_else(|| illegal_type(function, &argument.data_type), Ok)
+        small_integer(argument.data_type.without_nullable())
+            .map_or_else(|| illegal_type(function, &argument.data_type), Ok)
     });
     let sides = sides.collect::<Outcome<Vec<_>>>()?;
     let [(left_bits, left_signed), (right_bits, right_signed)] = sides[..] else {
-        return code::NUMBER_OF_ARGUMENTS_DOESNT_MATCH.refuse(format_args!("function {function} takes two arguments"));
+        return code::NUMBER_OF_ARGUMENTS_DOESNT_MATCH
+            .refuse(format_args!("function {function} takes two arguments"));
     };
     let result = match operation {
         // A signed number by UInt64 goes through C++'s conversion to unsigned in ClickHouse: better no answer than that.
@@ -223,7 +260,9 @@ fn arithmetic(function: &str, operation: Operation, arguments: Vec<Bound>) -> Ou
         }
         Operation::Modulo => integer_type(if left_signed { 64 } else { right_bits }, left_signed),
         Operation::Minus => integer_type(2 * left_bits.max(right_bits), true),
-        Operation::Plus | Operation::Multiply => integer_type(2 * left_bits.max(right_bits), left_signed || right_signed),
+        Operation::Plus | Operation::Multiply => {
+            integer_type(2 * left_bits.max(right_bits), left_signed || right_signed)
+        }
     };
     call(Function::Arithmetic(operation), arguments, result)
 }
@@ -243,5 +282,7 @@ fn integer_type(bits: u32, signed: bool) -> DataType {
 }
 
 pub(super) fn illegal_type<T>(function: &str, data_type: &DataType) -> Outcome<T> {
-    code::ILLEGAL_TYPE_OF_ARGUMENT.refuse(format_args!("illegal type {data_type} of argument of {function} in the embedded shard"))
+    code::ILLEGAL_TYPE_OF_ARGUMENT.refuse(format_args!(
+        "illegal type {data_type} of argument of {function} in the embedded shard"
+    ))
 }

@@ -45,20 +45,46 @@ struct Grouping {
 
 impl Plan {
     /// Binds a SELECT over its table's columns (`*` stands for those of `visible`).
-    pub fn new(select: &Select, columns: &[ColumnDef], visible: &[usize], session: &Session) -> Outcome<Self> {
+    pub fn new(
+        select: &Select,
+        columns: &[ColumnDef],
+        visible: &[usize],
+        session: &Session,
+    ) -> Outcome<Self> {
         let items = expand_items(select, columns, visible);
-        let aliases = Aliases { items: &items, table: select.from.as_ref(), columns };
+        let aliases = Aliases {
+            items: &items,
+            table: select.from.as_ref(),
+            columns,
+        };
         let mut binder = Binder::new(select, &aliases, session)?;
-        let filter = select.filter.as_ref().map(|filter| {
-            bind_row_expression(&aliases.expand(filter)?, columns, session)
-        });
-        let outputs = items.iter().map(|item| binder.bind(&item.expression)).collect::<Outcome<Vec<_>>>()?;
+        let filter = select
+            .filter
+            .as_ref()
+            .map(|filter| bind_row_expression(&aliases.expand(filter)?, columns, session));
+        let outputs = items
+            .iter()
+            .map(|item| binder.bind(&item.expression))
+            .collect::<Outcome<Vec<_>>>()?;
         let named = items.iter().zip(&outputs);
         Ok(Self {
-            columns: named.map(|(item, bound)| ColumnDef { name: item.name.clone(), data_type: bound.data_type.clone() }).collect(),
+            columns: named
+                .map(|(item, bound)| ColumnDef {
+                    name: item.name.clone(),
+                    data_type: bound.data_type.clone(),
+                })
+                .collect(),
             filter: filter.transpose()?,
-            having: select.having.as_ref().map(|having| binder.bind(having)).transpose()?,
-            order: select.order_by.iter().map(|key| binder.bind_order(key)).collect::<Outcome<_>>()?,
+            having: select
+                .having
+                .as_ref()
+                .map(|having| binder.bind(having))
+                .transpose()?,
+            order: select
+                .order_by
+                .iter()
+                .map(|key| binder.bind_order(key))
+                .collect::<Outcome<_>>()?,
             outputs,
             grouping: binder.grouping,
             limit: select.limit,
@@ -73,10 +99,16 @@ impl Plan {
         match &self.grouping {
             Some(grouping) => {
                 grouping.keys.iter().for_each(|key| key.columns(&mut read));
-                grouping.aggregates.iter().for_each(|aggregate| aggregate.columns(&mut read));
+                grouping
+                    .aggregates
+                    .iter()
+                    .for_each(|aggregate| aggregate.columns(&mut read));
             }
             None => {
-                self.outputs.iter().chain(&self.having).for_each(|output| output.columns(&mut read));
+                self.outputs
+                    .iter()
+                    .chain(&self.having)
+                    .for_each(|output| output.columns(&mut read));
                 self.order.iter().for_each(|(key, _)| key.columns(&mut read));
             }
         }
@@ -96,13 +128,21 @@ struct Named {
 fn expand_items(select: &Select, columns: &[ColumnDef], visible: &[usize]) -> Vec<Named> {
     let column = |at: &usize| {
         let name = columns[*at].name.clone();
-        Named { expression: Expression::Column(name.clone()), name, alias: None }
+        Named {
+            expression: Expression::Column(name.clone()),
+            name,
+            alias: None,
+        }
     };
     let expand = |item: &Item| match item {
         Item::All => visible.iter().map(column).collect(),
         Item::Expression { expression, alias } => {
             let name = alias.clone().unwrap_or_else(|| expression.to_string());
-            vec![Named { name, alias: alias.clone(), expression: expression.clone() }]
+            vec![Named {
+                name,
+                alias: alias.clone(),
+                expression: expression.clone(),
+            }]
         }
     };
     select.items.iter().flat_map(expand).collect()
@@ -133,7 +173,9 @@ impl Aliases<'_> {
                 None => Ok(Expression::Column(self.unqualified(name))),
             },
             Expression::Call { function, arguments } => {
-                let arguments = arguments.iter().map(|argument| self.expand_within(argument, depth));
+                let arguments = arguments
+                    .iter()
+                    .map(|argument| self.expand_within(argument, depth));
                 Ok(Expression::call(function, arguments.collect::<Outcome<_>>()?))
             }
             Expression::Literal(_) => Ok(expression.clone()),
@@ -141,14 +183,18 @@ impl Aliases<'_> {
     }
 
     fn aliased(&self, name: &str) -> Option<&Expression> {
-        self.items.iter().find(|item| item.alias.as_deref() == Some(name)).map(|item| &item.expression)
+        self.items
+            .iter()
+            .find(|item| item.alias.as_deref() == Some(name))
+            .map(|item| &item.expression)
     }
 
     /// The name without its table's in front, unless a column is called just so.
     fn unqualified(&self, name: &str) -> String {
         let is_column = self.columns.iter().any(|column| column.name == name);
         let stripped = self.table.and_then(|table| {
-            let behind_table = |prefix: &str| name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+            let behind_table =
+                |prefix: &str| name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
             behind_table(&table.to_string()).or_else(|| behind_table(&table.table))
         });
         stripped.filter(|_| !is_column).unwrap_or(name).to_owned()
@@ -176,14 +222,31 @@ struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     fn new(select: &Select, aliases: &'a Aliases<'a>, session: &'a Session) -> Outcome<Self> {
-        let keys = select.group_by.iter().map(|key| aliases.expand(positional(key, aliases.items)?));
+        let keys = select
+            .group_by
+            .iter()
+            .map(|key| aliases.expand(positional(key, aliases.items)?));
         let keys = keys.collect::<Outcome<Vec<_>>>()?;
         let everywhere = aliases.items.iter().map(|item| &item.expression);
-        let everywhere = everywhere.chain(&select.having).chain(select.order_by.iter().map(|key| &key.expression));
+        let everywhere = everywhere
+            .chain(&select.having)
+            .chain(select.order_by.iter().map(|key| &key.expression));
         let grouped = !keys.is_empty() || everywhere.into_iter().any(has_aggregate);
-        let bound = keys.iter().map(|key| bind_row_expression(key, aliases.columns, session));
-        let grouping = Grouping { keys: bound.collect::<Outcome<_>>()?, aggregates: Vec::new(), all_rows: keys.is_empty() };
-        Ok(Self { aliases, session, keys, calls: Vec::new(), grouping: grouped.then_some(grouping) })
+        let bound = keys
+            .iter()
+            .map(|key| bind_row_expression(key, aliases.columns, session));
+        let grouping = Grouping {
+            keys: bound.collect::<Outcome<_>>()?,
+            aggregates: Vec::new(),
+            all_rows: keys.is_empty(),
+        };
+        Ok(Self {
+            aliases,
+            session,
+            keys,
+            calls: Vec::new(),
+            grouping: grouped.then_some(grouping),
+        })
     }
 
     fn bind(&mut self, expression: &Expression) -> Outcome<Bound> {
@@ -191,17 +254,27 @@ impl<'a> Binder<'a> {
         let Some(grouping) = &mut self.grouping else {
             return bind_row_expression(&expression, self.aliases.columns, self.session);
         };
-        let (keys, calls, columns, session) = (&self.keys, &mut self.calls, self.aliases.columns, self.session);
+        let (keys, calls, columns, session) =
+            (&self.keys, &mut self.calls, self.aliases.columns, self.session);
         bind(&expression, session, &mut |part| {
             if let Some(at) = keys.iter().position(|key| key == part) {
                 return Ok(Some(Bound::column(at, &grouping.keys[at].data_type)));
             }
             match part {
-                Expression::Column(name) if columns.iter().any(|column| column.name == *name) => code::NOT_AN_AGGREGATE
-                    .refuse(format_args!("column {name} is not under aggregate function and not in GROUP BY keys")),
+                Expression::Column(name) if columns.iter().any(|column| column.name == *name) => {
+                    code::NOT_AN_AGGREGATE.refuse(format_args!(
+                        "column {name} is not under aggregate function and not in GROUP BY keys"
+                    ))
+                }
                 Expression::Call { function, arguments } => {
-                    let Some(at) = gather(part, function, arguments, calls, grouping, columns, session)? else { return Ok(None) };
-                    Ok(Some(Bound::column(keys.len() + at, &grouping.aggregates[at].data_type)))
+                    let Some(at) = gather(part, function, arguments, calls, grouping, columns, session)?
+                    else {
+                        return Ok(None);
+                    };
+                    Ok(Some(Bound::column(
+                        keys.len() + at,
+                        &grouping.aggregates[at].data_type,
+                    )))
                 }
                 Expression::Column(_) | Expression::Literal(_) => Ok(None),
             }
@@ -230,7 +303,9 @@ fn gather(
     if let Some(at) = calls.iter().position(|known| known == call) {
         return Ok(Some(at));
     }
-    let arguments = arguments.iter().map(|argument| bind_row_expression(argument, columns, session));
+    let arguments = arguments
+        .iter()
+        .map(|argument| bind_row_expression(argument, columns, session));
     let aggregate = Aggregate::bind(function, arguments.collect::<Outcome<_>>()?)?;
     grouping.aggregates.extend(aggregate);
     calls.push(call.clone());
@@ -248,11 +323,21 @@ fn has_aggregate(expression: &Expression) -> bool {
 
 /// A number in GROUP BY or ORDER BY is the number of a thing selected, from 1.
 fn positional<'a>(expression: &'a Expression, items: &'a [Named]) -> Outcome<&'a Expression> {
-    let Expression::Literal(Literal::Number(digits)) = expression else { return Ok(expression) };
-    let at = digits.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-    at.and_then(|at| items.get(at)).map(|item| &item.expression).ok_or_else(|| {
-        code::BAD_ARGUMENTS.error(format_args!("there is no column {digits} in the SELECT, which has {}", items.len()))
-    })
+    let Expression::Literal(Literal::Number(digits)) = expression else {
+        return Ok(expression);
+    };
+    let at = digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_sub(1));
+    at.and_then(|at| items.get(at))
+        .map(|item| &item.expression)
+        .ok_or_else(|| {
+            code::BAD_ARGUMENTS.error(format_args!(
+                "there is no column {digits} in the SELECT, which has {}",
+                items.len()
+            ))
+        })
 }
 
 /// A SELECT while its rows come in.
@@ -277,7 +362,12 @@ struct Ordered {
 
 impl<'a> Run<'a> {
     pub fn new(plan: &'a Plan) -> Self {
-        let mut run = Self { plan, groups: Vec::new(), by_key: HashMap::new(), rows: Vec::new() };
+        let mut run = Self {
+            plan,
+            groups: Vec::new(),
+            by_key: HashMap::new(),
+            rows: Vec::new(),
+        };
         if let Some(grouping) = plan.grouping.as_ref().filter(|grouping| grouping.all_rows) {
             run.groups.push(grouping.start(Vec::new()));
             run.by_key.insert(Vec::new(), 0);
@@ -310,18 +400,34 @@ impl<'a> Run<'a> {
         let order = &self.plan.order;
         self.rows.sort_by(|a, b| compare_by(order, &a.order, &b.order));
         let offset = usize::try_from(self.plan.offset).unwrap_or(usize::MAX);
-        let limit = self.plan.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(self.rows.into_iter().map(|row| row.values).skip(offset).take(limit).collect())
+        let limit = self
+            .plan
+            .limit
+            .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(self
+            .rows
+            .into_iter()
+            .map(|row| row.values)
+            .skip(offset)
+            .take(limit)
+            .collect())
     }
 
     fn has_enough(&self) -> bool {
         let plain = self.plan.grouping.is_none() && self.plan.order.is_empty();
-        let needed = self.plan.limit.map(|limit| limit.saturating_add(self.plan.offset));
+        let needed = self
+            .plan
+            .limit
+            .map(|limit| limit.saturating_add(self.plan.offset));
         plain && needed.is_some_and(|needed| self.rows.len() as u64 >= needed)
     }
 
     fn add_to_group(&mut self, grouping: &Grouping, row: &[Value]) -> Outcome<()> {
-        let keys = grouping.keys.iter().map(|key| evaluate(key, row).map(Cow::into_owned)).collect::<Outcome<Vec<_>>>()?;
+        let keys = grouping
+            .keys
+            .iter()
+            .map(|key| evaluate(key, row).map(Cow::into_owned))
+            .collect::<Outcome<Vec<_>>>()?;
         let mut bytes = Vec::new();
         for (key, value) in grouping.keys.iter().zip(&keys) {
             write_key(&key.data_type, value, &mut bytes)?;
@@ -335,8 +441,8 @@ impl<'a> Run<'a> {
                 self.groups.len() - 1
             }
         };
-        let states = grouping.aggregates.iter().zip(&mut self.groups[at].states);
-        states.map(|(aggregate, state)| aggregate.add(state, row)).collect()
+        let mut states = grouping.aggregates.iter().zip(&mut self.groups[at].states);
+        states.try_for_each(|(aggregate, state)| aggregate.add(state, row))
     }
 
     fn emit(&mut self, row: &[Value]) -> Outcome<()> {
@@ -348,7 +454,12 @@ impl<'a> Run<'a> {
         check_room(self.rows.len(), "rows in a result")?;
         let compute = |bound: &Bound| evaluate(bound, row).map(Cow::into_owned);
         self.rows.push(Ordered {
-            order: self.plan.order.iter().map(|(key, _)| compute(key)).collect::<Outcome<_>>()?,
+            order: self
+                .plan
+                .order
+                .iter()
+                .map(|(key, _)| compute(key))
+                .collect::<Outcome<_>>()?,
             values: self.plan.outputs.iter().map(compute).collect::<Outcome<_>>()?,
         });
         Ok(())
@@ -357,7 +468,10 @@ impl<'a> Run<'a> {
 
 impl Grouping {
     fn start(&self, keys: Vec<Value>) -> Group {
-        Group { keys, states: self.aggregates.iter().map(Aggregate::start).collect() }
+        Group {
+            keys,
+            states: self.aggregates.iter().map(Aggregate::start).collect(),
+        }
     }
 
     fn finish(&self, group: Group) -> Outcome<Vec<Value>> {
@@ -383,15 +497,20 @@ fn check_room(len: usize, what: &str) -> Outcome<()> {
     if len < RESULT_ROWS_MAX {
         return Ok(());
     }
-    code::TOO_MANY_ROWS_OR_BYTES.refuse(format_args!("more than {RESULT_ROWS_MAX} {what}: the embedded shard holds them in memory"))
+    code::TOO_MANY_ROWS_OR_BYTES.refuse(format_args!(
+        "more than {RESULT_ROWS_MAX} {what}: the embedded shard holds them in memory"
+    ))
 }
 
 fn compare_by(order: &[(Bound, bool)], a: &[Value], b: &[Value]) -> Ordering {
     let keys = order.iter().zip(a.iter().zip(b));
-    let mut orders = keys.map(|((key, descending), (a, b))| match descending && !is_last(a) && !is_last(b) {
-        true => compare(&key.data_type, b, a),
-        false => compare(&key.data_type, a, b),
-    });
+    let mut orders =
+        keys.map(
+            |((key, descending), (a, b))| match *descending && !is_last(a) && !is_last(b) {
+                true => compare(&key.data_type, b, a),
+                false => compare(&key.data_type, a, b),
+            },
+        );
     orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 

@@ -25,7 +25,11 @@ pub(super) fn read_row(reader: &mut Reader<'_>, cells: &mut Vec<Cell>) -> Outcom
         }
         cells.push(read_cell(reader, column)?);
     }
-    if end_of_line(reader) { Ok(true) } else { code::INCORRECT_DATA.refuse("expected end of line") }
+    if end_of_line(reader) {
+        Ok(true)
+    } else {
+        code::INCORRECT_DATA.refuse("expected end of line")
+    }
 }
 
 fn comma(reader: &mut Reader<'_>, before: &str) -> Outcome<()> {
@@ -51,13 +55,20 @@ fn read_cell(reader: &mut Reader<'_>, column: &ColumnDef) -> Outcome<Cell> {
     }
 }
 
-fn read_tuple(reader: &mut Reader<'_>, elements: &[(Option<String>, DataType)], name: &str) -> Outcome<Value> {
+fn read_tuple(
+    reader: &mut Reader<'_>,
+    elements: &[(Option<String>, DataType)],
+    name: &str,
+) -> Outcome<Value> {
     let mut values = Vec::with_capacity(elements.len());
     for (at, (_, data_type)) in elements.iter().enumerate() {
         if at > 0 {
             comma(reader, name)?;
         }
-        let element = ColumnDef { name: name.to_owned(), data_type: data_type.clone() };
+        let element = ColumnDef {
+            name: name.to_owned(),
+            data_type: data_type.clone(),
+        };
         let cell = read_cell(reader, &element)?;
         values.push(cell.map_or_else(|| default_of(data_type), Ok)?);
     }
@@ -67,8 +78,13 @@ fn read_tuple(reader: &mut Reader<'_>, elements: &[(Option<String>, DataType)], 
 fn read_field(reader: &mut Reader<'_>) -> Outcome<Field> {
     reader.cursor.take_while(|byte| matches!(byte, b' ' | b'\t'));
     if !reader.cursor.take(b"\"") {
-        let text = reader.cursor.take_while(|byte| !matches!(byte, b',' | b'\n' | b'\r'));
-        return Ok(Field { text: text.trim_ascii_end().to_vec(), quoted: false });
+        let text = reader
+            .cursor
+            .take_while(|byte| !matches!(byte, b',' | b'\n' | b'\r'));
+        return Ok(Field {
+            text: text.trim_ascii_end().to_vec(),
+            quoted: false,
+        });
     }
     let mut text = Vec::new();
     loop {
@@ -93,7 +109,11 @@ mod tests {
     #[test]
     fn csv_fields_may_be_quoted_hold_lines_or_be_empty() {
         check("CSV", b"1,x\r\n\"2\",\"a\"\"b\nc\"\n", &["1|x", "2|a\"b\nc"]);
-        check("CSV", b" 1 , x y \n,\\N\n3,\n4,\"\"\n5,\"\\N\"", &["1|x y", "-|NULL", "3|-", "4|", "5|\\N"]);
+        check(
+            "CSV",
+            b" 1 , x y \n,\\N\n3,\n4,\"\"\n5,\"\\N\"",
+            &["1|x y", "-|NULL", "3|-", "4|", "5|\\N"],
+        );
         check("CSV", b"1,'x'\n", &["1|'x'"]);
         check("CSV", b"", &[]);
     }
@@ -107,9 +127,19 @@ mod tests {
 
     #[test]
     fn broken_lines_are_refused_at_their_row() {
-        refuses("CSV", b"1,x\n2\n", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "at row 2");
+        refuses(
+            "CSV",
+            b"1,x\n2\n",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "at row 2",
+        );
         refuses("CSV", b"1,x,y\n", code::INCORRECT_DATA, "expected end of line");
-        refuses("CSV", b"1,\"x\n", code::CANNOT_PARSE_QUOTED_STRING, "closing quote");
+        refuses(
+            "CSV",
+            b"1,\"x\n",
+            code::CANNOT_PARSE_QUOTED_STRING,
+            "closing quote",
+        );
         refuses("CSV", b"1,\"x\"y\n", code::INCORRECT_DATA, "expected end of line");
     }
 }

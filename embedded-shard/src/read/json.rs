@@ -25,7 +25,12 @@ const DEPTH_MAX: usize = 256;
 const NULL_TEXT: &str = "ᴺᵁᴸᴸ";
 
 /// Reads an object whose names are columns, in any order; columns it lacks are left out.
-pub(super) fn read_object(reader: &mut Reader<'_>, values: Values, first: bool, cells: &mut Vec<Cell>) -> Outcome<bool> {
+pub(super) fn read_object(
+    reader: &mut Reader<'_>,
+    values: Values,
+    first: bool,
+    cells: &mut Vec<Cell>,
+) -> Outcome<bool> {
     if !next_row(reader, first, b'{')? {
         return Ok(false);
     }
@@ -33,9 +38,14 @@ pub(super) fn read_object(reader: &mut Reader<'_>, values: Values, first: bool, 
     let mut seen = vec![false; reader.columns.len()];
     let mut cursor = reader.cursor.clone();
     let read = members(&mut cursor, |cursor, name| {
-        let Some(at) = position(reader.columns, name) else { return unknown_field(cursor, name, reader.reading) };
+        let Some(at) = position(reader.columns, name) else {
+            return unknown_field(cursor, name, reader.reading);
+        };
         if std::mem::replace(&mut seen[at], true) {
-            return code::INCORRECT_DATA.refuse(format_args!("the field {} stands twice in one object", reader.columns[at].name));
+            return code::INCORRECT_DATA.refuse(format_args!(
+                "the field {} stands twice in one object",
+                reader.columns[at].name
+            ));
         }
         cells[at] = read_cell(reader, cursor, &reader.columns[at], values)?;
         Ok(())
@@ -45,7 +55,12 @@ pub(super) fn read_object(reader: &mut Reader<'_>, values: Values, first: bool, 
 }
 
 /// Reads an array with a value for each column.
-pub(super) fn read_array(reader: &mut Reader<'_>, values: Values, first: bool, cells: &mut Vec<Cell>) -> Outcome<bool> {
+pub(super) fn read_array(
+    reader: &mut Reader<'_>,
+    values: Values,
+    first: bool,
+    cells: &mut Vec<Cell>,
+) -> Outcome<bool> {
     if !next_row(reader, first, b'[')? {
         return Ok(false);
     }
@@ -88,7 +103,11 @@ fn next_row(reader: &mut Reader<'_>, first: bool, open: u8) -> Outcome<bool> {
 }
 
 fn at_open(cursor: &Cursor<'_>, open: u8) -> Outcome<bool> {
-    if cursor.peek() == Some(open) { Ok(true) } else { expected(cursor, &format!("'{}'", char::from(open))) }
+    if cursor.peek() == Some(open) {
+        Ok(true)
+    } else {
+        expected(cursor, &format!("'{}'", char::from(open)))
+    }
 }
 
 fn is_end_of_statement(rest: &[u8]) -> bool {
@@ -107,7 +126,12 @@ fn unknown_field(cursor: &mut Cursor<'_>, name: &[u8], reading: Reading) -> Outc
     skip_value(cursor, 0)
 }
 
-fn read_cell(reader: &Reader<'_>, cursor: &mut Cursor<'_>, column: &ColumnDef, values: Values) -> Outcome<Cell> {
+fn read_cell(
+    reader: &Reader<'_>,
+    cursor: &mut Cursor<'_>,
+    column: &ColumnDef,
+    values: Values,
+) -> Outcome<Cell> {
     cursor.skip_space();
     if cursor.take(b"null") {
         return reader.null(column);
@@ -130,14 +154,18 @@ fn read_value(data_type: &DataType, cursor: &mut Cursor<'_>, reading: Reading) -
     match (data_type.without_nullable(), cursor.peek()) {
         (DataType::Array(element), _) => {
             let mut values = Vec::new();
-            elements(cursor, |cursor, _| Ok(values.push(read_value(element, cursor, reading)?)))?;
+            elements(cursor, |cursor, _| {
+                values.push(read_value(element, cursor, reading)?);
+                Ok(())
+            })?;
             Ok(Value::List(values))
         }
         (DataType::Map(key, value), _) => {
             let mut entries = Vec::new();
             members(cursor, |cursor, name| {
                 let key = from_text(key, name, reading)?;
-                Ok(entries.push(Value::List(vec![key, read_value(value, cursor, reading)?])))
+                entries.push(Value::List(vec![key, read_value(value, cursor, reading)?]));
+                Ok(())
             })?;
             Ok(Value::List(entries))
         }
@@ -160,34 +188,57 @@ fn bare_text<'a>(data_type: &DataType, cursor: &mut Cursor<'a>) -> Outcome<&'a [
     })
 }
 
-fn named_tuple(types: &[(Option<String>, DataType)], cursor: &mut Cursor<'_>, reading: Reading) -> Outcome<Value> {
+fn named_tuple(
+    types: &[(Option<String>, DataType)],
+    cursor: &mut Cursor<'_>,
+    reading: Reading,
+) -> Outcome<Value> {
     let mut values: Vec<Cell> = vec![None; types.len()];
     members(cursor, |cursor, name| {
-        let named = |(known, _): &(Option<String>, DataType)| known.as_ref().is_some_and(|known| known.as_bytes() == name);
+        let named = |(known, _): &(Option<String>, DataType)| {
+            known.as_ref().is_some_and(|known| known.as_bytes() == name)
+        };
         match types.iter().position(named) {
             Some(at) => values[at] = Some(read_value(&types[at].1, cursor, reading)?),
             None => unknown_field(cursor, name, reading)?,
         }
         Ok(())
     })?;
-    let with_defaults = values.into_iter().zip(types).map(|(value, (_, data_type))| match value {
-        Some(value) => Ok(value),
-        None => default_of(data_type),
-    });
+    let with_defaults = values
+        .into_iter()
+        .zip(types)
+        .map(|(value, (_, data_type))| match value {
+            Some(value) => Ok(value),
+            None => default_of(data_type),
+        });
     with_defaults.collect::<Outcome<_>>().map(Value::List)
 }
 
-fn plain_tuple(types: &[(Option<String>, DataType)], cursor: &mut Cursor<'_>, reading: Reading) -> Outcome<Value> {
+fn plain_tuple(
+    types: &[(Option<String>, DataType)],
+    cursor: &mut Cursor<'_>,
+    reading: Reading,
+) -> Outcome<Value> {
     let mut values = Vec::new();
     elements(cursor, |cursor, at| match types.get(at) {
-        Some((_, data_type)) => Ok(values.push(read_value(data_type, cursor, reading)?)),
+        Some((_, data_type)) => {
+            values.push(read_value(data_type, cursor, reading)?);
+            Ok(())
+        }
         None => expected(cursor, "the end of the tuple"),
     })?;
-    if values.len() == types.len() { Ok(Value::List(values)) } else { expected(cursor, "more tuple elements") }
+    if values.len() == types.len() {
+        Ok(Value::List(values))
+    } else {
+        expected(cursor, "more tuple elements")
+    }
 }
 
 /// Reads `{"name": value, …}`, giving each name to the reader of its value.
-fn members(cursor: &mut Cursor<'_>, mut read: impl FnMut(&mut Cursor<'_>, &[u8]) -> Outcome<()>) -> Outcome<()> {
+fn members(
+    cursor: &mut Cursor<'_>,
+    mut read: impl FnMut(&mut Cursor<'_>, &[u8]) -> Outcome<()>,
+) -> Outcome<()> {
     delimited(cursor, (b'{', b'}'), |cursor, _| {
         let name = string(cursor)?;
         cursor.skip_space();
@@ -282,9 +333,15 @@ fn unicode(cursor: &mut Cursor<'_>) -> Outcome<char> {
 }
 
 fn four_digits(cursor: &mut Cursor<'_>) -> Outcome<u16> {
-    let digits = cursor.bytes(4).and_then(|digits| std::str::from_utf8(digits).ok());
-    let unit = digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u16::from_str_radix(digits, 16).ok());
-    unit.ok_or_else(|| code::CANNOT_PARSE_ESCAPE_SEQUENCE.error("expected four hexadecimal digits behind \\u"))
+    let digits = cursor
+        .bytes(4)
+        .and_then(|digits| std::str::from_utf8(digits).ok());
+    let unit = digits
+        .filter(|digits| !digits.starts_with('+'))
+        .and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    unit.ok_or_else(|| {
+        code::CANNOT_PARSE_ESCAPE_SEQUENCE.error("expected four hexadecimal digits behind \\u")
+    })
 }
 
 /// Steps over one value of any kind.
@@ -315,45 +372,114 @@ mod tests {
     #[test]
     fn objects_may_be_parted_by_lines_commas_nothing_or_stand_in_one_array() {
         let expected = ["1|x", "2|NULL"];
-        check("JSONEachRow", b"{\"a\":1,\"b\":\"x\"}\n{\"b\":null,\"a\":2}\n", &expected);
-        check("JSONEachRow", b"{\"a\":1,\"b\":\"x\"}, {\"b\":null,\"a\":2};", &expected);
-        check("JSONEachRow", b"{\"a\":1,\"b\":\"x\"}{\"b\":null,\"a\":\"2\"}", &expected);
-        check("JSONEachRow", b" [ {\"a\":1,\"b\":\"x\"} ,\n{\"b\":null,\"a\":2} ]\n", &expected);
+        check(
+            "JSONEachRow",
+            b"{\"a\":1,\"b\":\"x\"}\n{\"b\":null,\"a\":2}\n",
+            &expected,
+        );
+        check(
+            "JSONEachRow",
+            b"{\"a\":1,\"b\":\"x\"}, {\"b\":null,\"a\":2};",
+            &expected,
+        );
+        check(
+            "JSONEachRow",
+            b"{\"a\":1,\"b\":\"x\"}{\"b\":null,\"a\":\"2\"}",
+            &expected,
+        );
+        check(
+            "JSONEachRow",
+            b" [ {\"a\":1,\"b\":\"x\"} ,\n{\"b\":null,\"a\":2} ]\n",
+            &expected,
+        );
         check("JSONEachRow", b"", &[]);
         check("JSONEachRow", b"[]", &[]);
     }
 
     #[test]
     fn missing_unknown_and_null_fields_follow_clickhouses_defaults() {
-        check("JSONEachRow", b"{}{\"zz\":[1,{\"q\":\"]\"}],\"a\":null}", &["-|-", "-|-"]);
-        check("JSONEachRow", b"{\"a\":true,\"b\":17}{\"b\":{\"x\" :[1, 2]}}", &["1|17", "-|{\"x\" :[1, 2]}"]);
+        check(
+            "JSONEachRow",
+            b"{}{\"zz\":[1,{\"q\":\"]\"}],\"a\":null}",
+            &["-|-", "-|-"],
+        );
+        check(
+            "JSONEachRow",
+            b"{\"a\":true,\"b\":17}{\"b\":{\"x\" :[1, 2]}}",
+            &["1|17", "-|{\"x\" :[1, 2]}"],
+        );
     }
 
     #[test]
     fn strings_are_unescaped() {
-        check("JSONEachRow", br#"{"b":"\u00e9\ud83e\udd80\/\"\n"}"#, &["-|é🦀/\"\n"]);
-        refuses("JSONEachRow", br#"{"b":"\ud83e"}"#, code::CANNOT_PARSE_ESCAPE_SEQUENCE, "surrogate");
-        refuses("JSONEachRow", br#"{"b":"\q"}"#, code::CANNOT_PARSE_ESCAPE_SEQUENCE, "unknown escape");
+        check(
+            "JSONEachRow",
+            br#"{"b":"\u00e9\ud83e\udd80\/\"\n"}"#,
+            &["-|é🦀/\"\n"],
+        );
+        refuses(
+            "JSONEachRow",
+            br#"{"b":"\ud83e"}"#,
+            code::CANNOT_PARSE_ESCAPE_SEQUENCE,
+            "surrogate",
+        );
+        refuses(
+            "JSONEachRow",
+            br#"{"b":"\q"}"#,
+            code::CANNOT_PARSE_ESCAPE_SEQUENCE,
+            "unknown escape",
+        );
     }
 
     #[test]
     fn compact_rows_are_arrays_in_the_columns_order() {
-        check("JSONCompactEachRow", b"[1,\"x\"]\n[2, null],[3,\"\"]", &["1|x", "2|NULL", "3|"]);
-        refuses("JSONCompactEachRow", b"[[1,\"x\"]]", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "as UInt8");
-        refuses("JSONCompactEachRow", b"[1]", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "a value for column b");
-        refuses("JSONCompactEachRow", b"[1,\"x\",3]", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "the end of the row");
+        check(
+            "JSONCompactEachRow",
+            b"[1,\"x\"]\n[2, null],[3,\"\"]",
+            &["1|x", "2|NULL", "3|"],
+        );
+        refuses(
+            "JSONCompactEachRow",
+            b"[[1,\"x\"]]",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "as UInt8",
+        );
+        refuses(
+            "JSONCompactEachRow",
+            b"[1]",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "a value for column b",
+        );
+        refuses(
+            "JSONCompactEachRow",
+            b"[1,\"x\",3]",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "the end of the row",
+        );
     }
 
     #[test]
     fn the_strings_formats_hold_every_value_as_its_text() {
-        check("JSONStringsEachRow", "{\"a\":\"1\",\"b\":\"ᴺᵁᴸᴸ\"}".as_bytes(), &["1|NULL"]);
+        check(
+            "JSONStringsEachRow",
+            "{\"a\":\"1\",\"b\":\"ᴺᵁᴸᴸ\"}".as_bytes(),
+            &["1|NULL"],
+        );
         check("JSONCompactStringsEachRow", b"[\"1\",\"x\"]", &["1|x"]);
-        refuses("JSONStringsEachRow", b"{\"a\":1}", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "double quotes");
+        refuses(
+            "JSONStringsEachRow",
+            b"{\"a\":1}",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "double quotes",
+        );
     }
 
     #[test]
     fn nested_values_are_read_by_their_type() {
-        let columns = [("t", "Tuple(x UInt8, y Array(Nullable(String)))"), ("m", "Map(String, UInt64)")];
+        let columns = [
+            ("t", "Tuple(x UInt8, y Array(Nullable(String)))"),
+            ("m", "Map(String, UInt64)"),
+        ];
         let data = br#"{"t":{"y":["a",null],"x":7},"m":{"p":18446744073709551615}}{"t":[1,[]]}"#;
         let read = rows("JSONEachRow", &columns, data).unwrap();
         assert_eq!(read, ["(7,['a',NULL])|{'p':18446744073709551615}", "(1,[])|-"]);
@@ -361,16 +487,66 @@ mod tests {
 
     #[test]
     fn broken_json_is_refused_at_its_row() {
-        refuses("JSONEachRow", b"{\"a\":1}\n{\"a\":2", code::CANNOT_READ_ALL_DATA, "at row 2, which begins at byte 7");
-        refuses("JSONEachRow", b"{\"a\":1,}", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "a string in double quotes");
-        refuses("JSONEachRow", b"{\"a\" 1}", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "':'");
-        refuses("JSONEachRow", b"{\"a\":1.5}", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "'1.5' as UInt8");
-        refuses("JSONEachRow", b"{\"a\":1,\"a\":2}", code::INCORRECT_DATA, "stands twice");
-        refuses("JSONEachRow", b"{\"a\":1} x", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "expected '{'");
-        refuses("JSONEachRow", b"{\"a\":1}]", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "expected '{'");
-        refuses("JSONEachRow", b"[{\"a\":1}", code::CANNOT_READ_ALL_DATA, "inside the array");
-        refuses("JSONEachRow", b"{\"a\":1},", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "expected '{'");
-        refuses("JSONEachRow", &b"[".repeat(300), code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "expected '{'");
+        refuses(
+            "JSONEachRow",
+            b"{\"a\":1}\n{\"a\":2",
+            code::CANNOT_READ_ALL_DATA,
+            "at row 2, which begins at byte 7",
+        );
+        refuses(
+            "JSONEachRow",
+            b"{\"a\":1,}",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "a string in double quotes",
+        );
+        refuses(
+            "JSONEachRow",
+            b"{\"a\" 1}",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "':'",
+        );
+        refuses(
+            "JSONEachRow",
+            b"{\"a\":1.5}",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "'1.5' as UInt8",
+        );
+        refuses(
+            "JSONEachRow",
+            b"{\"a\":1,\"a\":2}",
+            code::INCORRECT_DATA,
+            "stands twice",
+        );
+        refuses(
+            "JSONEachRow",
+            b"{\"a\":1} x",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "expected '{'",
+        );
+        refuses(
+            "JSONEachRow",
+            b"{\"a\":1}]",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "expected '{'",
+        );
+        refuses(
+            "JSONEachRow",
+            b"[{\"a\":1}",
+            code::CANNOT_READ_ALL_DATA,
+            "inside the array",
+        );
+        refuses(
+            "JSONEachRow",
+            b"{\"a\":1},",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "expected '{'",
+        );
+        refuses(
+            "JSONEachRow",
+            &b"[".repeat(300),
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "expected '{'",
+        );
         let deep = [b"{\"zz\":".to_vec(), b"[".repeat(300)].concat();
         refuses("JSONEachRow", &deep, code::INCORRECT_DATA, "nested deeper");
     }

@@ -46,8 +46,9 @@ impl InputFormat {
             "TSKV" => Self::Tskv,
             "Values" => Self::Values,
             other => {
-                return code::UNKNOWN_FORMAT
-                    .refuse(format_args!("unknown format {other}, or one the embedded shard does not read"));
+                return code::UNKNOWN_FORMAT.refuse(format_args!(
+                    "unknown format {other}, or one the embedded shard does not read"
+                ));
             }
         })
     }
@@ -74,7 +75,16 @@ pub(crate) struct Reader<'a> {
 impl<'a> Rows<'a> {
     /// Starts to read rows of these columns, in the data's order.
     pub fn new(format: InputFormat, columns: &'a [ColumnDef], data: &'a [u8], reading: Reading) -> Self {
-        Self { format, reader: Reader { cursor: Cursor::new(data), columns, reading, in_array: false }, rows: 0 }
+        Self {
+            format,
+            reader: Reader {
+                cursor: Cursor::new(data),
+                columns,
+                reading,
+                in_array: false,
+            },
+            rows: 0,
+        }
     }
 
     /// Reads the next row into `cells` (one a column) and says whether there was one. An error names row and offset.
@@ -83,7 +93,10 @@ impl<'a> Rows<'a> {
         let start = self.reader.cursor.at;
         let found = self.read_row(cells).map_err(|error| {
             let offset = self.reader.cursor.at;
-            error.at(format_args!("at row {}, which begins at byte {start} of the data, near byte {offset}", self.rows + 1))
+            error.at(format_args!(
+                "at row {}, which begins at byte {start} of the data, near byte {offset}",
+                self.rows + 1
+            ))
         })?;
         self.rows += u64::from(found);
         Ok(found)
@@ -94,7 +107,9 @@ impl<'a> Rows<'a> {
         match self.format {
             InputFormat::Csv => csv::read_row(&mut self.reader, cells),
             InputFormat::JsonEachRow(values) => json::read_object(&mut self.reader, values, first, cells),
-            InputFormat::JsonCompactEachRow(values) => json::read_array(&mut self.reader, values, first, cells),
+            InputFormat::JsonCompactEachRow(values) => {
+                json::read_array(&mut self.reader, values, first, cells)
+            }
             InputFormat::RowBinary => read_binary(&mut self.reader, false, cells),
             InputFormat::RowBinaryWithDefaults => read_binary(&mut self.reader, true, cells),
             InputFormat::TabSeparated => tab_separated::read_row(&mut self.reader, cells),
@@ -112,7 +127,10 @@ impl Reader<'_> {
         }
         match self.reading.null_as_default {
             true => Ok(None),
-            false => code::TYPE_MISMATCH.refuse(format_args!("NULL for column {} of type {}", column.name, column.data_type)),
+            false => code::TYPE_MISMATCH.refuse(format_args!(
+                "NULL for column {} of type {}",
+                column.name, column.data_type
+            )),
         }
     }
 }
@@ -122,7 +140,8 @@ fn read_binary(reader: &mut Reader<'_>, with_defaults: bool, cells: &mut Vec<Cel
         return Ok(false);
     }
     for column in reader.columns {
-        let left_out = with_defaults && binary::read(&types::DataType::UInt8, &mut reader.cursor)? == Value::Int(1);
+        let left_out =
+            with_defaults && binary::read(&types::DataType::UInt8, &mut reader.cursor)? == Value::Int(1);
         cells.push(match left_out {
             true => None,
             false => Some(binary::read(&column.data_type, &mut reader.cursor)?),
@@ -183,8 +202,17 @@ pub(crate) mod tests {
     fn row_binary_is_read_to_its_last_byte_or_not_at_all() {
         check("RowBinary", b"\x01\0\x01x\x02\x01", &["1|x", "2|NULL"]);
         check("RowBinary", b"", &[]);
-        check("RowBinaryWithDefaults", b"\x01\0\0\x01x\0\x02\0\x01", &["-|x", "2|NULL"]);
-        refuses("RowBinary", b"\x01\0\x01x\x02", code::CANNOT_READ_ALL_DATA, "at row 2, which begins at byte 4");
+        check(
+            "RowBinaryWithDefaults",
+            b"\x01\0\0\x01x\0\x02\0\x01",
+            &["-|x", "2|NULL"],
+        );
+        refuses(
+            "RowBinary",
+            b"\x01\0\x01x\x02",
+            code::CANNOT_READ_ALL_DATA,
+            "at row 2, which begins at byte 4",
+        );
     }
 
     #[test]

@@ -30,11 +30,17 @@ pub(super) fn read_pairs(reader: &mut Reader<'_>, cells: &mut Vec<Cell>) -> Outc
     }
     cells.resize(reader.columns.len(), None);
     while reader.cursor.peek().is_some_and(|byte| byte != b'\n') {
-        let name = reader.cursor.take_while(|byte| !matches!(byte, b'=' | b'\t' | b'\n'));
+        let name = reader
+            .cursor
+            .take_while(|byte| !matches!(byte, b'=' | b'\t' | b'\n'));
         if !reader.cursor.take(b"=") {
             return expected(&reader.cursor, "'=' behind a name");
         }
-        match reader.columns.iter().position(|column| column.name.as_bytes() == name) {
+        match reader
+            .columns
+            .iter()
+            .position(|column| column.name.as_bytes() == name)
+        {
             Some(at) => cells[at] = read_field(reader, &reader.columns[at])?,
             None if reader.reading.skip_unknown_fields => drop(raw_field(reader)?),
             None => return code::INCORRECT_DATA.refuse(format_args!("unknown field {}", shown(name))),
@@ -59,7 +65,10 @@ fn read_field(reader: &mut Reader<'_>, column: &ColumnDef) -> Outcome<Cell> {
         return reader.null(column);
     }
     // Nested values stand in their own quotes, not in the field's escapes.
-    if matches!(column.data_type.without_nullable(), DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)) {
+    if matches!(
+        column.data_type.without_nullable(),
+        DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)
+    ) {
         return quoted::read(&column.data_type, &mut reader.cursor, reader.reading).map(Some);
     }
     let field = raw_field(reader)?;
@@ -74,7 +83,11 @@ fn is_null(rest: &[u8]) -> bool {
 fn raw_field(reader: &mut Reader<'_>) -> Outcome<Vec<u8>> {
     let mut field = Vec::new();
     loop {
-        field.extend_from_slice(reader.cursor.take_while(|byte| !matches!(byte, b'\t' | b'\n' | b'\\')));
+        field.extend_from_slice(
+            reader
+                .cursor
+                .take_while(|byte| !matches!(byte, b'\t' | b'\n' | b'\\')),
+        );
         if !reader.cursor.take(b"\\") {
             return Ok(field);
         }
@@ -89,7 +102,11 @@ mod tests {
 
     #[test]
     fn tab_separated_fields_are_unescaped_and_nulls_told_apart() {
-        check("TabSeparated", b"1\tx\\ty\n2\t\\N\n3\t\\\\N\n4\t", &["1|x\ty", "2|NULL", "3|\\N", "4|"]);
+        check(
+            "TabSeparated",
+            b"1\tx\\ty\n2\t\\N\n3\t\\\\N\n4\t",
+            &["1|x\ty", "2|NULL", "3|\\N", "4|"],
+        );
         check("TSV", b"\\N\tx\n", &["-|x"]);
         check("TabSeparated", b"", &[]);
     }
@@ -103,15 +120,40 @@ mod tests {
 
     #[test]
     fn too_few_too_many_and_wrong_fields_are_refused_at_their_row() {
-        refuses("TabSeparated", b"1\tx\n2\n", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "at row 2");
-        refuses("TabSeparated", b"1\tx\ty\n", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "the end of the line");
-        refuses("TabSeparated", b"x\ty\n", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "cannot parse 'x' as UInt8");
-        refuses("TabSeparated", b"1\tx\\", code::CANNOT_PARSE_ESCAPE_SEQUENCE, "backslash");
+        refuses(
+            "TabSeparated",
+            b"1\tx\n2\n",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "at row 2",
+        );
+        refuses(
+            "TabSeparated",
+            b"1\tx\ty\n",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "the end of the line",
+        );
+        refuses(
+            "TabSeparated",
+            b"x\ty\n",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "cannot parse 'x' as UInt8",
+        );
+        refuses(
+            "TabSeparated",
+            b"1\tx\\",
+            code::CANNOT_PARSE_ESCAPE_SEQUENCE,
+            "backslash",
+        );
     }
 
     #[test]
     fn tskv_pairs_come_in_any_order_and_may_be_missing() {
         check("TSKV", b"b=x\ta=1\nzz=9\tb=\\N\n\n", &["1|x", "-|NULL", "-|-"]);
-        refuses("TSKV", b"a\tb=1\n", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "'='");
+        refuses(
+            "TSKV",
+            b"a\tb=1\n",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "'='",
+        );
     }
 }

@@ -6,7 +6,9 @@ use crate::error::{Outcome, code};
 use crate::quoted::{self, expected};
 
 pub(super) fn read_row(reader: &mut Reader<'_>, cells: &mut Vec<Cell>) -> Outcome<bool> {
-    reader.cursor.take_while(|byte| byte.is_ascii_whitespace() || byte == b',');
+    reader
+        .cursor
+        .take_while(|byte| byte.is_ascii_whitespace() || byte == b',');
     if reader.cursor.is_at_end() || at_end_of_statement(reader) {
         return Ok(false);
     }
@@ -21,23 +23,34 @@ pub(super) fn read_row(reader: &mut Reader<'_>, cells: &mut Vec<Cell>) -> Outcom
         let cell = match quoted::take_null(&mut reader.cursor) {
             true => reader.null(column)?,
             false if take_default(reader) => None,
-            false => Some(quoted::read(&column.data_type, &mut reader.cursor, reader.reading)?),
+            false => Some(quoted::read(
+                &column.data_type,
+                &mut reader.cursor,
+                reader.reading,
+            )?),
         };
         cells.push(cell);
     }
-    delimiter(reader, b")", reader.columns.last().map_or("", |column| &column.name))?;
+    delimiter(
+        reader,
+        b")",
+        reader.columns.last().map_or("", |column| &column.name),
+    )?;
     Ok(true)
 }
 
 /// A `;` with nothing but space behind it.
 fn at_end_of_statement(reader: &mut Reader<'_>) -> bool {
     let rest = reader.cursor.rest();
-    rest.strip_prefix(b";").is_some_and(|rest| rest.trim_ascii().is_empty())
+    rest.strip_prefix(b";")
+        .is_some_and(|rest| rest.trim_ascii().is_empty())
 }
 
 fn take_default(reader: &mut Reader<'_>) -> bool {
     let rest = reader.cursor.rest();
-    let found = rest.get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"DEFAULT"))
+    let found = rest
+        .get(..7)
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"DEFAULT"))
         && matches!(rest.get(7), Some(b',' | b')' | b' '));
     if found {
         reader.cursor.at += 7;
@@ -63,7 +76,11 @@ mod tests {
 
     #[test]
     fn rows_stand_in_brackets_with_or_without_commas_between() {
-        check("Values", b"(1,'it\\'s'), (2 , NULL)(3,'')\n(4,'(')", &["1|it's", "2|NULL", "3|", "4|("]);
+        check(
+            "Values",
+            b"(1,'it\\'s'), (2 , NULL)(3,'')\n(4,'(')",
+            &["1|it's", "2|NULL", "3|", "4|("],
+        );
         check("Values", b" (1,'x'); \n", &["1|x"]);
         check("Values", b"(NULL,'x'),(DEFAULT, null),", &["-|x", "-|NULL"]);
         check("Values", b"", &[]);
@@ -72,11 +89,31 @@ mod tests {
     #[test]
     fn broken_rows_are_refused_at_their_number() {
         refuses("Values", b"(1,'x'),(2)", code::SYNTAX_ERROR, "at row 2");
-        refuses("Values", b"(1,'x'", code::SYNTAX_ERROR, "after the value of column b");
+        refuses(
+            "Values",
+            b"(1,'x'",
+            code::SYNTAX_ERROR,
+            "after the value of column b",
+        );
         refuses("Values", b"(1,'x','y')", code::SYNTAX_ERROR, "expected ')'");
         refuses("Values", b"(1 + 1,'x')", code::SYNTAX_ERROR, "not expressions");
-        refuses("Values", b"(1,'x') x", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "expected '('");
-        refuses("Values", b"(1,'x'); (2,'y')", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "expected '('");
-        refuses("Values", b"(1,now())", code::CANNOT_PARSE_INPUT_ASSERTION_FAILED, "literal of type");
+        refuses(
+            "Values",
+            b"(1,'x') x",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "expected '('",
+        );
+        refuses(
+            "Values",
+            b"(1,'x'); (2,'y')",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "expected '('",
+        );
+        refuses(
+            "Values",
+            b"(1,now())",
+            code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
+            "literal of type",
+        );
     }
 }

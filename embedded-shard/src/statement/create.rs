@@ -39,7 +39,18 @@ pub(crate) struct DefaultClause {
 }
 
 /// Words that end a column's type or its default.
-const CLAUSES: &[&str] = &["DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL", "CODEC", "COMMENT", "TTL", "NULL", "NOT", "PRIMARY"];
+const CLAUSES: &[&str] = &[
+    "DEFAULT",
+    "MATERIALIZED",
+    "ALIAS",
+    "EPHEMERAL",
+    "CODEC",
+    "COMMENT",
+    "TTL",
+    "NULL",
+    "NOT",
+    "PRIMARY",
+];
 /// What can stand in a column list without being a column.
 const NOT_COLUMNS: &[&str] = &["INDEX", "CONSTRAINT", "PROJECTION", "PRIMARY"];
 
@@ -64,7 +75,13 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Outcome<Statement> {
     let columns = parser.list(parse_column)?;
     parser.expect(")")?;
     let (engine, deduplication_window) = parse_engine(parser)?;
-    Ok(Statement::CreateTable(CreateTable { table, if_not_exists, columns, engine, deduplication_window }))
+    Ok(Statement::CreateTable(CreateTable {
+        table,
+        if_not_exists,
+        columns,
+        engine,
+        deduplication_window,
+    }))
 }
 
 fn at_end(parser: &Parser<'_>) -> bool {
@@ -72,7 +89,8 @@ fn at_end(parser: &Parser<'_>) -> bool {
 }
 
 fn at_clause(parser: &Parser<'_>) -> bool {
-    matches!(parser.peek(), Token::Symbol("," | ")") | Token::End) || CLAUSES.iter().any(|word| parser.is_word(word))
+    matches!(parser.peek(), Token::Symbol("," | ")") | Token::End)
+        || CLAUSES.iter().any(|word| parser.is_word(word))
 }
 
 fn parse_column(parser: &mut Parser<'_>) -> Outcome<ColumnDeclaration> {
@@ -83,9 +101,11 @@ fn parse_column(parser: &mut Parser<'_>) -> Outcome<ColumnDeclaration> {
     let data_type = parse_type(parser, &name)?;
     let default = parse_default(parser, &name)?;
     let mut comment = String::new();
-    while !matches!(parser.peek(), Token::Symbol("," | ")")) {
+    while !matches!(parser.peek(), Token::Symbol("," | ")") | Token::End) {
         if parser.take_word("COMMENT")? {
-            let Token::Text(text) = parser.advance()? else { return parser.expected("the comment as a string") };
+            let Token::Text(text) = parser.advance()? else {
+                return parser.expected("the comment as a string");
+            };
             comment = String::from_utf8_lossy(&text).into_owned();
         } else if parser.take_word("CODEC")? {
             parser.skip_until(|parser| !matches!(parser.peek(), Token::Symbol("(")) && at_clause(parser))?;
@@ -93,7 +113,12 @@ fn parse_column(parser: &mut Parser<'_>) -> Outcome<ColumnDeclaration> {
             return parser.not_here(&format!("this clause of column {name}"));
         }
     }
-    Ok(ColumnDeclaration { name, data_type, default, comment })
+    Ok(ColumnDeclaration {
+        name,
+        data_type,
+        default,
+        comment,
+    })
 }
 
 fn parse_type(parser: &mut Parser<'_>, column: &str) -> Outcome<DataType> {
@@ -101,7 +126,9 @@ fn parse_type(parser: &mut Parser<'_>, column: &str) -> Outcome<DataType> {
     parser.skip_until(at_clause)?;
     let text = parser.text_since(start);
     let unknown = |reason: &dyn std::fmt::Display| {
-        code::UNKNOWN_TYPE.error(format_args!("unknown data type '{text}' of column {column}: {reason}"))
+        code::UNKNOWN_TYPE.error(format_args!(
+            "unknown data type '{text}' of column {column}: {reason}"
+        ))
     };
     let data_type = DataType::parse(&text).map_err(|error| unknown(&error.reason))?;
     check_type(&data_type).map_err(|error| unknown(&error.text))?;
@@ -121,10 +148,15 @@ fn parse_default(parser: &mut Parser<'_>, column: &str) -> Outcome<Option<Defaul
     let start = parser.position();
     let at_end = |parser: &Parser<'_>| {
         matches!(parser.peek(), Token::Symbol("," | ")") | Token::End)
-            || ["CODEC", "COMMENT", "TTL"].iter().any(|word| parser.is_word(word))
+            || ["CODEC", "COMMENT", "TTL"]
+                .iter()
+                .any(|word| parser.is_word(word))
     };
     parser.skip_until(at_end)?;
-    Ok(Some(DefaultClause { materialized, expression: parser.text_since(start) }))
+    Ok(Some(DefaultClause {
+        materialized,
+        expression: parser.text_since(start),
+    }))
 }
 
 /// The engine clause as text, and the window its SETTINGS name.
@@ -168,20 +200,47 @@ mod tests {
         let create = create(sql).unwrap();
         assert!(create.if_not_exists);
         assert_eq!(create.table.to_string(), "db.t");
-        let names: Vec<_> = create.columns.iter().map(|c| format!("{} {}", c.name, c.data_type)).collect();
-        assert_eq!(names, ["a UInt8", "b c LowCardinality(String)", "m UInt64", "e Enum8('DEFAULT' = 1)"]);
+        let names: Vec<_> = create
+            .columns
+            .iter()
+            .map(|c| format!("{} {}", c.name, c.data_type))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "a UInt8",
+                "b c LowCardinality(String)",
+                "m UInt64",
+                "e Enum8('DEFAULT' = 1)"
+            ]
+        );
         let default = create.columns[1].default.clone().unwrap();
-        assert_eq!(default, DefaultClause { materialized: false, expression: "concat('x,', 'y')".to_owned() });
+        assert_eq!(
+            default,
+            DefaultClause {
+                materialized: false,
+                expression: "concat('x,', 'y')".to_owned()
+            }
+        );
         assert!(create.columns[2].default.clone().unwrap().materialized);
         assert_eq!(create.columns[1].comment, "it");
-        assert!(create.engine.starts_with("ReplicatedMergeTree('/p', 'r') ORDER BY"), "{}", create.engine);
+        assert!(
+            create
+                .engine
+                .starts_with("ReplicatedMergeTree('/p', 'r') ORDER BY"),
+            "{}",
+            create.engine
+        );
         assert_eq!(create.deduplication_window, Some(7));
     }
 
     #[test]
     fn an_engine_is_optional_and_kept_as_it_is() {
         assert_eq!(create("CREATE TABLE t (a UInt8)").unwrap().engine, "");
-        assert_eq!(create("CREATE TABLE t (a UInt8) ENGINE Memory").unwrap().engine, "Memory");
+        assert_eq!(
+            create("CREATE TABLE t (a UInt8) ENGINE Memory").unwrap().engine,
+            "Memory"
+        );
     }
 
     #[track_caller]
@@ -193,13 +252,37 @@ mod tests {
 
     #[test]
     fn what_a_table_cannot_have_here_is_refused_by_its_name() {
-        refuses("CREATE TABLE t (a Foo) ENGINE = Memory", code::UNKNOWN_TYPE, "'Foo' of column a");
-        refuses("CREATE TABLE t (a Array(AggregateFunction(uniq, String)))", code::UNKNOWN_TYPE, "column a");
-        refuses("CREATE TABLE t (a UInt8 ALIAS 1)", code::NOT_IMPLEMENTED, "ALIAS of column a");
-        refuses("CREATE TABLE t (a UInt8, INDEX i a TYPE minmax)", code::NOT_IMPLEMENTED, "INDEX");
-        refuses("CREATE TABLE t ON CLUSTER c (a UInt8)", code::NOT_IMPLEMENTED, "ON CLUSTER");
+        refuses(
+            "CREATE TABLE t (a Foo) ENGINE = Memory",
+            code::UNKNOWN_TYPE,
+            "'Foo' of column a",
+        );
+        refuses(
+            "CREATE TABLE t (a Array(AggregateFunction(uniq, String)))",
+            code::UNKNOWN_TYPE,
+            "column a",
+        );
+        refuses(
+            "CREATE TABLE t (a UInt8 ALIAS 1)",
+            code::NOT_IMPLEMENTED,
+            "ALIAS of column a",
+        );
+        refuses(
+            "CREATE TABLE t (a UInt8, INDEX i a TYPE minmax)",
+            code::NOT_IMPLEMENTED,
+            "INDEX",
+        );
+        refuses(
+            "CREATE TABLE t ON CLUSTER c (a UInt8)",
+            code::NOT_IMPLEMENTED,
+            "ON CLUSTER",
+        );
         refuses("CREATE TABLE t AS u", code::NOT_IMPLEMENTED, "AS");
-        refuses("CREATE VIEW v AS SELECT 1", code::NOT_IMPLEMENTED, "TABLE and DATABASE");
+        refuses(
+            "CREATE VIEW v AS SELECT 1",
+            code::NOT_IMPLEMENTED,
+            "TABLE and DATABASE",
+        );
         refuses("CREATE TABLE t (a UInt8", code::SYNTAX_ERROR, "')'");
         refuses("CREATE TABLE t ()", code::SYNTAX_ERROR, "a name");
     }

@@ -14,7 +14,10 @@ pub(crate) enum Expression {
     Column(String),
     Literal(Literal),
     /// A function or operator by ClickHouse's name for it.
-    Call { function: String, arguments: Vec<Expression> },
+    Call {
+        function: String,
+        arguments: Vec<Expression>,
+    },
 }
 
 /// A constant as written. Numbers stay text until a type is known, so none is rounded.
@@ -44,7 +47,10 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Outcome<Expression> {
 
 impl Expression {
     pub fn call(function: &str, arguments: Vec<Expression>) -> Self {
-        Self::Call { function: function.to_owned(), arguments }
+        Self::Call {
+            function: function.to_owned(),
+            arguments,
+        }
     }
 }
 
@@ -82,7 +88,12 @@ fn conjunction(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
     joined_by_word(parser, depth, ("AND", "and"), negation)
 }
 
-fn joined_by_word(parser: &mut Parser<'_>, depth: usize, (word, function): (&str, &str), level: Level) -> Outcome<Expression> {
+fn joined_by_word(
+    parser: &mut Parser<'_>,
+    depth: usize,
+    (word, function): (&str, &str),
+    level: Level,
+) -> Outcome<Expression> {
     let first = level(parser, depth)?;
     if !parser.is_word(word) {
         return Ok(first);
@@ -120,7 +131,11 @@ fn comparison(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
         return Ok(Expression::call(function, vec![left, sum(parser, depth)?]));
     }
     if parser.take_word("IS")? {
-        let function = if parser.take_word("NOT")? { "isNotNull" } else { "isNull" };
+        let function = if parser.take_word("NOT")? {
+            "isNotNull"
+        } else {
+            "isNull"
+        };
         parser.expect_word("NULL")?;
         return Ok(Expression::call(function, vec![left]));
     }
@@ -132,7 +147,11 @@ fn comparison(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
         return between(parser, depth, left);
     }
     match parser.peek() {
-        Token::Word(word) if ["LIKE", "ILIKE", "BETWEEN"].iter().any(|other| word.eq_ignore_ascii_case(other)) => {
+        Token::Word(word)
+            if ["LIKE", "ILIKE", "BETWEEN"]
+                .iter()
+                .any(|other| word.eq_ignore_ascii_case(other)) =>
+        {
             parser.not_here(&format!("the operator {word} here"))
         }
         _ if function == "notIn" => parser.expected("IN"),
@@ -140,7 +159,12 @@ fn comparison(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
     }
 }
 
-fn membership(parser: &mut Parser<'_>, depth: usize, function: &str, left: Expression) -> Outcome<Expression> {
+fn membership(
+    parser: &mut Parser<'_>,
+    depth: usize,
+    function: &str,
+    left: Expression,
+) -> Outcome<Expression> {
     parser.expect("(")?;
     if parser.is_word("SELECT") {
         return parser.not_here("subqueries");
@@ -163,7 +187,12 @@ fn sum(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
 }
 
 fn product(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
-    joined_by_operator(parser, depth, &[("*", "multiply"), ("%", "modulo"), ("/", "divide")], unary)
+    joined_by_operator(
+        parser,
+        depth,
+        &[("*", "multiply"), ("%", "modulo"), ("/", "divide")],
+        unary,
+    )
 }
 
 fn joined_by_operator(
@@ -179,7 +208,10 @@ fn joined_by_operator(
     Ok(left)
 }
 
-fn take_operator(parser: &mut Parser<'_>, operators: &[(&str, &'static str)]) -> Outcome<Option<&'static str>> {
+fn take_operator(
+    parser: &mut Parser<'_>,
+    operators: &[(&str, &'static str)],
+) -> Outcome<Option<&'static str>> {
     for (symbol, function) in operators {
         if parser.take(symbol)? {
             return Ok(Some(function));
@@ -194,7 +226,9 @@ fn unary(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
         return primary(parser, depth);
     }
     Ok(match unary_operand(parser, depth)? {
-        Expression::Literal(Literal::Number(digits)) => Expression::Literal(Literal::Number(format!("-{digits}"))),
+        Expression::Literal(Literal::Number(digits)) => {
+            Expression::Literal(Literal::Number(format!("-{digits}")))
+        }
         other => Expression::call("negate", vec![other]),
     })
 }
@@ -275,7 +309,9 @@ fn column_or_call(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> 
 
 /// ClickHouse takes the names SQL knows in any case, and its own only as they are.
 fn canonical(name: &str) -> String {
-    const ANY_CASE: &[&str] = &["count", "sum", "min", "max", "now", "version", "timezone", "concat", "length"];
+    const ANY_CASE: &[&str] = &[
+        "count", "sum", "min", "max", "now", "version", "timezone", "concat", "length",
+    ];
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
         known if ANY_CASE.contains(&known) => lower,
@@ -298,14 +334,23 @@ mod tests {
 
     #[test]
     fn operators_bind_as_in_sql() {
-        check("a % 3 = 0 AND NOT b OR c", "or(and(equals(modulo(a, 3), 0), not(b)), c)");
+        check(
+            "a % 3 = 0 AND NOT b OR c",
+            "or(and(equals(modulo(a, 3), 0), not(b)), c)",
+        );
         check("1 + 2 * -3 - x", "minus(plus(1, multiply(2, -3)), x)");
         check("-a", "negate(a)");
         check("(a OR b) and c and d", "and(or(a, b), c, d)");
         check("a IN (1, 'x') or a not in (2)", "or(in(a, 1, 'x'), notIn(a, 2))");
-        check("a BETWEEN 1 AND 2 AND b", "and(and(greaterOrEquals(a, 1), lessOrEquals(a, 2)), b)");
+        check(
+            "a BETWEEN 1 AND 2 AND b",
+            "and(and(greaterOrEquals(a, 1), lessOrEquals(a, 2)), b)",
+        );
         check("a IS NOT NULL or b is null", "or(isNotNull(a), isNull(b))");
-        check("a <> 1 AND b == 2 AND c <= 3", "and(notEquals(a, 1), equals(b, 2), lessOrEquals(c, 3))");
+        check(
+            "a <> 1 AND b == 2 AND c <= 3",
+            "and(notEquals(a, 1), equals(b, 2), lessOrEquals(c, 3))",
+        );
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub(crate) enum Token {
 
 /// Longest first, so that `<=` is not read as `<`.
 const SYMBOLS: &[&str] = &[
-    "<=", ">=", "!=", "<>", "==", "||", "::", "->", "(", ")", "[", "]", "{", "}", ",", ".", ";", "=", "<", ">", "+", "-", "*", "/",
-    "%", "?", ":", "@",
+    "<=", ">=", "!=", "<>", "==", "||", "::", "->", "(", ")", "[", "]", "{", "}", ",", ".", ";", "=", "<",
+    ">", "+", "-", "*", "/", "%", "?", ":", "@",
 ];
 
 /// Reads the next word, past space and comments.
@@ -34,7 +34,9 @@ pub(crate) fn next(cursor: &mut Cursor<'_>) -> Outcome<Token> {
         Some(quote @ (b'`' | b'"')) => name(cursor, quote).map(Token::Quoted),
         Some(b'\'') => quoted::string(cursor).map(Token::Text),
         Some(byte) if byte.is_ascii_digit() => Ok(Token::Number(number(cursor))),
-        Some(b'.') if cursor.rest().get(1).is_some_and(u8::is_ascii_digit) => Ok(Token::Number(number(cursor))),
+        Some(b'.') if cursor.rest().get(1).is_some_and(u8::is_ascii_digit) => {
+            Ok(Token::Number(number(cursor)))
+        }
         Some(byte) if is_word(byte) => Ok(Token::Word(lossy(cursor.take_while(is_word)))),
         Some(_) => match SYMBOLS.iter().find(|symbol| cursor.take(symbol.as_bytes())) {
             Some(symbol) => Ok(Token::Symbol(symbol)),
@@ -46,7 +48,9 @@ pub(crate) fn next(cursor: &mut Cursor<'_>) -> Outcome<Token> {
 /// A refusal that says what should have come.
 pub(crate) fn syntax_error<T>(cursor: &Cursor<'_>, expected: &str) -> Outcome<T> {
     let (position, found) = (cursor.at + 1, shown(cursor.rest()));
-    code::SYNTAX_ERROR.refuse(format_args!("syntax error: failed at position {position} ({found}): expected {expected}"))
+    code::SYNTAX_ERROR.refuse(format_args!(
+        "syntax error: failed at position {position} ({found}): expected {expected}"
+    ))
 }
 
 fn is_word(byte: u8) -> bool {
@@ -91,7 +95,9 @@ fn name(cursor: &mut Cursor<'_>, quote: u8) -> Outcome<String> {
 
 fn number(cursor: &mut Cursor<'_>) -> String {
     let start = cursor.at;
-    let digits = |cursor: &mut Cursor<'_>| drop(cursor.take_while(|byte| byte.is_ascii_digit()));
+    let digits = |cursor: &mut Cursor<'_>| {
+        cursor.take_while(|byte| byte.is_ascii_digit());
+    };
     digits(cursor);
     if cursor.take(b".") {
         digits(cursor);

@@ -8,7 +8,7 @@ mod select;
 
 use std::fmt;
 
-pub(crate) use create::{ColumnDeclaration, CreateTable, DefaultClause};
+pub(crate) use create::{CreateTable, DefaultClause};
 pub(crate) use expression::{Expression, Literal, parse_expression};
 pub(crate) use select::{Item, Order, Select};
 
@@ -85,7 +85,11 @@ pub(crate) fn parse(statement: &[u8]) -> Outcome<Parsed> {
         }
     }
     parser.end()?;
-    Ok(Parsed { statement, settings, format })
+    Ok(Parsed {
+        statement,
+        settings,
+        format,
+    })
 }
 
 fn parse_plain(parser: &mut Parser<'_>) -> Outcome<Statement> {
@@ -106,11 +110,15 @@ fn parse_plain(parser: &mut Parser<'_>) -> Outcome<Statement> {
     }
     if parser.take_word("DESCRIBE")? || parser.take_word("DESC")? {
         parser.take_word("TABLE")?;
-        return Ok(Statement::DescribeTable { table: parser.table_name()? });
+        return Ok(Statement::DescribeTable {
+            table: parser.table_name()?,
+        });
     }
     if parser.take_word("EXISTS")? {
         parser.take_word("TABLE")?;
-        return Ok(Statement::ExistsTable { table: parser.table_name()? });
+        return Ok(Statement::ExistsTable {
+            table: parser.table_name()?,
+        });
     }
     if parser.take_word("SHOW")? {
         return parse_show(parser);
@@ -121,8 +129,9 @@ fn parse_plain(parser: &mut Parser<'_>) -> Outcome<Statement> {
 /// A statement ClickHouse has is code 48, anything else a syntax error.
 fn refuse_statement<T>(parser: &Parser<'_>) -> Outcome<T> {
     const OTHERS: &[&str] = &[
-        "ALTER", "ATTACH", "BACKUP", "CHECK", "DELETE", "DETACH", "EXCHANGE", "EXPLAIN", "GRANT", "KILL", "OPTIMIZE", "RENAME",
-        "RESTORE", "REVOKE", "SET", "SYSTEM", "UNDROP", "UPDATE", "USE", "WATCH", "WITH",
+        "ALTER", "ATTACH", "BACKUP", "CHECK", "DELETE", "DETACH", "EXCHANGE", "EXPLAIN", "GRANT", "KILL",
+        "OPTIMIZE", "RENAME", "RESTORE", "REVOKE", "SET", "SYSTEM", "UNDROP", "UPDATE", "USE", "WATCH",
+        "WITH",
     ];
     match OTHERS.iter().find(|other| parser.is_word(other)) {
         Some(other) => parser.not_here(&format!("{other} statements")),
@@ -131,7 +140,15 @@ fn refuse_statement<T>(parser: &Parser<'_>) -> Outcome<T> {
 }
 
 fn table_if_exists(parser: &mut Parser<'_>) -> Outcome<(TableName, bool)> {
-    for other in ["DATABASE", "VIEW", "DICTIONARY", "TEMPORARY", "ALL", "TABLES", "FUNCTION"] {
+    for other in [
+        "DATABASE",
+        "VIEW",
+        "DICTIONARY",
+        "TEMPORARY",
+        "ALL",
+        "TABLES",
+        "FUNCTION",
+    ] {
         if parser.is_word(other) {
             return parser.not_here(&format!("DROP or TRUNCATE {other}"));
         }
@@ -144,7 +161,11 @@ fn table_if_exists(parser: &mut Parser<'_>) -> Outcome<(TableName, bool)> {
 }
 
 fn refuse_on_cluster(parser: &Parser<'_>) -> Outcome<()> {
-    if parser.is_word("ON") { parser.not_here("ON CLUSTER") } else { Ok(()) }
+    if parser.is_word("ON") {
+        parser.not_here("ON CLUSTER")
+    } else {
+        Ok(())
+    }
 }
 
 fn parse_show(parser: &mut Parser<'_>) -> Outcome<Statement> {
@@ -164,15 +185,28 @@ fn parse_insert(parser: &mut Parser<'_>, statement: &[u8]) -> Outcome<Parsed> {
         return parser.not_here("INSERT INTO FUNCTION");
     }
     let table = parser.table_name()?;
-    let columns = if parser.take("(")? { Some(parse_columns(parser)?) } else { None };
+    let columns = if parser.take("(")? {
+        Some(parse_columns(parser)?)
+    } else {
+        None
+    };
     let mut settings = Vec::new();
     while parser.take_word("SETTINGS")? {
         settings.extend(parser.settings()?);
     }
     let (format, behind) = parse_format(parser)?;
     let data_at = data_start(statement, behind)?;
-    let statement = Statement::Insert(Insert { table, columns, format, data_at });
-    Ok(Parsed { statement, settings, format: None })
+    let statement = Statement::Insert(Insert {
+        table,
+        columns,
+        format,
+        data_at,
+    });
+    Ok(Parsed {
+        statement,
+        settings,
+        format: None,
+    })
 }
 
 fn parse_columns(parser: &mut Parser<'_>) -> Outcome<Vec<String>> {
@@ -202,9 +236,14 @@ fn parse_format(parser: &mut Parser<'_>) -> Outcome<(String, usize)> {
 /// Data begin behind the first line end after the format, or else behind the spaces (ClickHouse's rule).
 fn data_start(statement: &[u8], behind: usize) -> Outcome<usize> {
     let rest = &statement[behind..];
-    let spaces = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | 0x0c)).count();
+    let spaces = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | 0x0c))
+        .count();
     let line_end = match &rest[spaces..] {
-        [b';', ..] => return code::SYNTAX_ERROR.refuse("excessive ';' between an INSERT's format and its data"),
+        [b';', ..] => {
+            return code::SYNTAX_ERROR.refuse("excessive ';' between an INSERT's format and its data");
+        }
         [b'\r', b'\n', ..] => 2,
         [b'\n', ..] => 1,
         _ => 0,
@@ -218,7 +257,9 @@ mod tests {
 
     #[track_caller]
     fn insert(sql: &str, table: &str, columns: Option<&[&str]>, format: &str, data: &str) {
-        let Statement::Insert(insert) = parse(sql.as_bytes()).unwrap().statement else { panic!("no INSERT: {sql}") };
+        let Statement::Insert(insert) = parse(sql.as_bytes()).unwrap().statement else {
+            panic!("no INSERT: {sql}")
+        };
         assert_eq!(insert.table.to_string(), table);
         let columns = columns.map(|columns| columns.iter().map(|column| (*column).to_owned()).collect());
         assert_eq!((insert.columns, insert.format.as_str()), (columns, format));
@@ -228,11 +269,29 @@ mod tests {
     #[test]
     fn an_inserts_head_ends_where_clickhouse_lets_the_data_begin() {
         insert("INSERT INTO t FORMAT TSV\n\ta", "t", None, "TSV", "\ta");
-        insert("insert into table `d b`.\"t\"(a, `b c`) format CSV \t\r\n 1", "d b.t", Some(&["a", "b c"]), "CSV", " 1");
-        insert("INSERT INTO t (n.a) VALUES (1)", "t", Some(&["n.a"]), "Values", "(1)");
+        insert(
+            "insert into table `d b`.\"t\"(a, `b c`) format CSV \t\r\n 1",
+            "d b.t",
+            Some(&["a", "b c"]),
+            "CSV",
+            " 1",
+        );
+        insert(
+            "INSERT INTO t (n.a) VALUES (1)",
+            "t",
+            Some(&["n.a"]),
+            "Values",
+            "(1)",
+        );
         insert("INSERT INTO t VALUES(1)", "t", None, "Values", "(1)");
         insert("INSERT INTO t FORMAT RowBinary", "t", None, "RowBinary", "");
-        insert("INSERT INTO t SETTINGS a=1, b='x' FORMAT JSONEachRow {\"a\":1}", "t", None, "JSONEachRow", "{\"a\":1}");
+        insert(
+            "INSERT INTO t SETTINGS a=1, b='x' FORMAT JSONEachRow {\"a\":1}",
+            "t",
+            None,
+            "JSONEachRow",
+            "{\"a\":1}",
+        );
     }
 
     #[test]
@@ -247,7 +306,10 @@ mod tests {
     #[test]
     fn settings_are_collected_wherever_they_stand() {
         let parsed = parse(b"SELECT 1 SETTINGS a = 1 FORMAT JSONEachRow SETTINGS b = -2;").unwrap();
-        let settings = [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "-2".to_owned())];
+        let settings = [
+            ("a".to_owned(), "1".to_owned()),
+            ("b".to_owned(), "-2".to_owned()),
+        ];
         assert_eq!(parsed.settings, settings);
         assert_eq!(parsed.format.as_deref(), Some("JSONEachRow"));
     }
@@ -263,11 +325,19 @@ mod tests {
     fn what_is_not_known_is_refused_by_its_name() {
         refuses("SELEC 1", code::SYNTAX_ERROR, "position 1 ('SELEC 1')");
         refuses("", code::SYNTAX_ERROR, "the end of the data");
-        refuses("SELECT 1; SELECT 2", code::SYNTAX_ERROR, "the end of the statement");
+        refuses(
+            "SELECT 1; SELECT 2",
+            code::SYNTAX_ERROR,
+            "the end of the statement",
+        );
         refuses("ALTER TABLE t DELETE WHERE 1", code::NOT_IMPLEMENTED, "ALTER");
         refuses("INSERT INTO t SELECT 1", code::NOT_IMPLEMENTED, "INSERT … SELECT");
         refuses("INSERT INTO FUNCTION remote()", code::NOT_IMPLEMENTED, "FUNCTION");
-        refuses("INSERT INTO t FORMAT TSV;\n1", code::SYNTAX_ERROR, "excessive ';'");
+        refuses(
+            "INSERT INTO t FORMAT TSV;\n1",
+            code::SYNTAX_ERROR,
+            "excessive ';'",
+        );
         refuses("DROP DATABASE d", code::NOT_IMPLEMENTED, "DATABASE");
         refuses("DROP TABLE t ON CLUSTER c", code::NOT_IMPLEMENTED, "ON CLUSTER");
         refuses("SHOW CREATE TABLE t", code::NOT_IMPLEMENTED, "SHOW");

@@ -18,7 +18,11 @@ impl<'a> Parser<'a> {
     pub fn new(statement: &'a [u8]) -> Outcome<Self> {
         let mut cursor = Cursor::new(statement);
         let token = lexer::next(&mut cursor)?;
-        Ok(Self { cursor, start: 0, token })
+        Ok(Self {
+            cursor,
+            start: 0,
+            token,
+        })
     }
 
     /// The next word.
@@ -75,7 +79,11 @@ impl<'a> Parser<'a> {
     }
 
     pub fn expect_word(&mut self, keyword: &str) -> Outcome<()> {
-        if self.take_word(keyword)? { Ok(()) } else { self.expected(keyword) }
+        if self.take_word(keyword)? {
+            Ok(())
+        } else {
+            self.expected(keyword)
+        }
     }
 
     /// Takes the symbol if it comes next.
@@ -88,7 +96,11 @@ impl<'a> Parser<'a> {
     }
 
     pub fn expect(&mut self, symbol: &str) -> Outcome<()> {
-        if self.take(symbol)? { Ok(()) } else { self.expected(&format!("'{symbol}'")) }
+        if self.take(symbol)? {
+            Ok(())
+        } else {
+            self.expected(&format!("'{symbol}'"))
+        }
     }
 
     /// A name, quoted or not.
@@ -115,9 +127,15 @@ impl<'a> Parser<'a> {
     pub fn table_name(&mut self) -> Outcome<TableName> {
         let first = self.name()?;
         if self.take(".")? {
-            return Ok(TableName { database: Some(first), table: self.name()? });
+            return Ok(TableName {
+                database: Some(first),
+                table: self.name()?,
+            });
         }
-        Ok(TableName { database: None, table: first })
+        Ok(TableName {
+            database: None,
+            table: first,
+        })
     }
 
     /// A whole number.
@@ -176,7 +194,11 @@ impl<'a> Parser<'a> {
     /// The end of the statement; one `;` may stand before it.
     pub fn end(&mut self) -> Outcome<()> {
         self.take(";")?;
-        if self.token == Token::End { Ok(()) } else { self.expected("the end of the statement") }
+        if self.token == Token::End {
+            Ok(())
+        } else {
+            self.expected("the end of the statement")
+        }
     }
 
     pub fn expected<T>(&self, what: &str) -> Outcome<T> {

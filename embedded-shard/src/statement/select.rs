@@ -25,7 +25,10 @@ pub(crate) struct Select {
 pub(crate) enum Item {
     /// `*`: every column that is not MATERIALIZED.
     All,
-    Expression { expression: Expression, alias: Option<String> },
+    Expression {
+        expression: Expression,
+        alias: Option<String>,
+    },
 }
 
 /// One key of ORDER BY. NULL and NaN come last either way.
@@ -37,13 +40,51 @@ pub(crate) struct Order {
 
 /// Words that end an item, so none of them is an alias.
 const CLAUSES: &[&str] = &[
-    "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "FORMAT", "SETTINGS", "PREWHERE", "UNION", "EXCEPT", "INTERSECT",
-    "WITH", "INTO", "WINDOW", "QUALIFY",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "FORMAT",
+    "SETTINGS",
+    "PREWHERE",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "WITH",
+    "INTO",
+    "WINDOW",
+    "QUALIFY",
 ];
 /// Clauses ClickHouse has and we do not.
 const NOT_HERE: &[&str] = &[
-    "AS", "FINAL", "SAMPLE", "ARRAY", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "GLOBAL", "ANY", "ALL", "ASOF", "PREWHERE",
-    "UNION", "EXCEPT", "INTERSECT", "WITH", "BY", "INTO", "WINDOW", "QUALIFY", "NULLS", "COLLATE",
+    "AS",
+    "FINAL",
+    "SAMPLE",
+    "ARRAY",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "CROSS",
+    "GLOBAL",
+    "ANY",
+    "ALL",
+    "ASOF",
+    "PREWHERE",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "WITH",
+    "BY",
+    "INTO",
+    "WINDOW",
+    "QUALIFY",
+    "NULLS",
+    "COLLATE",
 ];
 
 /// Reads what follows SELECT, up to FORMAT, SETTINGS or the end.
@@ -52,21 +93,46 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Outcome<Select> {
         return parser.not_here("SELECT DISTINCT");
     }
     let items = parser.list(parse_item)?;
-    let from = if parser.take_word("FROM")? { Some(parse_table(parser)?) } else { None };
+    let from = if parser.take_word("FROM")? {
+        Some(parse_table(parser)?)
+    } else {
+        None
+    };
     refuse_other_clauses(parser)?;
     let filter = optional(parser, "WHERE")?;
-    let group_by = if parser.take_words(&["GROUP", "BY"])? { parser.list(expression::parse)? } else { Vec::new() };
+    let group_by = if parser.take_words(&["GROUP", "BY"])? {
+        parser.list(expression::parse)?
+    } else {
+        Vec::new()
+    };
     refuse_other_clauses(parser)?;
     let having = optional(parser, "HAVING")?;
-    let order_by = if parser.take_words(&["ORDER", "BY"])? { parser.list(parse_order)? } else { Vec::new() };
+    let order_by = if parser.take_words(&["ORDER", "BY"])? {
+        parser.list(parse_order)?
+    } else {
+        Vec::new()
+    };
     refuse_other_clauses(parser)?;
     let (limit, offset) = parse_limit(parser)?;
     refuse_other_clauses(parser)?;
-    Ok(Select { items, from, filter, group_by, having, order_by, limit, offset })
+    Ok(Select {
+        items,
+        from,
+        filter,
+        group_by,
+        having,
+        order_by,
+        limit,
+        offset,
+    })
 }
 
 fn optional(parser: &mut Parser<'_>, keyword: &str) -> Outcome<Option<Expression>> {
-    if parser.take_word(keyword)? { expression::parse(parser).map(Some) } else { Ok(None) }
+    if parser.take_word(keyword)? {
+        expression::parse(parser).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 fn refuse_other_clauses(parser: &Parser<'_>) -> Outcome<()> {
@@ -112,12 +178,19 @@ fn parse_order(parser: &mut Parser<'_>) -> Outcome<Order> {
     if !descending && !parser.take_word("ASC")? {
         parser.take_word("ASCENDING")?;
     }
-    Ok(Order { expression, descending })
+    Ok(Order {
+        expression,
+        descending,
+    })
 }
 
 /// `LIMIT n [OFFSET m]` or `LIMIT m, n`.
 fn parse_limit(parser: &mut Parser<'_>) -> Outcome<(Option<u64>, u64)> {
-    let mut limit = if parser.take_word("LIMIT")? { Some(parser.count()?) } else { None };
+    let mut limit = if parser.take_word("LIMIT")? {
+        Some(parser.count()?)
+    } else {
+        None
+    };
     let mut offset = 0;
     if limit.is_some() && parser.take(",")? {
         offset = limit.unwrap_or(0);

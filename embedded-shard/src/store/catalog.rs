@@ -40,11 +40,15 @@ impl Table {
 
     /// The columns of `*` and of an INSERT without a column list: all but MATERIALIZED ones.
     pub fn visible(&self) -> Vec<usize> {
-        (0..self.columns.len()).filter(|at| !self.is_materialized(*at)).collect()
+        (0..self.columns.len())
+            .filter(|at| !self.is_materialized(*at))
+            .collect()
     }
 
     pub fn is_materialized(&self, column: usize) -> bool {
-        self.defaults[column].as_ref().is_some_and(|default| default.materialized)
+        self.defaults[column]
+            .as_ref()
+            .is_some_and(|default| default.materialized)
     }
 
     pub fn position(&self, column: &str) -> Option<usize> {
@@ -88,13 +92,13 @@ impl Catalog {
         for name in databases.query_map([], |row| row.get(0))? {
             catalog.databases.insert(name?);
         }
-        let mut tables =
-            connection.prepare("SELECT id, database, name, engine, token_window FROM tables")?;
+        let mut tables = connection.prepare("SELECT id, database, name, engine, token_window FROM tables")?;
         let rows = tables.query_map([], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })?;
         for row in rows {
-            let (id, database, name, engine, window) = row?;
+            let (id, database, name, engine, window): (_, _, _, _, i64) = row?;
+            let window = window.unsigned_abs();
             let mut table = Table {
                 id,
                 database,
@@ -115,9 +119,9 @@ impl Catalog {
     pub fn table(&self, name: &TableName, session: &Session) -> Outcome<Arc<Table>> {
         let (database, table) = self.resolve(name, session)?;
         let found = self.tables.get(&(database.clone(), table.clone()));
-        found.cloned().ok_or_else(|| {
-            code::UNKNOWN_TABLE.error(format_args!("table {database}.{table} does not exist"))
-        })
+        found
+            .cloned()
+            .ok_or_else(|| code::UNKNOWN_TABLE.error(format_args!("table {database}.{table} does not exist")))
     }
 
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
@@ -132,7 +136,12 @@ impl Catalog {
         self.databases.contains(name)
     }
 
-    pub fn create_database(&mut self, connection: &Connection, name: &str, if_not_exists: bool) -> Outcome<()> {
+    pub fn create_database(
+        &mut self,
+        connection: &Connection,
+        name: &str,
+        if_not_exists: bool,
+    ) -> Outcome<()> {
         if self.databases.contains(name) || name == "system" {
             return match if_not_exists {
                 true => Ok(()),
@@ -144,12 +153,18 @@ impl Catalog {
         Ok(())
     }
 
-    pub fn create_table(&mut self, connection: &mut Connection, create: CreateTable, session: &Session) -> Outcome<()> {
+    pub fn create_table(
+        &mut self,
+        connection: &mut Connection,
+        create: CreateTable,
+        session: &Session,
+    ) -> Outcome<()> {
         let key = self.resolve(&create.table, session)?;
         if self.tables.contains_key(&key) {
             return match create.if_not_exists {
                 true => Ok(()),
-                false => code::TABLE_ALREADY_EXISTS.refuse(format_args!("table {}.{} already exists", key.0, key.1)),
+                false => code::TABLE_ALREADY_EXISTS
+                    .refuse(format_args!("table {}.{} already exists", key.0, key.1)),
             };
         }
         check_columns(&create)?;
@@ -176,7 +191,8 @@ impl Catalog {
     }
 
     fn insert(&mut self, table: Table) {
-        self.tables.insert((table.database.clone(), table.name.clone()), Arc::new(table));
+        self.tables
+            .insert((table.database.clone(), table.name.clone()), Arc::new(table));
     }
 
     fn resolve(&self, name: &TableName, session: &Session) -> Outcome<(String, String)> {
@@ -190,43 +206,91 @@ impl Catalog {
 
 fn check_columns(create: &CreateTable) -> Outcome<()> {
     if create.columns.len() > COLUMNS_MAX {
-        return code::NOT_IMPLEMENTED.refuse(format_args!("the embedded shard keeps at most {COLUMNS_MAX} columns a table"));
+        return code::NOT_IMPLEMENTED.refuse(format_args!(
+            "the embedded shard keeps at most {COLUMNS_MAX} columns a table"
+        ));
     }
     if create.table.database.as_deref() == Some("system") {
         return code::ACCESS_DENIED.refuse("the database system cannot be changed");
     }
     let mut names = BTreeSet::new();
     match create.columns.iter().find(|column| !names.insert(&column.name)) {
-        Some(column) => code::DUPLICATE_COLUMN.refuse(format_args!("column {} is declared twice", column.name)),
+        Some(column) => {
+            code::DUPLICATE_COLUMN.refuse(format_args!("column {} is declared twice", column.name))
+        }
         None => Ok(()),
     }
 }
 
-fn store_table(connection: &Connection, (database, name): (String, String), create: CreateTable) -> Outcome<Table> {
-    let window = create.deduplication_window.unwrap_or(DEDUPLICATION_WINDOW).min(i64::MAX as u64);
+fn store_table(
+    connection: &Connection,
+    (database, name): (String, String),
+    create: CreateTable,
+) -> Outcome<Table> {
+    let window = create
+        .deduplication_window
+        .unwrap_or(DEDUPLICATION_WINDOW)
+        .min(i64::MAX as u64);
     connection.execute(
         "INSERT INTO tables (database, name, engine, token_window) VALUES (?1, ?2, ?3, ?4)",
         params![database, name, create.engine, window as i64],
     )?;
     let id = connection.last_insert_rowid();
     for (position, column) in create.columns.iter().enumerate() {
-        let kind = column.default.as_ref().map(|default| if default.materialized { "MATERIALIZED" } else { "DEFAULT" });
+        let kind = column.default.as_ref().map(|default| {
+            if default.materialized {
+                "MATERIALIZED"
+            } else {
+                "DEFAULT"
+            }
+        });
         let expression = column.default.as_ref().map(|default| &default.expression);
         connection.execute(
             "INSERT INTO columns VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![id, position as i64, column.name, column.data_type.to_string(), kind, expression, column.comment],
+            params![
+                id,
+                position as i64,
+                column.name,
+                column.data_type.to_string(),
+                kind,
+                expression,
+                column.comment
+            ],
         )?;
     }
-    let (defaults, comments) = create.columns.iter().map(|c| (c.default.clone(), c.comment.clone())).unzip();
-    let columns = create.columns.into_iter().map(|c| ColumnDef { name: c.name, data_type: c.data_type });
-    let table = Table { id, database, name, columns: columns.collect(), defaults, comments, engine: create.engine, window };
-    connection.execute_batch(&format!("CREATE TABLE {} ({})", table.rows(), cells(table.columns.len())))?;
+    let (defaults, comments) = create
+        .columns
+        .iter()
+        .map(|c| (c.default.clone(), c.comment.clone()))
+        .unzip();
+    let columns = create.columns.into_iter().map(|c| ColumnDef {
+        name: c.name,
+        data_type: c.data_type,
+    });
+    let table = Table {
+        id,
+        database,
+        name,
+        columns: columns.collect(),
+        defaults,
+        comments,
+        engine: create.engine,
+        window,
+    };
+    connection.execute_batch(&format!(
+        "CREATE TABLE {} ({})",
+        table.rows(),
+        cells(table.columns.len())
+    ))?;
     Ok(table)
 }
 
 /// `c0, c1, …`
 fn cells(count: usize) -> String {
-    (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(", ")
+    (0..count)
+        .map(|at| format!("c{at}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn load_columns(connection: &Connection, table: &mut Table) -> Outcome<()> {
@@ -234,15 +298,25 @@ fn load_columns(connection: &Connection, table: &mut Table) -> Outcome<()> {
         "SELECT name, type, default_kind, default_expression, comment FROM columns WHERE table_id = ?1 ORDER BY position",
     )?;
     let rows = columns.query_map([table.id], |row| {
-        Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?, row.get::<_, Option<String>>(3)?, row.get(4)?))
+        Ok((
+            row.get(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, Option<String>>(2)?,
+            row.get::<_, Option<String>>(3)?,
+            row.get(4)?,
+        ))
     })?;
     for row in rows {
         let (name, data_type, kind, expression, comment) = row?;
-        let data_type = DataType::parse(&data_type)
-            .map_err(|error| code::INCORRECT_DATA.error(format_args!("the embedded shard's store is damaged: {error}")))?;
+        let data_type = DataType::parse(&data_type).map_err(|error| {
+            code::INCORRECT_DATA.error(format_args!("the embedded shard's store is damaged: {error}"))
+        })?;
         table.columns.push(ColumnDef { name, data_type });
         let materialized = kind.as_deref() == Some("MATERIALIZED");
-        table.defaults.push(expression.map(|expression| DefaultClause { materialized, expression }));
+        table.defaults.push(expression.map(|expression| DefaultClause {
+            materialized,
+            expression,
+        }));
         table.comments.push(comment);
     }
     Ok(())

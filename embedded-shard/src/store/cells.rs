@@ -33,7 +33,9 @@ pub(super) fn from_cell(data_type: &DataType, cell: ValueRef<'_>) -> Outcome<Val
         ValueRef::Real(number) => Ok(Value::Float(number)),
         ValueRef::Blob(bytes) if is_raw(plain)? => Ok(Value::Bytes(bytes.to_vec())),
         ValueRef::Blob(bytes) => binary::read(plain, &mut Cursor::new(bytes)),
-        ValueRef::Text(_) => code::INCORRECT_DATA.refuse("the embedded shard's store is damaged: TEXT in a table of rows"),
+        ValueRef::Text(_) => {
+            code::INCORRECT_DATA.refuse("the embedded shard's store is damaged: TEXT in a table of rows")
+        }
     }
 }
 
@@ -59,9 +61,16 @@ mod tests {
         let value = from_text(&data_type, text.as_bytes(), Reading::default()).unwrap();
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute("CREATE TABLE t (c)", []).unwrap();
-        connection.execute("INSERT INTO t VALUES (?1)", [to_cell(&data_type, &value).unwrap()]).unwrap();
+        connection
+            .execute(
+                "INSERT INTO t VALUES (?1)",
+                [to_cell(&data_type, &value).unwrap()],
+            )
+            .unwrap();
         let read: Outcome<Value> = connection
-            .query_row("SELECT c FROM t", [], |row| Ok(from_cell(&data_type, row.get_ref(0)?)))
+            .query_row("SELECT c FROM t", [], |row| {
+                Ok(from_cell(&data_type, row.get_ref(0)?))
+            })
             .unwrap();
         // Through text, because NaN is not equal to itself and 0 is equal to -0.
         let show = |value: &Value| format!("{value:?}");
@@ -74,7 +83,10 @@ mod tests {
         check("UInt64", "9223372036854775807");
         check("Int64", "-9223372036854775808");
         check("UInt128", "5");
-        check("Int256", "-57896044618658097711785492504343953926634992332820282019728792003956564819968");
+        check(
+            "Int256",
+            "-57896044618658097711785492504343953926634992332820282019728792003956564819968",
+        );
         check("Decimal(38, 10)", "-1234567890123456789012345678.0123456789");
         check("Float64", "nan");
         check("Float64", "-inf");

@@ -27,10 +27,17 @@ impl Store {
         let format = InputFormat::named(&insert.format)?;
         let given = given_columns(&table, insert.columns.as_deref())?;
         let columns: Vec<ColumnDef> = given.iter().map(|at| table.columns[*at].clone()).collect();
-        let filler = Filler { table: &table, given: &given, defaults: Defaults::bind(&table, session) };
+        let filler = Filler {
+            table: &table,
+            given: &given,
+            defaults: Defaults::bind(&table, session),
+        };
 
         let transaction = self.connection.transaction()?;
-        let token = settings.deduplication_token.as_deref().filter(|_| settings.deduplicate && table.window > 0);
+        let token = settings
+            .deduplication_token
+            .as_deref()
+            .filter(|_| settings.deduplicate && table.window > 0);
         let duplicate = match token {
             Some(token) => is_known(&transaction, &table, token)?,
             None => false,
@@ -48,22 +55,30 @@ impl Store {
         }
         transaction.commit()?;
         let written_bytes = if written_rows > 0 { data.len() as u64 } else { 0 };
-        Ok(Summary { written_rows, written_bytes, ..Summary::default() })
+        Ok(Summary {
+            written_rows,
+            written_bytes,
+            ..Summary::default()
+        })
     }
 }
 
 /// The numbers of the columns the data have, in the data's order.
 fn given_columns(table: &Table, named: Option<&[String]>) -> Outcome<Vec<usize>> {
-    let Some(named) = named else { return Ok(table.visible()) };
+    let Some(named) = named else {
+        return Ok(table.visible());
+    };
     let mut given = Vec::with_capacity(named.len());
     for name in named {
         let Some(at) = table.position(name) else {
             let table = table.full_name();
-            return code::NO_SUCH_COLUMN_IN_TABLE.refuse(format_args!("no such column {name} in table {table}"));
+            return code::NO_SUCH_COLUMN_IN_TABLE
+                .refuse(format_args!("no such column {name} in table {table}"));
         };
         if table.is_materialized(at) {
-            return code::ILLEGAL_COLUMN
-                .refuse(format_args!("cannot insert column {name}, because it is MATERIALIZED column"));
+            return code::ILLEGAL_COLUMN.refuse(format_args!(
+                "cannot insert column {name}, because it is MATERIALIZED column"
+            ));
         }
         if given.contains(&at) {
             return code::DUPLICATE_COLUMN.refuse(format_args!("column {name} is specified more than once"));
@@ -79,9 +94,14 @@ struct Defaults(Vec<Option<Outcome<Bound>>>);
 
 impl Defaults {
     fn bind(table: &Table, session: &Session) -> Self {
-        let bind = |expression: &str| bind_row_expression(&parse_expression(expression)?, &table.columns, session);
+        let bind =
+            |expression: &str| bind_row_expression(&parse_expression(expression)?, &table.columns, session);
         let clauses = table.defaults.iter();
-        Self(clauses.map(|clause| clause.as_ref().map(|clause| bind(&clause.expression))).collect())
+        Self(
+            clauses
+                .map(|clause| clause.as_ref().map(|clause| bind(&clause.expression)))
+                .collect(),
+        )
     }
 }
 
@@ -114,8 +134,12 @@ impl Filler<'_> {
 
     fn default(&self, at: usize, row: &[Value], known: &[bool]) -> Outcome<Value> {
         let column = &self.table.columns[at];
-        let of_column = |error: crate::error::Exception| error.at(format_args!("in the DEFAULT of column {}", column.name));
-        let Some(default) = &self.defaults.0[at] else { return default_of(&column.data_type) };
+        let of_column = |error: crate::error::Exception| {
+            error.at(format_args!("in the DEFAULT of column {}", column.name))
+        };
+        let Some(default) = &self.defaults.0[at] else {
+            return default_of(&column.data_type);
+        };
         let default = default.as_ref().map_err(|error| of_column(error.clone()))?;
         let mut needed = Vec::new();
         default.columns(&mut needed);
@@ -144,12 +168,22 @@ impl<'a> RowWriter<'a> {
     fn new(connection: &'a Connection, table: &'a Table, duplicate: bool) -> Outcome<Self> {
         let places = vec!["?"; table.columns.len()].join(", ");
         let sql = format!("INSERT INTO {} VALUES ({places})", table.rows());
-        let statement = if duplicate { None } else { Some(connection.prepare(&sql)?) };
-        Ok(Self { table, statement, rows: 0 })
+        let statement = if duplicate {
+            None
+        } else {
+            Some(connection.prepare(&sql)?)
+        };
+        Ok(Self {
+            table,
+            statement,
+            rows: 0,
+        })
     }
 
     fn write(&mut self, row: &[Value]) -> Outcome<()> {
-        let Some(statement) = &mut self.statement else { return Ok(()) };
+        let Some(statement) = &mut self.statement else {
+            return Ok(());
+        };
         for (at, (column, value)) in self.table.columns.iter().zip(row).enumerate() {
             statement.raw_bind_parameter(at + 1, to_cell(&column.data_type, value)?)?;
         }
@@ -161,13 +195,18 @@ impl<'a> RowWriter<'a> {
 
 fn is_known(transaction: &Transaction<'_>, table: &Table, token: &str) -> Outcome<bool> {
     let sql = "SELECT 1 FROM tokens WHERE table_id = ?1 AND token = ?2";
-    let found = transaction.query_row(sql, (table.id, token), |_| Ok(())).optional()?;
+    let found = transaction
+        .query_row(sql, (table.id, token), |_| Ok(()))
+        .optional()?;
     Ok(found.is_some())
 }
 
 /// Adds a token and forgets those beyond the window, the oldest first.
 fn remember(transaction: &Transaction<'_>, table: &Table, token: &str) -> Outcome<()> {
-    transaction.execute("INSERT INTO tokens (table_id, token) VALUES (?1, ?2)", (table.id, token))?;
+    transaction.execute(
+        "INSERT INTO tokens (table_id, token) VALUES (?1, ?2)",
+        (table.id, token),
+    )?;
     transaction.execute(
         "DELETE FROM tokens WHERE table_id = ?1 AND id <= \
          (SELECT id FROM tokens WHERE table_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",

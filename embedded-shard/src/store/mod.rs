@@ -80,7 +80,10 @@ impl Store {
             None => Connection::open_in_memory()?,
             Some(folder) => {
                 std::fs::create_dir_all(folder).map_err(|error| {
-                    code::CANNOT_WRITE.error(format_args!("cannot make the folder {}: {error}", folder.display()))
+                    code::CANNOT_WRITE.error(format_args!(
+                        "cannot make the folder {}: {error}",
+                        folder.display()
+                    ))
                 })?;
                 Connection::open(folder.join(FILE))?
             }
@@ -92,7 +95,11 @@ impl Store {
         check_version(&connection)?;
         let catalog = Catalog::load(&connection)?;
         let server_uuid = server_uuid(&connection)?;
-        Ok(Self { connection, catalog, server_uuid })
+        Ok(Self {
+            connection,
+            catalog,
+            server_uuid,
+        })
     }
 
     /// Does one statement, wholly or not at all.
@@ -103,16 +110,36 @@ impl Store {
             request.settings.set(name, value)?;
         }
         if request.read_only && !reads_only(&parsed.statement) {
-            return code::READONLY.refuse("cannot execute this query in readonly mode, which GET implies: use POST");
+            return code::READONLY
+                .refuse("cannot execute this query in readonly mode, which GET implies: use POST");
         }
         let format = parsed.format.as_ref().or(request.default_format.as_ref());
-        let format = format.map_or(Ok(OutputFormat::TabSeparated), |format| OutputFormat::named(format))?;
+        let format = format.map_or(Ok(OutputFormat::TabSeparated), |format| {
+            OutputFormat::named(format)
+        })?;
         match self.result(parsed, &request)? {
-            Result::Written(summary) => Ok(Answer { body: Vec::new(), format, summary }),
+            Result::Written(summary) => Ok(Answer {
+                body: Vec::new(),
+                format,
+                summary,
+            }),
             Result::Rows(table) => {
-                let body = write_rows(format, &table.columns, &table.rows, request.settings.quote_wide_integers)?;
+                let body = write_rows(
+                    format,
+                    &table.columns,
+                    &table.rows,
+                    request.settings.quote_wide_integers,
+                )?;
                 let result_rows = table.rows.len() as u64;
-                Ok(Answer { body, format, summary: Summary { read_rows: table.read_rows, result_rows, ..Summary::default() } })
+                Ok(Answer {
+                    body,
+                    format,
+                    summary: Summary {
+                        read_rows: table.read_rows,
+                        result_rows,
+                        ..Summary::default()
+                    },
+                })
             }
         }
     }
@@ -123,19 +150,28 @@ impl Store {
             Statement::Select(select) => self.select(&select, session).map(Result::Rows),
             Statement::Insert(insert) => {
                 let data = &request.text[insert.data_at..];
-                self.insert(&insert, data, &request.settings, session).map(Result::Written)
+                self.insert(&insert, data, &request.settings, session)
+                    .map(Result::Written)
             }
-            Statement::CreateDatabase { name, if_not_exists } => {
-                self.catalog.create_database(&self.connection, &name, if_not_exists).map(Result::done)
+            Statement::CreateDatabase { name, if_not_exists } => self
+                .catalog
+                .create_database(&self.connection, &name, if_not_exists)
+                .map(Result::done),
+            Statement::CreateTable(create) => self
+                .catalog
+                .create_table(&mut self.connection, create, session)
+                .map(Result::done),
+            Statement::DropTable { table, if_exists } => {
+                self.drop_table(&table, if_exists, session).map(Result::done)
             }
-            Statement::CreateTable(create) => {
-                self.catalog.create_table(&mut self.connection, create, session).map(Result::done)
+            Statement::TruncateTable { table, if_exists } => {
+                self.truncate(&table, if_exists, session).map(Result::done)
             }
-            Statement::DropTable { table, if_exists } => self.drop_table(&table, if_exists, session).map(Result::done),
-            Statement::TruncateTable { table, if_exists } => self.truncate(&table, if_exists, session).map(Result::done),
             Statement::DescribeTable { table } => self.describe(&table, session).map(Result::Rows),
             Statement::ExistsTable { table } => self.exists(&table, session).map(Result::Rows),
-            Statement::ShowTables { database } => self.show_tables(database.as_ref(), session).map(Result::Rows),
+            Statement::ShowTables { database } => {
+                self.show_tables(database.as_ref(), session).map(Result::Rows)
+            }
         }
     }
 
@@ -161,14 +197,37 @@ impl Store {
     /// The seven columns that ClickHouse answers since 20.x.
     fn describe(&self, name: &TableName, session: &Session) -> Outcome<Table> {
         let table = self.catalog.table(name, session)?;
-        let names =
-            ["name", "type", "default_type", "default_expression", "comment", "codec_expression", "ttl_expression"];
+        let names = [
+            "name",
+            "type",
+            "default_type",
+            "default_expression",
+            "comment",
+            "codec_expression",
+            "ttl_expression",
+        ];
         let row = |at: usize| {
             let default = table.defaults[at].as_ref();
-            let kind = default.map_or("", |default| if default.materialized { "MATERIALIZED" } else { "DEFAULT" });
+            let kind = default.map_or("", |default| {
+                if default.materialized {
+                    "MATERIALIZED"
+                } else {
+                    "DEFAULT"
+                }
+            });
             let expression = default.map_or("", |default| default.expression.as_str());
             let data_type = table.columns[at].data_type.to_string();
-            [table.columns[at].name.as_str(), &data_type, kind, expression, &table.comments[at], "", ""].map(text).to_vec()
+            [
+                table.columns[at].name.as_str(),
+                &data_type,
+                kind,
+                expression,
+                &table.comments[at],
+                "",
+                "",
+            ]
+            .map(text)
+            .to_vec()
         };
         Ok(Table::of(&names, (0..table.columns.len()).map(row).collect()))
     }
@@ -179,8 +238,15 @@ impl Store {
             Err(error) if is_missing(error.code) => system::table(name, session, self).is_some(),
             Err(error) => return Err(error),
         };
-        let columns = vec![ColumnDef { name: "result".to_owned(), data_type: DataType::UInt8 }];
-        Ok(Table { columns, rows: vec![vec![Value::Int(exists.into())]], read_rows: 1 })
+        let columns = vec![ColumnDef {
+            name: "result".to_owned(),
+            data_type: DataType::UInt8,
+        }];
+        Ok(Table {
+            columns,
+            rows: vec![vec![Value::Int(exists.into())]],
+            read_rows: 1,
+        })
     }
 
     fn show_tables(&self, database: Option<&String>, session: &Session) -> Outcome<Table> {
@@ -189,7 +255,10 @@ impl Store {
             return code::UNKNOWN_DATABASE.refuse(format_args!("database {database} does not exist"));
         }
         let tables = self.catalog.tables().filter(|table| table.database == *database);
-        Ok(Table::of(&["name"], tables.map(|table| vec![text(&table.name)]).collect()))
+        Ok(Table::of(
+            &["name"],
+            tables.map(|table| vec![text(&table.name)]).collect(),
+        ))
     }
 }
 
@@ -208,8 +277,15 @@ impl Result {
 impl Table {
     /// A result of strings.
     fn of(names: &[&str], rows: Vec<Vec<Value>>) -> Self {
-        let column = |name: &&str| ColumnDef { name: (*name).to_owned(), data_type: DataType::String };
-        Self { columns: names.iter().map(column).collect(), read_rows: rows.len() as u64, rows }
+        let column = |name: &&str| ColumnDef {
+            name: (*name).to_owned(),
+            data_type: DataType::String,
+        };
+        Self {
+            columns: names.iter().map(column).collect(),
+            read_rows: rows.len() as u64,
+            rows,
+        }
     }
 }
 
@@ -249,6 +325,9 @@ fn check_version(connection: &Connection) -> Outcome<()> {
 /// Drawn when the store is new, so that a shard is known again after a restart.
 fn server_uuid(connection: &Connection) -> Outcome<String> {
     let drawn = uuid::Uuid::new_v4().to_string();
-    connection.execute("INSERT INTO server SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM server)", [drawn])?;
+    connection.execute(
+        "INSERT INTO server SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM server)",
+        [drawn],
+    )?;
     Ok(connection.query_row("SELECT uuid FROM server", [], |row| row.get(0))?)
 }

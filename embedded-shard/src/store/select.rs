@@ -2,8 +2,8 @@
 
 use types::ColumnDef;
 
-use super::cells::from_cell;
 use super::catalog::Table as StoredTable;
+use super::cells::from_cell;
 use super::{Store, Table, system};
 use crate::error::Outcome;
 use crate::query::{Plan, Run, Session};
@@ -17,7 +17,9 @@ impl Store {
         };
         if let Some(table) = system::table(name, session, self) {
             let visible: Vec<_> = (0..table.columns.len()).collect();
-            return run(select, &table.columns, &visible, session, |push| push_all(&table.rows, push));
+            return run(select, &table.columns, &visible, session, |push| {
+                push_all(&table.rows, push)
+            });
         }
         let table = self.catalog.table(name, session)?;
         let plan = Plan::new(select, &table.columns, &table.visible(), session)?;
@@ -27,8 +29,15 @@ impl Store {
 
     /// Pushes the table's rows in the order they were inserted; columns that are not read are NULL in them.
     fn scan(&self, table: &StoredTable, read: &[usize], push: &mut Push<'_>) -> Outcome<u64> {
-        let cells = read.iter().map(|at| format!("c{at}")).chain(["1".to_owned()]).collect::<Vec<_>>().join(", ");
-        let mut statement = self.connection.prepare(&format!("SELECT {cells} FROM {} ORDER BY rowid", table.rows()))?;
+        let cells = read
+            .iter()
+            .map(|at| format!("c{at}"))
+            .chain(["1".to_owned()])
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut statement = self
+            .connection
+            .prepare(&format!("SELECT {cells} FROM {} ORDER BY rowid", table.rows()))?;
         let mut rows = statement.query([])?;
         let mut row = vec![Value::Null; table.columns.len()];
         let mut count = 0;
@@ -62,7 +71,11 @@ fn run(
 fn finish(plan: &Plan, source: impl FnOnce(&mut Push<'_>) -> Outcome<u64>) -> Outcome<Table> {
     let mut run = Run::new(plan);
     let read_rows = source(&mut |row| run.push(row))?;
-    Ok(Table { columns: plan.columns.clone(), rows: run.finish()?, read_rows })
+    Ok(Table {
+        columns: plan.columns.clone(),
+        rows: run.finish()?,
+        read_rows,
+    })
 }
 
 fn push_all(rows: &[Vec<Value>], push: &mut Push<'_>) -> Outcome<u64> {

@@ -16,13 +16,19 @@ pub(super) fn table(name: &TableName, session: &Session, store: &Store) -> Optio
     }
     Some(match name.table.as_str() {
         "one" => Table {
-            columns: vec![ColumnDef { name: "dummy".to_owned(), data_type: DataType::UInt8 }],
+            columns: vec![ColumnDef {
+                name: "dummy".to_owned(),
+                data_type: DataType::UInt8,
+            }],
             rows: vec![vec![Value::Int(0)]],
             read_rows: 1,
         },
         "settings" => {
             let row = |(name, default): &(&str, &str)| vec![text(name), text(default), text(default)];
-            Table::of(&["name", "value", "default"], settings::known().map(row).collect())
+            Table::of(
+                &["name", "value", "default"],
+                settings::known().map(row).collect(),
+            )
         }
         "databases" => {
             let names = store.catalog.databases().chain(["system"]);
@@ -37,8 +43,17 @@ pub(super) fn table(name: &TableName, session: &Session, store: &Store) -> Optio
 
 fn tables(store: &Store) -> Table {
     let rows = store.catalog.tables().map(|table| {
-        let engine: String = table.engine.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
-        vec![text(&table.database), text(&table.name), text(&engine), text(&table.engine)]
+        let engine: String = table
+            .engine
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric())
+            .collect();
+        vec![
+            text(&table.database),
+            text(&table.name),
+            text(&engine),
+            text(&table.engine),
+        ]
     });
     Table::of(&["database", "name", "engine", "engine_full"], rows.collect())
 }
@@ -48,7 +63,13 @@ fn columns(store: &Store) -> Table {
     for table in store.catalog.tables() {
         for (at, column) in table.columns.iter().enumerate() {
             let default = table.defaults[at].as_ref();
-            let kind = default.map_or("", |default| if default.materialized { "MATERIALIZED" } else { "DEFAULT" });
+            let kind = default.map_or("", |default| {
+                if default.materialized {
+                    "MATERIALIZED"
+                } else {
+                    "DEFAULT"
+                }
+            });
             rows.push(vec![
                 text(&table.database),
                 text(&table.name),
@@ -61,7 +82,16 @@ fn columns(store: &Store) -> Table {
             ]);
         }
     }
-    let names = ["database", "table", "name", "type", "position", "default_kind", "default_expression", "comment"];
+    let names = [
+        "database",
+        "table",
+        "name",
+        "type",
+        "position",
+        "default_kind",
+        "default_expression",
+        "comment",
+    ];
     let mut table = Table::of(&names, rows);
     table.columns[4].data_type = DataType::UInt64;
     table

@@ -27,12 +27,14 @@ impl Worker {
     pub fn start(folder: Option<&Path>) -> io::Result<(Self, std::thread::JoinHandle<()>)> {
         let mut store = Store::open(folder).map_err(|error| io::Error::other(error.text))?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
-        let thread = std::thread::Builder::new().name("embedded-shard".to_owned()).spawn(move || {
-            while let Some(job) = queue.blocking_recv() {
-                // Whoever asked may be gone; what was done stays done, as on a real server.
-                let _ = job.answer.send(store.execute(job.request));
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("embedded-shard".to_owned())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    // Whoever asked may be gone; what was done stays done, as on a real server.
+                    let _ = job.answer.send(store.execute(job.request));
+                }
+            })?;
         Ok((Self { jobs }, thread))
     }
 
@@ -40,7 +42,10 @@ impl Worker {
     pub async fn execute(&self, request: Request) -> Outcome<Answer> {
         let (answer, answered) = oneshot::channel();
         let gone = || code::NETWORK_ERROR.error("the embedded shard is shutting down");
-        self.jobs.send(Job { request, answer }).await.map_err(|_| gone())?;
+        self.jobs
+            .send(Job { request, answer })
+            .await
+            .map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
