@@ -17,7 +17,8 @@ pub enum Fault {
         /// The error's text.
         text: String,
     },
-    /// It waits, not executed, until [`Faults::release`]; then it is executed and answered as usual.
+    /// It waits, not executed, until [`Faults::release`]; then it is executed and answered as usual. If its client goes
+    /// first, it is never executed.
     Hang,
     /// The connection is closed without an answer and nothing is executed.
     CloseBefore,

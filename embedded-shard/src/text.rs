@@ -3,7 +3,10 @@
 //! Nested types and the strings in them have quotes of their own: see `quoted`. Where ClickHouse wraps a number that is
 //! too large for its column, or takes a date that is none, this reader refuses: a test that meets that wants to know.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::FpCategory;
+use std::str::FromStr;
 
 use types::DataType;
 
@@ -64,8 +67,8 @@ pub(crate) fn write_text(data_type: &DataType, value: &Value, out: &mut Vec<u8>)
         (T::IPv4, Value::Int(number)) => Ipv4Addr::from(*number as u32).to_string(),
         (T::IPv6, Value::Bytes(bytes)) => Ipv6Addr::from(sixteen(bytes)).to_string(),
         (T::Uuid, Value::Bytes(bytes)) => uuid::Uuid::from_bytes(sixteen(bytes)).to_string(),
-        (T::Float32, Value::Float(number)) => float32_text(*number as f32),
-        (_, Value::Float(number)) => float64_text(*number),
+        (T::Float32, Value::Float(number)) => float_text(&(*number as f32), number.classify()),
+        (_, Value::Float(number)) => float_text(number, number.classify()),
         (_, Value::Int(number)) => number.to_string(),
         (_, Value::Wide(number)) => number.to_string(),
         (_, Value::Bytes(bytes)) => {
@@ -101,7 +104,7 @@ fn small_integer(text: &str) -> Option<Wide> {
     text.parse::<i128>().ok().map(Wide::from)
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
@@ -248,19 +251,48 @@ fn sixteen(bytes: &[u8]) -> [u8; 16] {
 }
 
 /// Shortest digits that read back, with an exponent outside [1e-6, 1e21): ClickHouse's (and JavaScript's) way.
-fn float64_text(number: f64) -> String {
-    match number.abs() {
-        _ if number.is_nan() => "nan".to_owned(),
-        size if size == 0.0 || size.is_infinite() || (1e-6..1e21).contains(&size) => number.to_string(),
-        _ => format!("{number:e}"),
+fn float_text<F: fmt::LowerExp + FromStr + PartialEq>(number: &F, class: FpCategory) -> String {
+    let scientific = shortest(number);
+    match class {
+        FpCategory::Nan => "nan".to_owned(),
+        FpCategory::Infinite => scientific,
+        FpCategory::Zero | FpCategory::Subnormal | FpCategory::Normal => place_point(&scientific),
     }
 }
 
-fn float32_text(number: f32) -> String {
-    match number.abs() {
-        _ if number.is_nan() => "nan".to_owned(),
-        size if size == 0.0 || size.is_infinite() || (1e-6..1e21).contains(&size) => number.to_string(),
-        _ => format!("{number:e}"),
+/// The shortest digits in scientific notation. Where two are equally short and near, Rust takes the larger and
+/// ClickHouse the even one, which is also what rounding to so many digits gives.
+fn shortest<F: fmt::LowerExp + FromStr + PartialEq>(number: &F) -> String {
+    let shortest = format!("{number:e}");
+    let mantissa = shortest.split('e').next().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let rounded = format!("{number:.*e}", digits.saturating_sub(1));
+    if rounded.parse().is_ok_and(|read: F| read == *number) {
+        rounded
+    } else {
+        shortest
+    }
+}
+
+/// Writes `-1.25e2` as `-125` where the exponent is one of those written out.
+fn place_point(scientific: &str) -> String {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let (sign, mantissa) = mantissa.split_at(usize::from(mantissa.starts_with('-')));
+    let digits = mantissa.replace('.', "");
+    match exponent.parse::<i32>() {
+        Ok(exponent @ ..0) if exponent >= -6 => format!(
+            "{sign}0.{:0>width$}{digits}",
+            "",
+            width = exponent.unsigned_abs() as usize - 1
+        ),
+        Ok(exponent @ 0..21) => {
+            let whole = exponent as usize + 1;
+            let padded = format!("{digits:0<whole$}");
+            let (whole, fraction) = padded.split_at(whole);
+            let point = if fraction.is_empty() { "" } else { "." };
+            format!("{sign}{whole}{point}{fraction}")
+        }
+        _ => scientific.to_owned(),
     }
 }
 
@@ -329,6 +361,15 @@ mod tests {
         check("Float64", "1e-6", "0.000001");
         check("Float64", "0.0000001", "1e-7");
         check("Float64", "-0", "-0");
+        check("Float64", "-2207175532133511.25", "-2207175532133511.2");
+        check("Float64", "123456789012345678", "123456789012345680");
+        check("Float64", "1.7976931348623157e308", "1.7976931348623157e308");
+        check("Float64", "5e-324", "5e-324");
+        check("Float64", "0.000001234", "0.000001234");
+        check("Float64", "1.5e-7", "1.5e-7");
+        check("Float32", "1e-6", "0.000001");
+        check("Float32", "16777216", "16777216");
+        check("Float32", "1e20", "100000000000000000000");
         check("Float32", "0.1", "0.1");
         check("Float64", "NaN", "nan");
         check("Float64", "-inf", "-inf");

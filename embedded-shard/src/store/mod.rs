@@ -8,6 +8,7 @@ mod system;
 mod worker;
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use types::{ColumnDef, DataType};
@@ -88,6 +89,8 @@ impl Store {
                 Connection::open(folder.join(FILE))?
             }
         };
+        // Another process that holds the store holds it for its life: waiting would not help.
+        connection.busy_timeout(Duration::ZERO)?;
         // One process a store. A commit survives the process, `synchronous = NORMAL` does not promise power loss.
         connection.execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
