@@ -82,6 +82,8 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("http_headers_progress_interval_ms", "100"),
     ("cancel_http_readonly_queries_on_client_close", "0"),
     ("enable_http_compression", "0"),
+    // Columns have no subcolumns here.
+    ("describe_include_subcolumns", "0"),
     ("log_queries", "1"),
     ("log_comment", ""),
     ("max_execution_time", "0"),

@@ -27,6 +27,8 @@ pub(crate) enum Function {
     Concat,
     /// Bytes of a string.
     Length,
+    /// Over integers of at most 64 bits and strings: enough to ask a shard for rows that are not its own.
+    CityHash64,
     /// A random UInt32 for every row.
     Rand,
     /// A random UUID for every row.
@@ -115,6 +117,7 @@ pub(super) fn bind_call(function: &str, arguments: Vec<Bound>) -> Outcome<Bound>
         "concat" => strings(Function::Concat, arguments, DataType::String),
         "length" => takes(function, count, count == 1)
             .and_then(|()| strings(Function::Length, arguments, DataType::UInt64)),
+        "cityHash64" => city_hash_64(arguments),
         "rand" => takes(function, count, count == 0)
             .and_then(|()| call(Function::Rand, arguments, DataType::UInt32)),
         "generateUUIDv4" => takes(function, count, count == 0)
@@ -240,6 +243,17 @@ fn strings(function: Function, arguments: Vec<Bound>, result: DataType) -> Outco
     match arguments.iter().find(|argument| !is_string(argument)) {
         Some(other) => illegal_type("a string function", &other.data_type),
         None => call(function, arguments, result),
+    }
+}
+
+fn city_hash_64(arguments: Vec<Bound>) -> Outcome<Bound> {
+    takes("cityHash64", arguments.len(), !arguments.is_empty())?;
+    let hashed = |argument: &&Bound| {
+        argument.data_type == DataType::String || small_integer(&argument.data_type).is_some()
+    };
+    match arguments.iter().find(|argument| !hashed(argument)) {
+        Some(other) => illegal_type("cityHash64", &other.data_type),
+        None => call(Function::CityHash64, arguments, DataType::UInt64),
     }
 }
 

@@ -7,11 +7,14 @@ mod aggregate;
 mod bind;
 mod evaluate;
 mod functions;
+mod names;
+mod plan;
 mod run;
 
 pub(crate) use bind::{Bound, bind_row_expression, cast};
 pub(crate) use evaluate::evaluate;
-pub(crate) use run::{Plan, Run};
+pub(crate) use plan::Plan;
+pub(crate) use run::Run;
 
 /// What the functions about the session and the server answer.
 #[derive(Debug, Clone)]

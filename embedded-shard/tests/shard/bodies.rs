@@ -50,7 +50,8 @@ async fn bodies_are_read_in_every_encoding() {
     let shard = shard().await;
     let rows = b"1\n2\n3\n";
     let frames = [frame(b"1\n2"), frame(b"\n3\n")].concat();
-    let cases: [(&[(&str, &str)], Vec<u8>, &[(&str, &str)]); 4] = [
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(Pairs, Vec<u8>, Pairs); 4] = [
         (&[], chunked(rows), &[]),
         (&[("Content-Encoding", "gzip")], chunked(&gzip(rows)), &[]),
         (&[], chunked(&frames), &[("decompress", "1")]),

@@ -81,3 +81,30 @@ async fn rows_are_written_as_clickhouse_wrote_them() {
     }
     shard.stop().await;
 }
+
+#[tokio::test]
+async fn a_shard_can_be_asked_for_rows_that_are_not_its_own() {
+    let shard = Shard::start().await;
+    shard
+        .query(&format!("CREATE TABLE t ({COLUMNS}) ENGINE = Memory"))
+        .await;
+    shard
+        .insert("INSERT INTO t FORMAT RowBinary", &golden("RowBinary"))
+        .await;
+    let written = shard
+        .query("SELECT id, cityHash64(k, s) AS value, value % 10 FROM t ORDER BY id")
+        .await;
+    let rows = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("formats/golden/rows.jsonl");
+    let rows = std::fs::read_to_string(rows).unwrap();
+    let figures = |row: &str| {
+        let figures: Vec<_> = row
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|part| !part.is_empty())
+            .collect();
+        figures.join("\t") + "\n"
+    };
+    assert_eq!(written, rows.lines().map(figures).collect::<String>());
+}
