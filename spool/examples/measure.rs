@@ -17,11 +17,11 @@ const MEASURED: Duration = Duration::from_secs(3);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let base = std::env::args().nth(1).ok_or("a directory is wanted")?;
-    for fsync in [true, false] {
-        commits(&format!("{base}/commits-{fsync}"), fsync).await?;
-    }
     for shards in [4, 40] {
         large_insert(&format!("{base}/large-{shards}"), shards).await?;
+    }
+    for fsync in [true, false] {
+        commits(&format!("{base}/commits-{fsync}"), fsync).await?;
     }
     Ok(())
 }
@@ -61,7 +61,11 @@ async fn commits(path: &str, fsync: bool) -> Result<(), Box<dyn std::error::Erro
     println!("{COMMITTERS} committers, one row each, fsync {fsync}: {rate:.0} commits/s");
     let began = Instant::now();
     spool.shutdown().await;
-    println!("  cut at shutdown in {:?}", began.elapsed());
+    println!(
+        "  cut at shutdown in {:?}; peak memory {} MB",
+        began.elapsed(),
+        peak_memory()
+    );
     let began = Instant::now();
     let (spool, report) = Spool::open(Options::at(path))?;
     println!(
