@@ -136,6 +136,12 @@ pub enum CommitError {
         /// [`Options::max_bytes`](crate::Options::max_bytes).
         max_bytes: u64,
     },
+    /// INSERTs come faster than the disk takes them, and waiting did not help; nothing was written, again later.
+    #[error("the INSERT was not accepted: the disk could not keep up for {seconds} s")]
+    Overloaded {
+        /// How long it waited.
+        seconds: u64,
+    },
     /// The disk has no room for the record; nothing was written, again later.
     #[error("the INSERT was not accepted: {0}")]
     NoSpace(String),

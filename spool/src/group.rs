@@ -164,7 +164,7 @@ impl Group {
                 offset: *offset,
                 frames: frames.clone(),
             },
-            LivePart::File(file) => Part::File(file.clone()),
+            LivePart::File(file) => Part::File(file.as_ref().clone()),
         }
     }
 

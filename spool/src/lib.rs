@@ -31,7 +31,7 @@
 //! memory never knows what the disk does not.
 //!
 //! `weir-cut-N` threads write batch files and move them; `weir-retain` keeps sent/ within its limits. Reads (metrics,
-//! listings) look at the state under a short lock, or, without a running router, at the files (`inspect`).
+//! listings) look at the state under a short lock, or, without a running router, at the files ([`inspect`]).
 //!
 //! # Where rows are
 //!
@@ -72,6 +72,7 @@ pub mod frames;
 #[cfg(test)]
 mod golden;
 mod group;
+pub mod inspect;
 mod journal;
 mod lease;
 mod model;

@@ -64,11 +64,17 @@ fn holder(file: &mut File) -> String {
 /// The spool's id; drawn when the directory is new.
 pub fn spool_id(files: &Files) -> Result<Uuid, OpenError> {
     let path = files.layout.id();
-    if !files.exists(&path)? {
-        let id = Uuid::new_v4();
-        files.replace(&path, format!("{id}\n").as_bytes())?;
-        return Ok(id);
+    if files.exists(&path)? {
+        return known_id(files);
     }
+    let id = Uuid::new_v4();
+    files.replace(&path, format!("{id}\n").as_bytes())?;
+    Ok(id)
+}
+
+/// The id of a spool that was opened before.
+pub fn known_id(files: &Files) -> Result<Uuid, OpenError> {
+    let path = files.layout.id();
     let foreign = |reason: String| OpenError::Foreign {
         path: files.layout.root().to_owned(),
         reason,

@@ -35,6 +35,11 @@ use crate::work::{self, CUT_THREADS, Work};
 /// How long a shutdown waits for uncut shares to be cut; what is left is in the journal and cut at the next start.
 const SHUTDOWN_FLUSH_TIME: Duration = Duration::from_secs(10);
 
+/// INSERTs wait for cuts when uncut shares take so many times the memory at which they are cut at once.
+const UNCUT_MEMORY_FACTOR: u64 = 2;
+/// And for so long, before they are refused.
+const MEMORY_WAIT_TIME: Duration = Duration::from_secs(10);
+
 /// The open spool. A handle: clones share one queue. When the last one is dropped without [`Spool::shutdown`], the
 /// threads end as after a crash: nothing that was acknowledged is lost.
 #[derive(Debug, Clone)]
@@ -230,6 +235,7 @@ impl Spool {
             return Err(shared.commit_error());
         }
         self.make_room(staged.disk_bytes() + staged.raw_bytes()).await?;
+        self.wait_for_memory().await?;
         let (reply, accepted) = oneshot::channel();
         if shared.inbox.push(Job::Commit { staged, head, reply }).is_err() {
             return Err(shared.commit_error());
@@ -254,6 +260,19 @@ impl Spool {
             bytes if bytes > max_bytes => Err(CommitError::Full { bytes, max_bytes }),
             _ => Ok(()),
         }
+    }
+
+    /// Shares above `uncut_memory_bytes` are cut at once; where INSERTs come faster than a disk can cut, they wait here.
+    async fn wait_for_memory(&self) -> Result<(), CommitError> {
+        let shared = self.shared();
+        let fits = || {
+            let bytes = shared.state().uncut_memory_bytes();
+            bytes <= UNCUT_MEMORY_FACTOR * shared.options.uncut_memory_bytes as u64 || shared.is_closed()
+        };
+        let waited = tokio::time::timeout(MEMORY_WAIT_TIME, shared.progress_until(fits));
+        waited.await.map_err(|_| CommitError::Overloaded {
+            seconds: MEMORY_WAIT_TIME.as_secs(),
+        })
     }
 
     /// Ends the wait of a pending INSERT for the reason given (a timeout, say): its rows wait like any other from now on.
@@ -441,15 +460,8 @@ impl Spool {
         let shared = self.shared();
         let (lanes, through) = shared.state().flush(table);
         shared.work.ring();
-        loop {
-            let progress = shared.progress.notified();
-            tokio::pin!(progress);
-            progress.as_mut().enable();
-            if shared.poison_cause().is_some() || shared.state().is_cut_through(&lanes, through) {
-                return;
-            }
-            progress.await;
-        }
+        let is_done = || shared.poison_cause().is_some() || shared.state().is_cut_through(&lanes, through);
+        shared.progress_until(is_done).await;
     }
 }
 
@@ -606,4 +618,4 @@ fn pieces_of(batch: &BatchFile, seq: Seq, file_bytes: u64) -> Vec<Recut> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,9 +11,10 @@
 //!
 //! Every step can be repeated: a crash in the middle of recovery is followed by the same recovery.
 
-mod sweep;
+pub mod sweep;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Instant;
 
 use crate::error::FileError;
@@ -38,10 +39,35 @@ pub struct Recovered {
     pub next_segment: u64,
 }
 
+/// Whether files may be touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The spool is ours: what a crash left is put in order.
+    Repair,
+    /// Somebody else may have it open.
+    Look,
+}
+
 /// Reads checkpoint, journal and directories; moves and removes what the journal says.
 pub fn recover(files: &Files) -> Result<Recovered, FileError> {
     let began = Instant::now();
-    let mut recovery = Recovery::begin(files)?;
+    let mut recovered = read(files, Mode::Repair)?;
+    sweep::sweep(files, &mut recovered.state, &mut recovered.report)?;
+    summarise(&recovered.state, &mut recovered.report);
+    recovered.report.took = began.elapsed();
+    Ok(recovered)
+}
+
+/// What is there, without touching any of it: for a spool that a router may have open.
+pub fn look(files: &Files) -> Result<Recovered, FileError> {
+    let mut recovered = read(files, Mode::Look)?;
+    sweep::look(files, &mut recovered.state, &mut recovered.report)?;
+    summarise(&recovered.state, &mut recovered.report);
+    Ok(recovered)
+}
+
+fn read(files: &Files, mode: Mode) -> Result<Recovered, FileError> {
+    let mut recovery = Recovery::begin(files, mode)?;
     let numbers = journal::segments(files.disk.as_ref(), &files.layout.journal())
         .map_err(FileError::at("listing", files.layout.journal()))?;
     for segment in &numbers {
@@ -53,14 +79,11 @@ pub fn recover(files: &Files) -> Result<Recovered, FileError> {
         .max(recovery.from_segment);
     recovery.report.lost_shares = recovery.awaited.lost() as u64;
     let Recovery {
-        mut state,
-        mut report,
+        state,
+        report,
         segments,
         ..
     } = recovery;
-    sweep::sweep(files, &mut state, &mut report)?;
-    summarise(&state, &mut report);
-    report.took = began.elapsed();
     Ok(Recovered {
         state,
         report,
@@ -71,6 +94,7 @@ pub fn recover(files: &Files) -> Result<Recovered, FileError> {
 
 struct Recovery<'a> {
     files: &'a Files,
+    mode: Mode,
     state: State,
     awaited: Awaited,
     /// Events of earlier segments are in the checkpoint.
@@ -80,12 +104,13 @@ struct Recovery<'a> {
 }
 
 impl<'a> Recovery<'a> {
-    fn begin(files: &'a Files) -> Result<Recovery<'a>, FileError> {
+    fn begin(files: &'a Files, mode: Mode) -> Result<Recovery<'a>, FileError> {
         let mut report = RecoveryReport::default();
-        let checkpoint = read_checkpoint(files, &mut report)?;
+        let checkpoint = read_checkpoint(files, mode, &mut report)?;
         let (state, awaited) = State::restore(&checkpoint);
         Ok(Recovery {
             files,
+            mode,
             state,
             awaited,
             from_segment: checkpoint.segment,
@@ -99,7 +124,7 @@ impl<'a> Recovery<'a> {
         let path = journal::segment_path(&directory, segment);
         let mut reader = match SegmentReader::open(self.files.disk.as_ref(), &directory, segment) {
             Ok(reader) => reader,
-            Err(SegmentError::Unbegun { .. }) => return self.files.remove(&path),
+            Err(SegmentError::Unbegun { .. }) => return self.remove_unbegun(&path),
             Err(error) => {
                 tracing::error!(%error, "a journal segment cannot be read and is left in place");
                 self.report.unknown.push(path);
@@ -134,12 +159,20 @@ impl<'a> Recovery<'a> {
                 }
             }
         }
-        if is_damaged {
+        if is_damaged && self.mode == Mode::Repair {
             self.keep_copy(segment);
         }
         let bytes = crate::work::file_bytes(self.files, &path)?;
         self.segments.push_back((segment, bytes));
         Ok(())
+    }
+
+    /// A crash while a segment was made; nothing was ever in it.
+    fn remove_unbegun(&self, path: &Path) -> Result<(), FileError> {
+        match self.mode {
+            Mode::Repair => self.files.remove(path),
+            Mode::Look => Ok(()),
+        }
     }
 
     fn replay(&mut self, segment: u64, record: &Record) {
@@ -161,6 +194,9 @@ impl<'a> Recovery<'a> {
     /// A crash tore the last record: nobody was answered.
     fn cut_tail(&mut self, at: Position, bytes: u64) {
         self.report.torn_bytes += bytes;
+        if self.mode == Mode::Look {
+            return;
+        }
         let directory = self.files.layout.journal();
         if let Err(error) = journal::cut_torn_tail(self.files.disk.as_ref(), &directory, at) {
             tracing::warn!(%error, segment = at.segment, "a torn record stays at the end of its segment");
@@ -187,7 +223,7 @@ impl<'a> Recovery<'a> {
 }
 
 /// The checkpoint; an empty one when there is none, or it cannot be read: then all segments that are there are read.
-fn read_checkpoint(files: &Files, report: &mut RecoveryReport) -> Result<Checkpoint, FileError> {
+fn read_checkpoint(files: &Files, mode: Mode, report: &mut RecoveryReport) -> Result<Checkpoint, FileError> {
     let path = files.layout.checkpoint();
     if !files.exists(&path)? {
         return Ok(Checkpoint::default());
@@ -201,7 +237,9 @@ fn read_checkpoint(files: &Files, report: &mut RecoveryReport) -> Result<Checkpo
                 CheckpointError::Damaged { .. } | CheckpointError::Codec(_) => "corrupt",
             };
             let copy = path.with_extension(kept_as);
-            files.rename(&path, &copy)?;
+            if mode == Mode::Repair {
+                files.rename(&path, &copy)?;
+            }
             report.corrupt.push(copy);
             Ok(Checkpoint::default())
         }

@@ -189,6 +189,20 @@ impl Shared {
         }
     }
 
+    /// Waits until that holds; looked at after each record.
+    pub async fn progress_until(&self, mut holds: impl FnMut() -> bool) {
+        loop {
+            // Listening begins before looking, so that what comes in between is heard.
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if holds() {
+                return;
+            }
+            progress.await;
+        }
+    }
+
     /// Rung when the destination may have something to send.
     pub fn sender_bell(&self, destination: &Destination) -> Arc<Notify> {
         let mut senders = lock(&self.senders);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use self::share::ShareRows;
 use self::spill::{Origin, OwnFile, StagedExtents};
 use crate::error::{FileError, StageError};
-use crate::event::{Frame, StagedFile};
+use crate::event::Frame;
 use crate::files::{Files, Temporary};
 use crate::frames::RAW_BYTES_MAX;
 use crate::model::{BatchLimits, Destination, InsertId, Shape, ShareLanes};
@@ -372,7 +372,7 @@ impl StageShare {
             return Ok(());
         };
         let (file, temporary) = own.finish(files, origin, shard)?;
-        self.parts.push(LivePart::File(file));
+        self.parts.push(LivePart::File(Box::new(file)));
         temporaries.push(temporary);
         Ok(())
     }
@@ -437,7 +437,7 @@ impl Content {
         let of_part = |part: &LivePart| match part {
             LivePart::Inline { .. } => 0,
             LivePart::Staged { frames, .. } => frames.iter().map(|frame| u64::from(frame.bytes)).sum(),
-            LivePart::File(StagedFile { batch, .. }) => batch.file_bytes,
+            LivePart::File(file) => file.batch.file_bytes,
         };
         self.parts.iter().map(of_part).sum()
     }

@@ -26,6 +26,15 @@ pub fn sweep(files: &Files, state: &mut State, report: &mut RecoveryReport) -> R
     Ok(())
 }
 
+/// Sizes of what waits, and what is kept, without touching anything.
+pub fn look(files: &Files, state: &mut State, report: &mut RecoveryReport) -> Result<(), FileError> {
+    for destination in destination_directories(files, report)? {
+        count_kept(files, state, &destination)?;
+    }
+    measure_waiting(files, state, report);
+    Ok(())
+}
+
 /// Files of batches that were settled before the crash.
 fn move_settled(files: &Files, state: &mut State, report: &mut RecoveryReport) {
     let leaving = state.queues().flat_map(|(destination, queue)| {
@@ -46,7 +55,7 @@ fn move_settled(files: &Files, state: &mut State, report: &mut RecoveryReport) {
 }
 
 /// Directories two levels below the root whose names are a destination's.
-fn destination_directories(
+pub fn destination_directories(
     files: &Files,
     report: &mut RecoveryReport,
 ) -> Result<Vec<Destination>, FileError> {
@@ -92,6 +101,10 @@ fn sweep_destination(
             _ => report.unknown.push(path),
         }
     }
+    count_kept(files, state, destination)
+}
+
+fn count_kept(files: &Files, state: &mut State, destination: &Destination) -> Result<(), FileError> {
     let sent = count(files, &files.layout.sent(destination))?;
     let broken = count(files, &files.layout.broken(destination))?;
     if sent.files + broken.files > 0 {

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use crate::event::{Chunk, Frame, InsertNo, Part, Share, StagedFile};
 use crate::model::{BatchLimits, InsertId};
 
-/// What an uncut share costs in memory beside its rows, roughly: it keeps a flood of one-row INSERTs within the budget.
-pub const SHARE_OVERHEAD_BYTES: u64 = 256;
+/// What an uncut share costs in memory beside its rows: its entry in the queue and four small allocations. It keeps a
+/// flood of one-row INSERTs within the budget.
+pub const SHARE_OVERHEAD_BYTES: u64 = 448;
 
 /// The rows of a share. Both lanes of a share look at the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub enum LivePart {
         /// Their borders.
         frames: Vec<Frame>,
     },
-    /// A whole batch, written while the INSERT was read.
-    File(StagedFile),
+    /// A whole batch, written while the INSERT was read. Boxed, so that the many small shares stay small.
+    File(Box<StagedFile>),
 }
 
 /// What one unit holds.
@@ -147,7 +148,7 @@ impl Content {
                 offset: *offset,
                 frames: frames.clone(),
             }),
-            Part::File(file) => Some(LivePart::File(file.clone())),
+            Part::File(file) => Some(LivePart::File(Box::new(file.clone()))),
         };
         Some(Content {
             parts: share.parts.iter().map(part).collect::<Option<Vec<_>>>()?,
