@@ -141,7 +141,7 @@ async fn commit(
 fn commit_failed(table: &str, error: &CommitError) -> Exception {
     let message = format!("INSERT into {table} was not accepted: {error}; nothing of it will be delivered.");
     match error {
-        CommitError::Full { .. } | CommitError::NoSpace(_) => {
+        CommitError::Full { .. } | CommitError::Overloaded { .. } | CommitError::NoSpace(_) => {
             Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
         }
         CommitError::Closed => Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message),
