@@ -1,14 +1,17 @@
 //! `weir serve`: listeners, signals, and the end in the order of the data.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::Args;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::{CommandError, ConfigArgs};
+use super::{CommandError, ConfigArgs, block_on};
 use crate::admin::{Admin, SOCKET_NAME};
 use crate::app::App;
 use crate::http::{Handler, Listener, serve, tls};
@@ -17,64 +20,112 @@ use crate::logs;
 /// The exit code of a process that a second signal ended at once, as a shell reports SIGTERM.
 const KILLED_CODE: i32 = 143;
 
+const EXAMPLE: &str = "\
+Example:
+  weir check --config weir.toml && weir serve --config weir.toml
+
+Signals: SIGTERM or SIGINT stops in order (requests under way are answered, what was accepted is in the spool), a second one at
+once; SIGHUP reads the configuration again, all of it or nothing. Logs go to standard error; RUST_LOG=debug tells more.";
+
+/// Run the router.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 /// Runs the router until SIGTERM or SIGINT.
-pub fn run(args: &ConfigArgs) -> Result<(), CommandError> {
-    let config = config::load(&args.config).map_err(|mistakes| CommandError(mistakes.to_string()))?;
+pub fn run(args: &ServeArgs) -> Result<(), CommandError> {
+    let config = args.config.load()?;
     logs::start(&config.logs);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CommandError(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(router(config, &args.config))
+    block_on(router(config, &args.config.config))?
 }
 
 async fn router(config: config::Config, config_path: &Path) -> Result<(), CommandError> {
-    config
-        .warnings
-        .iter()
-        .for_each(|warning| tracing::warn!("{warning}"));
     let mut signals =
         Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
-    let (app, report) = App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
-    tracing::info!(?report, "the spool is open");
-    let listeners = Listeners::bind(&app).await?;
-    app.start();
-    listeners.tell(&app);
-    let (stop_clients, clients_stop) = watch::channel(false);
-    let (stop_admin, admin_stop) = watch::channel(false);
-    let clients = listeners
-        .http
-        .into_iter()
-        .map(|listener| serve(listener, app.clone(), stopped(clients_stop.clone())));
-    let clients = futures_util::future::join_all(clients);
-    let admin = Arc::new(Admin(app.clone()));
-    let admins = listeners
-        .admin
-        .into_iter()
-        .map(|listener| serve(listener, admin.clone(), stopped(admin_stop.clone())));
-    let admins = tokio::spawn(futures_util::future::join_all(admins));
-    let clients = tokio::spawn(clients);
-
-    signals.until_asked_to_stop(&app).await;
+    let running = Running::start(config, config_path).await?;
+    signals.until_asked_to_stop(&running.app).await;
     tracing::info!(
         "stopping: no new requests, then those under way, then the spool; a second signal stops at once"
     );
-    app.not_ready();
-    let orderly = async {
-        let _ = stop_clients.send(true);
-        let _ = clients.await;
-        app.stop().await;
-        let _ = stop_admin.send(true);
-        let _ = admins.await;
-    };
     tokio::select! {
-        () = orderly => tracing::info!("stopped"),
+        () = running.stop() => tracing::info!("stopped"),
         () = signals.second() => {
             tracing::warn!("stopped at once: what was accepted is in the spool");
             std::process::exit(KILLED_CODE);
         }
     }
     Ok(())
+}
+
+/// A router that serves, in this process.
+pub(super) struct Running {
+    pub(super) app: Arc<App>,
+    /// Where clients connect; port 0 has become a real one.
+    pub(super) http: Vec<SocketAddr>,
+    clients: Serving,
+    admin: Serving,
+}
+
+impl Running {
+    /// Opens the spool, binds the listeners, starts the senders, serves.
+    pub(super) async fn start(config: config::Config, config_path: &Path) -> Result<Self, CommandError> {
+        config
+            .warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}"));
+        let (app, report) =
+            App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
+        tracing::info!(?report, "the spool is open");
+        let listeners = Listeners::bind(&app).await?;
+        app.start();
+        listeners.tell(&app);
+        Ok(Self {
+            http: addresses(&listeners.http),
+            clients: Serving::start(listeners.http, &app),
+            admin: Serving::start(listeners.admin, &Arc::new(Admin(app.clone()))),
+            app,
+        })
+    }
+
+    /// Stops in the order of the data; the admin side tells of it to the end.
+    pub(super) async fn stop(self) {
+        self.app.not_ready();
+        self.clients.stop().await;
+        self.app.stop().await;
+        self.admin.stop().await;
+    }
+}
+
+/// Listeners of one kind, served together.
+struct Serving {
+    stop: watch::Sender<bool>,
+    served: JoinHandle<()>,
+}
+
+impl Serving {
+    fn start<H: Handler>(listeners: Vec<Listener>, handler: &Arc<H>) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let each = listeners
+            .into_iter()
+            .map(|listener| serve(listener, handler.clone(), stopped(stopping.clone())));
+        let all = futures_util::future::join_all(each);
+        let served = tokio::spawn(async { drop(all.await) });
+        Self { stop, served }
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.served.await {
+            tracing::error!(%error, "a listener ended badly");
+        }
+    }
+}
+
+fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(Listener::address).collect()
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
@@ -110,18 +161,14 @@ impl Listeners {
 
     /// Says the addresses as they are bound: port 0 has become a real one.
     fn tell(&self, app: &App) {
-        let addresses = |listeners: &[Listener]| {
-            listeners
-                .iter()
-                .filter_map(Listener::address)
-                .map(|a| a.to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
+        let told = |listeners: &[Listener]| {
+            let texts: Vec<_> = addresses(listeners).iter().map(ToString::to_string).collect();
+            texts.join(", ")
         };
         let tables = app.routing().tables().count();
         tracing::info!(
-            http = addresses(&self.http),
-            admin = addresses(&self.admin),
+            http = told(&self.http),
+            admin = told(&self.admin),
             tables,
             "ready"
         );
