@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::{Config, Layout, Mistakes};
+use config::{Config, Mistakes};
 use spool::{Destination, OpenError, RecoveryReport, Spool};
 
 use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
 use crate::exception::{Exception, code};
+use crate::layouts;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
 use crate::routing::{RoutedTable, Routing, RoutingError};
 use crate::schema::{self, SchemaFiles};
@@ -52,21 +53,13 @@ pub enum StartError {
     Config(#[from] Mistakes),
     /// A layout that differs under the same epoch.
     #[error("{0}")]
-    Layout(#[from] config::LayoutError),
+    Layout(#[from] layouts::LayoutsError),
     /// The spool cannot be opened.
     #[error("{0}")]
     Spool(#[from] OpenError),
     /// Certificates, weights, names.
     #[error("{0}")]
     Routing(#[from] RoutingError),
-    /// A file of meta/ or a socket.
-    #[error("{what}: {error}")]
-    Io {
-        /// What was tried, with the path or address.
-        what: String,
-        /// What the system said.
-        error: std::io::Error,
-    },
     /// Something that a reload cannot change.
     #[error("{0} cannot change while Weir runs: restart it")]
     NeedsRestart(&'static str),
@@ -77,7 +70,7 @@ impl App {
     pub fn open(config: Config, config_path: &Path) -> Result<(Arc<Self>, RecoveryReport), StartError> {
         let config = Arc::new(config);
         let (spool, report) = Spool::open(spool_options(&config))?;
-        accept_layouts(&config)?;
+        layouts::accept(&config)?;
         let routing = Routing::new(config.clone(), &spool, None)?;
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
@@ -168,7 +161,7 @@ impl App {
         refuse_what_needs_a_restart(&before.config, &config)?;
         let config = Arc::new(config);
         let routing = Routing::new(config.clone(), &self.spool, Some(&before))?;
-        accept_layouts(&config)?;
+        layouts::accept(&config)?;
         self.routing.store(Arc::new(routing));
         self.start_senders();
         Ok(())
@@ -274,8 +267,8 @@ async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
     }
 }
 
-/// The spool's part of the memory is half of the limit: a quarter for rows that wait for their cut, the rest for senders.
-fn spool_options(config: &Config) -> spool::Options {
+/// How a configuration wants its spool. The spool's part of the memory is half of the limit: a quarter for rows that wait for their cut, the rest for senders.
+pub fn spool_options(config: &Config) -> spool::Options {
     let spool = &config.spool;
     let uncut = usize::try_from(config.limits.memory_limit / 4).unwrap_or(usize::MAX);
     spool::Options {
@@ -285,45 +278,6 @@ fn spool_options(config: &Config) -> spool::Options {
         sent_retention_time: spool.sent_retention_time,
         sent_retention_bytes: spool.sent_retention_bytes,
         ..spool::Options::at(&spool.path)
-    }
-}
-
-/// Each cluster's slot layout is kept in meta/; one that differs under the same epoch is refused.
-fn accept_layouts(config: &Config) -> Result<(), StartError> {
-    let directory = config.spool.path.join("meta").join("layout");
-    let io = |what: &str, path: &Path| {
-        let what = format!("{what} {}", path.display());
-        move |error| StartError::Io { what, error }
-    };
-    std::fs::create_dir_all(&directory).map_err(io("making", &directory))?;
-    let mut kept = Vec::new();
-    for cluster in &config.clusters {
-        let path = directory.join(&cluster.name);
-        let layout = Layout::of(config, cluster);
-        let layout = match layout_in_force(&path)? {
-            Some(in_force) => layout.succeed(&in_force, &cluster.name)?,
-            None => layout,
-        };
-        kept.push((path, layout));
-    }
-    for (path, layout) in kept {
-        schema::write_whole(&path, layout.to_text().as_bytes()).map_err(io("writing", &path))?;
-    }
-    Ok(())
-}
-
-fn layout_in_force(path: &Path) -> Result<Option<Layout>, StartError> {
-    let invalid = |error: config::LayoutTextError| StartError::Io {
-        what: format!("reading {}", path.display()),
-        error: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
-    };
-    match std::fs::read_to_string(path) {
-        Ok(text) => Layout::from_text(&text).map(Some).map_err(invalid),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StartError::Io {
-            what: format!("reading {}", path.display()),
-            error,
-        }),
     }
 }
 

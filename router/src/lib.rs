@@ -30,6 +30,7 @@ pub mod exception;
 pub mod front;
 pub mod http;
 pub mod insert;
+pub mod layouts;
 pub mod logs;
 pub mod metrics;
 pub mod pass;

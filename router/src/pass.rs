@@ -20,7 +20,8 @@ use crate::front::Question;
 use crate::http::answer::{Answer, BodyError};
 use crate::http::body::RequestBody;
 use crate::replica::ReplicaRuntime;
-use crate::routing::{Cluster, RoutedTable, password, quoted};
+use crate::deliver::request::quoted;
+use crate::routing::{Cluster, RoutedTable, password};
 
 /// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried again.
 const TRIES_MAX: usize = 3;

@@ -11,6 +11,7 @@ use sharding::{Ring, Slots};
 use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
 
 use crate::app::App;
+use crate::deliver::request::{BatchInsert, InsertInto};
 use crate::exception::Exception;
 use crate::http::request::Credentials;
 use crate::replica::ReplicaRuntime;
@@ -359,24 +360,7 @@ pub fn password(secret: &config::Secret) -> shard_client::Password {
 impl RoutedTable {
     fn new(table: &config::Table, cluster: &Arc<Cluster>, spool: &Spool) -> Result<Self, RoutingError> {
         let name = table.name.to_string();
-        let assignment = |reason: String| RoutingError::Assignment {
-            table: name.clone(),
-            reason,
-        };
-        let weights: Vec<_> = cluster.config.shards.iter().map(|shard| shard.weight).collect();
-        let slots = Slots::new(&weights).map_err(|error| assignment(error.to_string()))?;
-        let ring = match table.assignment {
-            Assignment::Slots => None,
-            Assignment::Consistent => {
-                let named: Vec<_> = cluster
-                    .config
-                    .shards
-                    .iter()
-                    .map(|s| (s.name.as_str(), s.weight))
-                    .collect();
-                Some(Ring::new(&named).map_err(|error| assignment(error.to_string()))?)
-            }
-        };
+        let (slots, ring) = assignment(table, &cluster.config)?;
         let limits = BatchLimits {
             max_rows: table.send.max_batch_rows,
             max_bytes: table.send.max_batch_bytes,
@@ -446,6 +430,25 @@ impl RoutedTable {
     }
 }
 
+/// How a table's sharding values become shards: its cluster's slots, and with `assignment = "consistent"` a ring.
+pub fn assignment(
+    table: &config::Table,
+    cluster: &config::Cluster,
+) -> Result<(Slots, Option<Ring>), RoutingError> {
+    let refused = |reason: String| RoutingError::Assignment {
+        table: table.name.to_string(),
+        reason,
+    };
+    let weights: Vec<_> = cluster.shards.iter().map(|shard| shard.weight).collect();
+    let slots = Slots::new(&weights).map_err(|error| refused(error.to_string()))?;
+    if table.assignment == Assignment::Slots {
+        return Ok((slots, None));
+    }
+    let named: Vec<_> = cluster.shards.iter().map(|s| (s.name.as_str(), s.weight)).collect();
+    let ring = Ring::new(&named).map_err(|error| refused(error.to_string()))?;
+    Ok((slots, Some(ring)))
+}
+
 /// The lanes of one shard of a table.
 fn share_lanes(
     table: &str,
@@ -506,7 +509,7 @@ fn destinations(table: &str, shard: &Shard, wanted: impl Fn(&ReplicaRuntime) -> 
 // === impl Route ===
 
 impl Route {
-    /// The INSERT that carries a batch: its bytes, token and settings are the file's; only what this replica does not know is left out.
+    /// The INSERT that carries a batch, as one attempt at a replica that said `facts` of itself.
     pub fn insert_request(
         &self,
         batch: &Batch,
@@ -514,37 +517,19 @@ impl Route {
         replica: &ReplicaRuntime,
         facts: &Facts,
     ) -> InsertRequest {
-        let shape = batch.shape();
-        let columns: Vec<_> = shape.columns.iter().map(|(name, _)| quoted(name)).collect();
         let target = &self.table.config.target;
-        let database = replica.database(&target.database);
-        let reading = crate::replica::reading_settings();
-        let is_pinned = |name: &str| {
-            reading.contains(&name) || shard_client::PINNED_SETTINGS.iter().any(|(pinned, _)| *pinned == name)
+        let insert = BatchInsert {
+            shape: batch.shape(),
+            token: batch.token(),
+            frames_bytes: batch.frames().end - batch.frames().start,
+            frames_crc32: batch.frames_crc32(),
         };
-        let mut settings: Vec<_> = shape
-            .settings
-            .iter()
-            .filter(|(name, _)| !is_pinned(name) || facts.known_settings.contains(name))
-            .cloned()
-            .collect();
-        if facts.known_settings.contains("insert_deduplication_token") {
-            settings.push(("insert_deduplication_token".to_owned(), batch.token().to_owned()));
-        }
-        InsertRequest {
-            statement: format!(
-                "INSERT INTO {}.{} ({}) FORMAT {}",
-                quoted(database),
-                quoted(&target.table),
-                columns.join(", "),
-                shape.format
-            ),
-            settings,
-            query_id: format!("{}-{attempt}", batch.token()),
-            envelope: !self.table.cluster.config.bare_frames,
-            payload_bytes: batch.frames().end - batch.frames().start,
-            payload_crc32: batch.frames_crc32(),
-        }
+        let into = InsertInto {
+            database: replica.database(&target.database),
+            table: &target.table,
+            bare_frames: self.table.cluster.config.bare_frames,
+        };
+        insert.request(&into, facts, format!("{}-{attempt}", batch.token()))
     }
 
     /// The replicas in the order in which a batch tries them: a doubtful one alone, else the local one first, then by load_balancing and health.
@@ -567,9 +552,4 @@ impl Route {
     pub fn table(&self) -> &Arc<RoutedTable> {
         &self.table
     }
-}
-
-/// A name in back quotes.
-pub fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shard_client::{DefaultKind, DescribedColumn, ShardError};
+use shard_client::{DefaultKind, DescribedColumn, Facts, Replica, ShardError};
 use sharding::Key;
 use types::{ColumnDef, DataType};
 
@@ -131,6 +131,11 @@ impl TableSchema {
 }
 
 impl Description {
+    /// Columns that no server told: in UTC, read strictly.
+    pub fn of_columns(columns: Vec<DescribedColumn>) -> Self {
+        Self { columns, time_zone: "UTC".to_owned(), reading_defaults: Vec::new() }
+    }
+
     /// Reads what [`TableSchema::to_json`] wrote; none if it is something else.
     pub fn of_json(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;
@@ -302,29 +307,31 @@ async fn ask(table: &RoutedTable) -> Result<Description, Exception> {
     ))
 }
 
-async fn ask_replica(
-    replica: &ReplicaRuntime,
-    target: &config::TableName,
-) -> Result<Description, ShardError> {
+async fn ask_replica(replica: &ReplicaRuntime, target: &config::TableName) -> Result<Description, ShardError> {
     let facts = replica.facts().await;
     replica.observed(&facts);
-    let columns = replica.client().describe(replica.database(&target.database), &target.table).await;
-    replica.observed(&columns);
+    let described = describe(replica.client(), &facts?, replica.database(&target.database), &target.table).await;
+    replica.observed(&described);
+    described
+}
+
+/// Asks one replica for a target.
+pub async fn describe(client: &Replica, facts: &Facts, database: &str, table: &str) -> Result<Description, ShardError> {
     Ok(Description {
-        columns: columns?,
-        time_zone: facts?.timezone,
-        reading_defaults: server_defaults(replica).await,
+        columns: client.describe(database, table).await?,
+        time_zone: facts.timezone.clone(),
+        reading_defaults: server_defaults(client).await,
     })
 }
 
 /// A server that does not tell them is taken to read strictly, as Weir does.
-async fn server_defaults(replica: &ReplicaRuntime) -> Vec<(String, String)> {
+async fn server_defaults(client: &Replica) -> Vec<(String, String)> {
     let names: Vec<_> = SERVER_DEFAULTS.iter().map(|name| format!("'{name}'")).collect();
     let sql = format!(
         "SELECT name, value FROM system.settings WHERE name IN ({}) ORDER BY name FORMAT TabSeparated",
         names.join(", ")
     );
-    let Ok(answer) = replica.client().query(&sql, &[]).await else { return Vec::new() };
+    let Ok(answer) = client.query(&sql, &[]).await else { return Vec::new() };
     let lines = String::from_utf8_lossy(&answer).into_owned();
     lines.lines().filter_map(|line| line.split_once('\t')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }

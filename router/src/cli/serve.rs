@@ -1,15 +1,18 @@
 //! `weir serve`: listeners, signals, and the end in the order of the data.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use spool::RecoveryReport;
+use clap::Args;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::{CommandError, ConfigArgs};
+use super::{CommandError, ConfigArgs, block_on};
 use crate::admin::{Admin, SOCKET_NAME};
 use crate::app::App;
 use crate::http::{Handler, Listener, serve, tls};
@@ -21,31 +24,38 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// The exit code of a process that a second signal ended at once, as a shell reports SIGTERM.
 const KILLED_CODE: i32 = 143;
 
+const EXAMPLE: &str = "\
+Example:
+  weir check --config weir.toml && weir serve --config weir.toml
+
+Signals: SIGTERM or SIGINT stops in order (requests under way are answered, what was accepted is in the spool), a second one at
+once; SIGHUP reads the configuration again, all of it or nothing. Logs go to standard error; RUST_LOG=debug tells more.";
+
+/// Run the router.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 /// Runs the router until SIGTERM or SIGINT.
-pub fn run(args: &ConfigArgs) -> Result<(), CommandError> {
-    let config = config::load(&args.config).map_err(|mistakes| CommandError(mistakes.to_string()))?;
+pub fn run(args: &ServeArgs) -> Result<(), CommandError> {
+    let config = args.config.load()?;
     logs::start(&config.logs);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CommandError(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(router(config, &args.config))
+    block_on(router(config, &args.config.config))?
 }
 
 async fn router(config: config::Config, config_path: &Path) -> Result<(), CommandError> {
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let mut signals = Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
-    let (app, report) = App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
-    tell_recovery(&report);
-    let listeners = Listeners::bind(&app).await?;
-    app.start();
-    listeners.tell(&app);
-    let fronts = Fronts::start(&app, listeners);
-
-    signals.until_asked_to_stop(&app).await;
-    tracing::info!("stopping: no new requests, then those under way, then the spool; a second signal stops at once");
+    let mut signals =
+        Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
+    let running = Running::start(config, config_path).await?;
+    signals.until_asked_to_stop(&running.app).await;
+    tracing::info!(
+        "stopping: no new requests, then those under way, then the spool; a second signal stops at once"
+    );
     tokio::select! {
-        () = fronts.stop(&app) => tracing::info!("stopped"),
+        () = running.stop() => tracing::info!("stopped"),
         () = signals.second() => {
             tracing::warn!("stopped at once: what was accepted is in the spool");
             std::process::exit(KILLED_CODE);
@@ -73,23 +83,60 @@ fn tell_recovery(report: &RecoveryReport) {
     }
 }
 
-/// The listeners being served.
-struct Fronts {
-    clients: Front,
-    admin: Front,
+/// A router that serves, in this process.
+pub(super) struct Running {
+    pub(super) app: Arc<App>,
+    /// Where clients connect; port 0 has become a real one.
+    pub(super) http: Vec<SocketAddr>,
+    clients: Serving,
+    admin: Serving,
 }
 
-/// Listeners that stop together.
-struct Front {
+impl Running {
+    /// Opens the spool, binds the listeners, starts the senders, serves.
+    pub(super) async fn start(config: config::Config, config_path: &Path) -> Result<Self, CommandError> {
+        config
+            .warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}"));
+        let (app, report) =
+            App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
+        tell_recovery(&report);
+        let listeners = Listeners::bind(&app).await?;
+        app.start();
+        listeners.tell(&app);
+        let connections_max = usize::try_from(app.routing().config.limits.max_connections).unwrap_or(usize::MAX);
+        Ok(Self {
+            http: addresses(&listeners.http),
+            clients: Serving::start(listeners.http, connections_max, &app),
+            admin: Serving::start(listeners.admin, ADMIN_CONNECTIONS_MAX, &Arc::new(Admin(app.clone()))),
+            app,
+        })
+    }
+
+    /// Stops in the order of the data; the admin side tells of it to the end.
+    pub(super) async fn stop(self) {
+        self.app.not_ready();
+        self.clients.stop().await;
+        self.app.stop().await;
+        self.admin.stop().await;
+    }
+}
+
+/// Listeners of one kind, served together.
+struct Serving {
     stop: watch::Sender<bool>,
-    served: tokio::task::JoinHandle<Vec<()>>,
+    served: JoinHandle<()>,
 }
 
-impl Front {
+impl Serving {
     fn start<H: Handler>(listeners: Vec<Listener>, connections_max: usize, handler: &Arc<H>) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let serve_one = |listener| serve(listener, connections_max, handler.clone(), stopped(stopping.clone()));
-        let served = tokio::spawn(futures_util::future::join_all(listeners.into_iter().map(serve_one)));
+        let each = listeners
+            .into_iter()
+            .map(|listener| serve(listener, connections_max, handler.clone(), stopped(stopping.clone())));
+        let all = futures_util::future::join_all(each);
+        let served = tokio::spawn(async { drop(all.await) });
         Self { stop, served }
     }
 
@@ -101,22 +148,8 @@ impl Front {
     }
 }
 
-impl Fronts {
-    fn start(app: &Arc<App>, listeners: Listeners) -> Self {
-        let connections_max = usize::try_from(app.routing().config.limits.max_connections).unwrap_or(usize::MAX);
-        Self {
-            clients: Front::start(listeners.http, connections_max, app),
-            admin: Front::start(listeners.admin, ADMIN_CONNECTIONS_MAX, &Arc::new(Admin(app.clone()))),
-        }
-    }
-
-    /// In the order of the data; the admin side last, so that the end can be watched.
-    async fn stop(self, app: &App) {
-        app.not_ready();
-        self.clients.stop().await;
-        app.stop().await;
-        self.admin.stop().await;
-    }
+fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(Listener::address).collect()
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
@@ -152,18 +185,14 @@ impl Listeners {
 
     /// Says the addresses as they are bound: port 0 has become a real one.
     fn tell(&self, app: &App) {
-        let addresses = |listeners: &[Listener]| {
-            listeners
-                .iter()
-                .filter_map(Listener::address)
-                .map(|a| a.to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
+        let told = |listeners: &[Listener]| {
+            let texts: Vec<_> = addresses(listeners).iter().map(ToString::to_string).collect();
+            texts.join(", ")
         };
         let tables = app.routing().tables().count();
         tracing::info!(
-            http = addresses(&self.http),
-            admin = addresses(&self.admin),
+            http = told(&self.http),
+            admin = told(&self.admin),
             tables,
             "ready"
         );

@@ -8,6 +8,7 @@
 //! A batch that waits for a retry holds back the next; a held destination is probed with its first batch every `max_sleep_time`.
 
 pub mod file_body;
+pub mod request;
 pub mod verdict;
 
 use std::sync::Arc;

@@ -49,10 +49,7 @@ impl Plan {
         let format = format_of(insert, default_format)?;
         let listed = listed_columns(&insert.columns, schema)?;
         let placement = placement(&table, schema, &settings.own)?;
-        let key_columns: &[ColumnDef] = match &placement {
-            Placement::Whole(_) => &[],
-            Placement::Slots(key, _) | Placement::Ring(key, _) => key.columns(),
-        };
+        let key_columns = placement.key_columns();
         let defaults = KeyDefaults::of(&table.name, key_columns, schema);
         defaults.refuse_left_out(listed.as_deref())?;
         // What the client says comes behind what its server would do, and so wins.
@@ -175,7 +172,8 @@ pub struct KeyDefaults {
 }
 
 impl KeyDefaults {
-    fn of(table: &str, key: &[ColumnDef], schema: &TableSchema) -> Self {
+    /// Of a table's key.
+    pub fn of(table: &str, key: &[ColumnDef], schema: &TableSchema) -> Self {
         let default = |column: &ColumnDef| {
             let expression = schema.default_expression(&column.name).map(str::to_owned);
             (column.name.clone(), expression)
@@ -187,7 +185,7 @@ impl KeyDefaults {
     }
 
     /// Refuses an INSERT whose column list leaves such a column out.
-    fn refuse_left_out(&self, listed: Option<&[String]>) -> Result<(), Exception> {
+    pub fn refuse_left_out(&self, listed: Option<&[String]>) -> Result<(), Exception> {
         let Some(listed) = listed else { return Ok(()) };
         match self
             .columns

@@ -21,6 +21,45 @@ pub enum Placement {
     Ring(Key, Ring),
 }
 
+impl Placement {
+    /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is the number of the first of them in
+    /// the body, from 1.
+    pub fn values(&self, rows: &Rows<'_>, first_row: u64, rng: &mut SmallRng) -> Result<Vec<u64>, Exception> {
+        match self {
+            Self::Whole(_) => Ok(Vec::new()),
+            Self::Slots(key, _) | Self::Ring(key, _) => {
+                let values = key.values(rows.key, rows.ranges.len(), rng);
+                values.map_err(|error| evaluation(&error, first_row))
+            }
+        }
+    }
+
+    /// The columns that the key reads.
+    pub fn key_columns(&self) -> &[ColumnDef] {
+        match self {
+            Self::Whole(_) => &[],
+            Self::Slots(key, _) | Self::Ring(key, _) => key.columns(),
+        }
+    }
+
+    /// The slot of a sharding value, where shards own slots.
+    pub fn slot_of(&self, value: u64) -> Option<u64> {
+        match self {
+            Self::Slots(_, slots) => Some(slots.slot(value)),
+            Self::Whole(_) | Self::Ring(..) => None,
+        }
+    }
+
+    /// The shard of a sharding value, counted from 0.
+    pub fn shard_of(&self, value: u64) -> usize {
+        match self {
+            Self::Whole(shard) => *shard,
+            Self::Slots(_, slots) => slots.shard_of(value),
+            Self::Ring(_, ring) => ring.shard_of(value),
+        }
+    }
+}
+
 /// Takes rows of one shard, whole, each with its terminator.
 pub trait Shares {
     /// Says which columns the rows hold, in order; called before the first rows, and again with the same.
@@ -126,20 +165,13 @@ impl Scatter {
     }
 
     fn assign(&mut self, rows: &Rows<'_>, first_row: u64) -> Result<(), Exception> {
-        let count = rows.ranges.len();
+        let values = self.placement.values(rows, first_row, &mut self.rng)?;
         self.shard_of_row.clear();
+        let shard_of_row = &mut self.shard_of_row;
         match &self.placement {
-            Placement::Whole(shard) => self.shard_of_row.resize(count, *shard),
-            Placement::Slots(key, slots) => {
-                let values = key.values(rows.key, count, &mut self.rng).map_err(|error| evaluation(&error, first_row))?;
-                self.shard_of_row
-                    .extend(values.iter().map(|value| slots.shard_of(*value)));
-            }
-            Placement::Ring(key, ring) => {
-                let values = key.values(rows.key, count, &mut self.rng).map_err(|error| evaluation(&error, first_row))?;
-                self.shard_of_row
-                    .extend(values.iter().map(|value| ring.shard_of(*value)));
-            }
+            Placement::Whole(shard) => shard_of_row.resize(rows.ranges.len(), *shard),
+            Placement::Slots(_, slots) => shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value))),
+            Placement::Ring(_, ring) => shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value))),
         }
         Ok(())
     }

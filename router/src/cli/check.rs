@@ -1,0 +1,176 @@
+//! `weir check`: every mistake of a configuration with its line, or a short summary of what it means.
+//!
+//! Beyond the file itself it looks at what a start would look at: whether the slot layout may follow the one in force, and whether each sharding
+//! key fits its table. It changes nothing and opens no spool.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use config::{Cluster, Config, Table as RoutedTable};
+
+use super::output::say;
+use super::reach::{self, Origin};
+use super::table::{Align, Table, counted};
+use super::{CommandError, ConfigArgs, block_on};
+use crate::layouts;
+use crate::schema::TableSchema;
+
+const EXAMPLE: &str = "\
+Example:
+  weir check --config weir.toml && systemctl reload weir
+
+Exit code 0: sound (warnings included); 1: mistakes. Sharding keys are compiled against the columns that a replica
+tells, or that were kept in the spool's meta/ when none answers; the summary says which.";
+
+/// Validate a configuration: every mistake with its line, or what it means.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Tells all mistakes, or the summary.
+pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
+    let config = args.config.load().map_err(|CommandError(mistakes)| {
+        let number = counted(mistakes.lines().count() as u64, "mistake");
+        CommandError(format!("{number}\n{mistakes}"))
+    })?;
+    let file = args.config.config.display();
+    let report = block_on(examine(&config))?;
+    say(report.text.trim_end())?;
+    if report.mistakes.is_empty() {
+        return say(format!("\n{file} is sound"));
+    }
+    let number = counted(report.mistakes.len() as u64, "mistake");
+    Err(CommandError(format!("{number} in {file}\n{}", report.mistakes.join("\n"))))
+}
+
+#[derive(Debug, Default)]
+struct Report {
+    text: String,
+    mistakes: Vec<String>,
+}
+
+impl Report {
+    fn line(&mut self, line: impl std::fmt::Display) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn mistake(&mut self, text: String) {
+        self.mistakes.push(text);
+    }
+}
+
+async fn examine(config: &Config) -> Report {
+    let mut report = Report::default();
+    for warning in &config.warnings {
+        report.line(format_args!("warning: {warning}\n"));
+    }
+    for cluster in &config.clusters {
+        tell_cluster(config, cluster, &mut report);
+        for table in config.tables.iter().filter(|table| table.cluster == cluster.name) {
+            tell_table(config, cluster, table, &mut report).await;
+        }
+        report.line("");
+    }
+    report
+}
+
+fn tell_cluster(config: &Config, cluster: &Cluster, report: &mut Report) {
+    let standing = match layouts::successor(config, cluster) {
+        Ok((_, None)) => "no layout is in force yet".to_owned(),
+        Ok((new, Some(in_force))) if new.epoch == in_force.epoch => "the layout in force".to_owned(),
+        Ok((_, Some(in_force))) => format!("will follow epoch {}", in_force.epoch),
+        Err(error) => {
+            report.mistake(error.to_string());
+            "refused at a start".to_owned()
+        }
+    };
+    report.line(format_args!("cluster {}, epoch {} ({standing})", cluster.name, cluster.epoch));
+    for line in shards(cluster).to_string().lines() {
+        report.line(format_args!("  {line}"));
+    }
+}
+
+fn shards(cluster: &Cluster) -> Table {
+    let mut table = Table::new(&[
+        ("SHARD", Align::Left),
+        ("WEIGHT", Align::Right),
+        ("SLOTS", Align::Left),
+        ("WRITES TO", Align::Left),
+        ("REPLICAS", Align::Left),
+    ]);
+    let mut first_slot = 0;
+    for shard in &cluster.shards {
+        let replica = |replica: &config::Replica| match replica.local {
+            true => format!("{} (local)", replica.address()),
+            false => replica.address(),
+        };
+        table.row(vec![
+            shard.name.clone(),
+            shard.weight.to_string(),
+            slots(first_slot, shard.weight),
+            if shard.internal_replication { "one" } else { "each" }.to_owned(),
+            shard.replicas.iter().map(replica).collect::<Vec<_>>().join(", "),
+        ]);
+        first_slot += u64::from(shard.weight);
+    }
+    table
+}
+
+/// The slots of a shard in words: `0..8`, both ends included; `none` for a weight of 0.
+pub(super) fn slots(first: u64, weight: u32) -> String {
+    match u64::from(weight) {
+        0 => "none".to_owned(),
+        1 => first.to_string(),
+        weight => format!("{first}..{}", first + weight - 1),
+    }
+}
+
+async fn tell_table(config: &Config, cluster: &Cluster, table: &RoutedTable, report: &mut Report) {
+    report.line(format_args!("  table {} → {}", table.name, table.target));
+    let key = table.sharding_key.as_deref();
+    let name = table.name.to_string();
+    match reach::described(config, cluster, table).await {
+        Err(trouble) => {
+            let text = key.unwrap_or("none");
+            report.line(format_args!(
+                "    key {text}: not checked, since no replica tells the columns and none were kept ({trouble})"
+            ));
+        }
+        Ok((origin, description)) => match TableSchema::new(&name, description, key) {
+            Err(error) => report.mistake(format!("{} ({origin})", error.message)),
+            Ok(schema) => tell_key(&schema, key, &origin, report),
+        },
+    }
+}
+
+fn tell_key(schema: &TableSchema, key: Option<&str>, origin: &Origin, report: &mut Report) {
+    let columns = counted(schema.insertable.len() as u64, "column");
+    match (&schema.key, key) {
+        (Some(key), Some(text)) => {
+            report.line(format_args!("    key {text}: {}; {columns} {origin}", key.result_type()));
+        }
+        _ => report.line(format_args!("    no key; {columns} {origin}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_slots(first: u64, weight: u32, expected: &str) {
+        assert_eq!(slots(first, weight), expected);
+    }
+
+    #[test]
+    fn slots_are_told_with_both_ends() {
+        check_slots(0, 9, "0..8");
+        check_slots(9, 10, "9..18");
+        check_slots(3, 1, "3");
+        check_slots(3, 0, "none");
+    }
+}

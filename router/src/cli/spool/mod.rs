@@ -1,0 +1,81 @@
+//! `weir spool …`: what waits, what was sent, what a shard cannot take.
+//!
+//! Reading commands (`ls`, `show`, `cat`, `verify`) look at the files: they need no router, no lock, and change nothing. `retry` and `drop` ask the
+//! router that runs on the spool, or take its lock when none does. `replay` reads files and sends them anew; the queue knows nothing of it.
+
+mod change;
+mod choose;
+mod ls;
+mod replay;
+mod show;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{CommandError, ConfigArgs};
+
+pub(super) use ls::listing;
+
+/// See and change what waits in the spool.
+#[derive(Debug, Args)]
+pub struct SpoolArgs {
+    #[command(subcommand)]
+    command: SpoolCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    /// List destinations, the one that waits longest first, and what to do about each.
+    Ls(ls::LsArgs),
+    /// Tell what a batch file says of itself: table, shard, columns, settings, token, whose rows.
+    Show(show::ShowArgs),
+    /// Write a batch file's rows to standard output, in their payload format.
+    Cat(show::CatArgs),
+    /// Read every batch file whole and check every checksum.
+    Verify(verify::VerifyArgs),
+    /// Send batches again, from sent/, broken/ or any directory, to their own or another shard.
+    Replay(replay::ReplayArgs),
+    /// Put a held or broken batch back into the queue, or resume a held destination.
+    Retry(change::RetryArgs),
+    /// Give up a waiting, held or broken batch: its rows are lost.
+    Drop(change::DropArgs),
+}
+
+/// Where the spool is.
+#[derive(Debug, Clone, Args)]
+pub struct PlaceArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The spool's directory, instead of the configuration's.
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The spool's directory.
+    fn directory(&self) -> Result<PathBuf, CommandError> {
+        match &self.path {
+            Some(path) => Ok(path.clone()),
+            None => Ok(self.config.load()?.spool.path),
+        }
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn run(args: SpoolArgs) -> Result<(), CommandError> {
+    match args.command {
+        SpoolCommand::Ls(args) => ls::run(&args),
+        SpoolCommand::Show(args) => show::run(&args),
+        SpoolCommand::Cat(args) => show::cat(&args),
+        SpoolCommand::Verify(args) => verify::run(&args),
+        SpoolCommand::Replay(args) => replay::run(&args),
+        SpoolCommand::Retry(args) => change::retry(&args),
+        SpoolCommand::Drop(args) => change::drop_batch(&args),
+    }
+}
+
+fn told(error: impl std::fmt::Display) -> CommandError {
+    CommandError(error.to_string())
+}

@@ -1,0 +1,365 @@
+//! `weir spool replay`: chosen batches sent again, as delivery sends them.
+//!
+//! It reads files and talks to replicas; the queue, its lock and its journal are not touched. All of a shard's batches go to one replica (every
+//! replica with internal_replication off), in the order of their cut. The first failure ends it: with original tokens it can be run again, since
+//! the shard recognises what it has.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use config::{Config, TableName};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use shard_client::{Facts, InsertRequest, Replica, ShardError};
+
+use super::choose::{ChoiceArgs, Chosen};
+use super::told;
+use super::verify::progress_bar;
+use crate::cli::output::{Output, say};
+use crate::cli::table::{Align, Table, age, count, counted, size};
+use crate::cli::{CommandError, ConfigArgs, block_on, reach};
+use crate::deliver::file_body;
+use crate::deliver::request::{BatchInsert, InsertInto, knows_tokens, quoted};
+use crate::time::now_ms;
+
+const EXAMPLE: &str = "\
+Examples:
+  weir spool replay --config weir.toml --table default.hits --shard s02 --since 1h --dry-run
+  weir spool replay --config weir.toml --table default.hits --shard s02 --since 1h
+  weir spool replay --config weir.toml --from /backup/weir/default.hits --to-shard s04 --new-tokens
+
+With the batches' own tokens a shard takes only what it does not have: running it twice is harmless within the shard's
+deduplication window. A shard may remember tokens of rows that were since deleted (TRUNCATE and ALTER DELETE do not clear them
+everywhere); then --new-tokens sends the batches as new, and running it twice doubles their rows.";
+
+/// Send batches again, from sent/, broken/ or any directory, to their own or another shard.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    /// Send to this shard instead of the batches' own.
+    #[arg(long, value_name = "SHARD")]
+    to_shard: Option<String>,
+    /// Send to this replica of the shard only.
+    #[arg(long, value_name = "HOST:PORT")]
+    to_replica: Option<String>,
+    /// Draw new tokens, so that the shard takes rows that it had before.
+    #[arg(long)]
+    new_tokens: bool,
+    /// List what would be sent, and send nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// The form of --dry-run's listing.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Where some batches go: a table's target on one shard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Goal {
+    table: TableName,
+    shard: String,
+}
+
+/// A replica that takes batches.
+struct Receiver {
+    client: Replica,
+    facts: Facts,
+    database: String,
+    target: String,
+    bare_frames: bool,
+    rows_before: u64,
+}
+
+/// What a replay came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Sums {
+    batches: u64,
+    /// Rows sent, those to a second replica counted again.
+    rows: u64,
+    /// Batches of which a shard said that it wrote none of their rows.
+    known: u64,
+}
+
+/// Replays, or lists what it would.
+pub fn run(args: &ReplayArgs) -> Result<(), CommandError> {
+    let config = args.config.load()?;
+    let batches = args.choice.batches(&config.spool.path)?;
+    let planned = batches
+        .into_iter()
+        .map(|chosen| Ok((goal(&config, &chosen, args)?, chosen)))
+        .collect::<Result<Vec<_>, CommandError>>()?;
+    if args.dry_run {
+        let (table, json) = listing(&planned, now_ms());
+        return args.output.show(&table, &json);
+    }
+    if planned.is_empty() {
+        return say("no batch fits: nothing was sent");
+    }
+    block_on(replay(&config, &planned, args))?
+}
+
+/// The target of a batch, if the configuration has it.
+fn goal(config: &Config, chosen: &Chosen, args: &ReplayArgs) -> Result<Goal, CommandError> {
+    let trailer = &chosen.info.trailer;
+    let refused = |why: String| CommandError(format!("{}: {why}; nothing was sent", chosen.path.display()));
+    let name = TableName::parse(&trailer.shape.table).map_err(&refused)?;
+    let table = config
+        .table(&name)
+        .ok_or_else(|| refused(format!("table {name} is not configured")))?;
+    if table.cluster != trailer.shape.cluster {
+        let (theirs, ours) = (&trailer.shape.cluster, &table.cluster);
+        return Err(refused(format!("it was routed for cluster {theirs}, {name} is on {ours}")));
+    }
+    let shard = args.to_shard.clone().unwrap_or_else(|| trailer.shard.clone());
+    let known = config.cluster_of(table).is_some_and(|cluster| cluster.shard(&shard).is_some());
+    match known {
+        true => Ok(Goal { table: name, shard }),
+        false => Err(refused(format!(
+            "cluster {} has no shard '{shard}': choose one with --to-shard",
+            table.cluster
+        ))),
+    }
+}
+
+fn listing(planned: &[(Goal, Chosen)], now_ms: u64) -> (Table, Value) {
+    let mut table = Table::new(&[
+        ("TABLE", Align::Left),
+        ("FROM", Align::Left),
+        ("TO", Align::Left),
+        ("ROWS", Align::Right),
+        ("SIZE", Align::Right),
+        ("CUT", Align::Right),
+        ("FILE", Align::Left),
+    ]);
+    let mut lines = Vec::new();
+    for (goal, Chosen { path, info }) in planned {
+        let trailer = &info.trailer;
+        table.row(vec![
+            goal.table.to_string(),
+            trailer.shard.clone(),
+            goal.shard.clone(),
+            count(trailer.rows),
+            size(info.file_bytes),
+            format!("{} ago", age(trailer.created_at_ms, now_ms)),
+            path.display().to_string(),
+        ]);
+        lines.push(json!({
+            "table": goal.table.to_string(), "shard": trailer.shard, "to_shard": goal.shard, "rows": trailer.rows,
+            "file_bytes": info.file_bytes, "created_at_ms": trailer.created_at_ms, "token": trailer.token,
+            "file": path.display().to_string(),
+        }));
+    }
+    (table, Value::Array(lines))
+}
+
+// === sending ===
+
+async fn replay(config: &Config, planned: &[(Goal, Chosen)], args: &ReplayArgs) -> Result<(), CommandError> {
+    let mut receivers = BTreeMap::new();
+    for (goal, _) in planned {
+        if !receivers.contains_key(goal) {
+            receivers.insert(goal.clone(), find_receivers(config, goal, args).await?);
+        }
+    }
+    let bar = progress_bar("{pos} of {len} batches, {eta} left");
+    bar.set_length(planned.len() as u64);
+    let mut sums = Sums::default();
+    let sent = send_all(planned, &receivers, args.new_tokens, &mut sums, &bar).await;
+    bar.finish_and_clear();
+    let appeared = appeared(receivers.values().flatten()).await;
+    let story = story(sums, appeared, args.new_tokens);
+    match sent {
+        Ok(()) => say(story),
+        Err(CommandError(error)) => {
+            let again = if args.new_tokens { "" } else { "; run it again: the shards recognise what they have" };
+            Err(CommandError(format!("{story}\nthen it failed: {error}{again}")))
+        }
+    }
+}
+
+async fn send_all(
+    planned: &[(Goal, Chosen)],
+    receivers: &BTreeMap<Goal, Vec<Receiver>>,
+    new_tokens: bool,
+    sums: &mut Sums,
+    bar: &ProgressBar,
+) -> Result<(), CommandError> {
+    for (goal, chosen) in planned {
+        for receiver in receivers.get(goal).into_iter().flatten() {
+            let inserted = receiver.send(chosen, new_tokens).await;
+            let inserted = inserted.map_err(|error| CommandError(format!("{}: {error}", chosen.path.display())))?;
+            sums.rows += chosen.info.trailer.rows;
+            sums.known += u64::from(inserted.written_rows == Some(0));
+        }
+        sums.batches += 1;
+        bar.inc(1);
+    }
+    Ok(())
+}
+
+/// The replicas that take a goal's batches, each with the rows that it has now.
+async fn find_receivers(config: &Config, goal: &Goal, args: &ReplayArgs) -> Result<Vec<Receiver>, CommandError> {
+    let unknown = || CommandError(format!("{} on shard {} is not configured", goal.table, goal.shard));
+    let table = config.table(&goal.table).ok_or_else(unknown)?;
+    let cluster = config.cluster_of(table).ok_or_else(unknown)?;
+    let shard = cluster.shard(&goal.shard).ok_or_else(unknown)?;
+    let wanted = |replica: &&config::Replica| args.to_replica.as_ref().is_none_or(|only| *only == replica.address());
+    let candidates: Vec<_> = shard.replicas.iter().filter(wanted).collect();
+    let mut trouble = format!("shard {} has no such replica", goal.shard);
+    let mut receivers = Vec::new();
+    for replica in candidates {
+        match Receiver::new(replica, table, cluster.bare_frames).await {
+            Ok(receiver) => receivers.push(receiver),
+            // Each replica needs its rows; of those that share them one is enough.
+            Err(error) if !shard.internal_replication => return Err(error),
+            Err(error) => trouble = error.0,
+        }
+        if shard.internal_replication && !receivers.is_empty() {
+            break;
+        }
+    }
+    match receivers.is_empty() {
+        true => Err(CommandError(format!("nothing was sent: {trouble}"))),
+        false => Ok(receivers),
+    }
+}
+
+impl Receiver {
+    async fn new(replica: &config::Replica, table: &config::Table, bare_frames: bool) -> Result<Self, CommandError> {
+        let client = reach::client(replica, None)?;
+        let database = replica.database.clone().unwrap_or_else(|| table.target.database.clone());
+        let facts = client.facts(&[]).await.map_err(told)?;
+        let mut receiver = Self {
+            client,
+            facts,
+            database,
+            target: table.target.table.clone(),
+            bare_frames,
+            rows_before: 0,
+        };
+        receiver.rows_before = receiver.rows_now().await?;
+        Ok(receiver)
+    }
+
+    async fn rows_now(&self) -> Result<u64, CommandError> {
+        let table = format!("{}.{}", quoted(&self.database), quoted(&self.target));
+        let sql = format!("SELECT count() FROM {table} FORMAT TabSeparated");
+        let answer = self.client.query(&sql, &[]).await.map_err(told)?;
+        let text = String::from_utf8_lossy(&answer);
+        let rows = text.trim().parse();
+        rows.map_err(|_| CommandError(format!("{} says that {table} has {text:?} rows", self.client.address())))
+    }
+
+    async fn send(&self, chosen: &Chosen, new_tokens: bool) -> Result<shard_client::Inserted, ShardError> {
+        let frames = chosen.info.trailer.frames();
+        let body = file_body::payload(chosen.path.clone(), frames);
+        self.client.insert(self.request(chosen, new_tokens), body).await
+    }
+
+    fn request(&self, chosen: &Chosen, new_tokens: bool) -> InsertRequest {
+        let trailer = &chosen.info.trailer;
+        // 128 random bits, and it cannot be mistaken for one that a cut drew.
+        let drawn = new_tokens.then(|| format!("replay-{}", uuid::Uuid::new_v4().simple()));
+        let insert = BatchInsert {
+            shape: &trailer.shape,
+            token: drawn.as_deref().unwrap_or(&trailer.token),
+            frames_bytes: trailer.frames_bytes,
+            frames_crc32: trailer.frames_crc32,
+        };
+        let into = InsertInto {
+            database: &self.database,
+            table: &self.target,
+            bare_frames: self.bare_frames,
+        };
+        let query_id = format!("{}-replay-{:08x}", insert.token, rand::random::<u32>());
+        let mut request = insert.request(&into, &self.facts, query_id);
+        if new_tokens && !knows_tokens(&self.facts) {
+            take_known_blocks(&mut request.settings);
+        }
+        request
+    }
+}
+
+/// A server without tokens recognises a block by its content: it is told not to.
+fn take_known_blocks(settings: &mut Vec<(String, String)>) {
+    const SETTING: &str = "insert_deduplicate";
+    settings.retain(|(name, _)| name != SETTING);
+    settings.push((SETTING.to_owned(), "0".to_owned()));
+}
+
+/// Rows that the receivers have more than before; none if one of them does not tell. Others may write too: an estimate.
+async fn appeared(receivers: impl Iterator<Item = &Receiver>) -> Option<u64> {
+    let mut sum = 0;
+    for receiver in receivers {
+        let rows = receiver.rows_now().await.ok()?;
+        sum += rows.saturating_sub(receiver.rows_before);
+    }
+    Some(sum)
+}
+
+/// The end in words.
+fn story(sums: Sums, appeared: Option<u64>, new_tokens: bool) -> String {
+    let (batches, sent) = (counted(sums.batches, "batch"), counted(sums.rows, "row"));
+    let Some(appeared) = appeared else {
+        return format!("{batches}, {sent} sent; how many appeared is not known, since a replica does not answer");
+    };
+    let first = format!("{batches}, {sent} sent, {} appeared", counted(appeared, "row"));
+    if appeared > sums.rows {
+        return format!("{first}: others write into the table too, so this is an estimate");
+    }
+    if sums.known == 0 && appeared == sums.rows {
+        return first;
+    }
+    let known = match sums.known {
+        0 => String::new(),
+        known => format!(" ({} by the shard's word)", counted(known, "batch")),
+    };
+    if new_tokens {
+        return format!("{first}: rows were deleted meanwhile, or the engine merges equal ones{known}");
+    }
+    format!(
+        "{first}: the rest was recognised by its tokens{known}. If its rows were deleted since, the shard still remembers them: \
+         send them as new with --new-tokens"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_story(sums: (u64, u64, u64), appeared: Option<u64>, new_tokens: bool, expected: &[&str]) {
+        let (batches, rows, known) = sums;
+        let story = story(Sums { batches, rows, known }, appeared, new_tokens);
+        for part in expected {
+            assert!(story.contains(part), "{story}");
+        }
+    }
+
+    #[test]
+    fn the_end_says_what_was_sent_and_what_appeared() {
+        check_story((1, 1, 0), Some(1), false, &["1 batch, 1 row sent, 1 row appeared"]);
+        check_story((3, 3_000, 0), Some(3_000), false, &["3 batches, 3,000 rows sent, 3,000 rows appeared"]);
+        check_story((3, 3_000, 0), None, false, &["not known"]);
+        check_story((3, 3_000, 0), Some(3_001), false, &["estimate"]);
+    }
+
+    #[test]
+    fn batches_that_a_shard_recognised_are_pointed_out_with_the_next_step() {
+        check_story((3, 3_000, 2), Some(1_000), false, &["recognised", "2 batches by", "--new-tokens"]);
+        // 18.16 does not say how many rows it wrote.
+        check_story((3, 3_000, 0), Some(0), false, &["0 rows appeared", "--new-tokens"]);
+        check_story((3, 3_000, 0), Some(0), true, &["deleted meanwhile"]);
+    }
+
+    #[test]
+    fn a_server_without_tokens_is_told_to_take_known_blocks() {
+        let mut settings = vec![("insert_deduplicate".to_owned(), "1".to_owned())];
+        take_known_blocks(&mut settings);
+        assert_eq!(settings, [("insert_deduplicate".to_owned(), "0".to_owned())]);
+    }
+}

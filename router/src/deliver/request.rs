@@ -1,0 +1,144 @@
+//! The INSERT that carries a batch. Pure, and the same for delivery and replay: what is sent follows from the file alone.
+
+use shard_client::{Facts, InsertRequest};
+use spool::Shape;
+
+use crate::replica::reading_settings;
+
+/// The setting by which a shard recognises a repeat (22.2 and later).
+const TOKEN: &str = "insert_deduplication_token";
+
+/// What an INSERT takes from a batch's file.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchInsert<'a> {
+    /// Columns, format and settings.
+    pub shape: &'a Shape,
+    /// The token of every attempt.
+    pub token: &'a str,
+    /// Bytes of the compressed frames, which are the body.
+    pub frames_bytes: u64,
+    /// Their CRC32.
+    pub frames_crc32: u32,
+}
+
+/// Where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct InsertInto<'a> {
+    /// The target's database on this replica, unquoted.
+    pub database: &'a str,
+    /// The target, unquoted.
+    pub table: &'a str,
+    /// The cluster's word that its servers refuse short bodies by themselves.
+    pub bare_frames: bool,
+}
+
+impl BatchInsert<'_> {
+    /// The request for a replica that said `facts` of itself: bytes, token and settings are the file's; only what this replica does not know
+    /// is left out.
+    pub fn request(&self, into: &InsertInto<'_>, facts: &Facts, query_id: String) -> InsertRequest {
+        let known = |name: &str| facts.known_settings.contains(name);
+        let mut settings: Vec<_> = self
+            .shape
+            .settings
+            .iter()
+            .filter(|(name, _)| !is_pinned(name) || known(name))
+            .cloned()
+            .collect();
+        if known(TOKEN) {
+            settings.push((TOKEN.to_owned(), self.token.to_owned()));
+        }
+        InsertRequest {
+            statement: self.statement(into),
+            settings,
+            query_id,
+            envelope: !into.bare_frames,
+            payload_bytes: self.frames_bytes,
+            payload_crc32: self.frames_crc32,
+        }
+    }
+
+    fn statement(&self, into: &InsertInto<'_>) -> String {
+        let columns: Vec<_> = self.shape.columns.iter().map(|(name, _)| quoted(name)).collect();
+        format!(
+            "INSERT INTO {}.{} ({}) FORMAT {}",
+            quoted(into.database),
+            quoted(into.table),
+            columns.join(", "),
+            self.shape.format
+        )
+    }
+}
+
+/// Whether Weir itself has put the setting into the shape: a server that does not know it has nothing to be told.
+fn is_pinned(name: &str) -> bool {
+    reading_settings().contains(&name) || shard_client::PINNED_SETTINGS.iter().any(|(pinned, _)| *pinned == name)
+}
+
+/// Whether the replica recognises a repeat by its token; older ones do by the block's content, if the target is replicated.
+pub fn knows_tokens(facts: &Facts) -> bool {
+    facts.known_settings.contains(TOKEN)
+}
+
+/// A name in back quotes.
+pub fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape() -> Shape {
+        let pinned = ("async_insert".to_owned(), "0".to_owned());
+        let client = ("date_time_input_format".to_owned(), "best_effort".to_owned());
+        Shape {
+            cluster: "main".into(),
+            epoch: 1,
+            table: "default.hits".into(),
+            columns: vec![("k".into(), "UInt64".into()), ("a`b".into(), "String".into())],
+            format: "RowBinary".into(),
+            settings: vec![client, pinned],
+        }
+    }
+
+    fn request(known: &[&str]) -> InsertRequest {
+        let shape = shape();
+        let insert = BatchInsert {
+            shape: &shape,
+            token: "t",
+            frames_bytes: 3,
+            frames_crc32: 4,
+        };
+        let into = InsertInto {
+            database: "d",
+            table: "hits_local",
+            bare_frames: false,
+        };
+        insert.request(&into, &facts(known), "q".into())
+    }
+
+    fn facts(known: &[&str]) -> Facts {
+        Facts {
+            version: "18.16.1".parse().unwrap(),
+            timezone: "UTC".into(),
+            host_name: "h".into(),
+            server_uuid: None,
+            shard_macro: None,
+            known_settings: known.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn columns_are_named_and_quoted() {
+        let expected = r"INSERT INTO `d`.`hits_local` (`k`, `a\`b`) FORMAT RowBinary";
+        assert_eq!(request(&[]).statement, expected);
+    }
+
+    #[test]
+    fn an_old_replica_is_spared_what_it_does_not_know_but_never_what_the_client_asked_for() {
+        let names = |request: &InsertRequest| request.settings.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&request(&[])), ["date_time_input_format"]);
+        let all = ["date_time_input_format", "async_insert", TOKEN];
+        assert_eq!(names(&request(&all[1..])), all);
+    }
+}
