@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{ClickHouse18, Fingerprint, Format, Proxy, Weir, ZooKeeper, body_of, rows, wait_for};
+use support::{
+    ClickHouse18, Fingerprint, Format, Proxy, Weir, ZooKeeper, body_of, rows, wait_for, weir_command,
+};
 
 use crate::setup::{
     DELIVERY_LIMIT, TABLE, TARGET, all_remote, first_is_local, insert as insert_into, on_all,
@@ -74,11 +76,16 @@ fn check_spool_shows_what_waits(weir: &Weir) {
             })
     });
     let file = file.display().to_string();
-    assert!(weir.command(&["spool", "show", &file]).contains("TabSeparated"));
-    assert!(
-        weir.command(&["spool", "cat", &file])
-            .contains("https://example.org/")
-    );
+    assert!(told(&["spool", "show", &file]).contains("TabSeparated"));
+    assert!(told(&["spool", "cat", &file]).contains("https://example.org/"));
+}
+
+/// What a command without a configuration prints.
+#[track_caller]
+fn told(arguments: &[&str]) -> String {
+    let output = weir_command(arguments);
+    assert!(output.status.success(), "weir {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("commands print UTF-8")
 }
 
 #[test]

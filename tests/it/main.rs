@@ -17,6 +17,7 @@ mod facts_18;
 mod facts_modern;
 mod memory;
 mod modern;
+mod operations;
 mod replay;
 mod setup;
 mod tables;

@@ -87,6 +87,19 @@ impl Weir {
         self.wait_until_ready();
     }
 
+    /// SIGHUP: the configuration is read again.
+    pub fn hang_up(&self) {
+        self.process.signal(rustix::process::Signal::HUP);
+    }
+
+    /// Replaces a text of its configuration, which it must contain, for the next start or reload.
+    #[track_caller]
+    pub fn edit_config(&self, old: &str, new: &str) {
+        let text = std::fs::read_to_string(self.config_path()).expect("the configuration is there");
+        assert!(text.contains(old), "{old:?} is not in the configuration:\n{text}");
+        std::fs::write(self.config_path(), text.replace(old, new)).expect("the configuration can be written");
+    }
+
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
