@@ -32,30 +32,13 @@ async fn commits(path: &str, fsync: bool) -> Result<(), Box<dyn std::error::Erro
         ..Options::at(path)
     })?;
     let lanes = lanes(&spool, 4)?;
-    let shape = shape();
     let count = Arc::new(AtomicU64::new(0));
     let ends = Instant::now() + MEASURED;
     let tasks: Vec<_> = (0..COMMITTERS)
-        .map(|_| {
-            let (spool, lanes, shape, count) =
-                (spool.clone(), lanes.clone(), shape.clone(), Arc::clone(&count));
-            tokio::spawn(async move {
-                while Instant::now() < ends {
-                    let mut stage = spool.stage(InsertId::random(), None, Arc::clone(&shape), &lanes);
-                    let number = count.fetch_add(1, Ordering::Relaxed);
-                    let row = format!("{number}\tsome text of a row\t2026-11-21 04:00:00\n");
-                    let shard = number as usize % lanes.len();
-                    let staged = stage.append(shard, row.as_bytes(), 1).map(|()| stage.finish());
-                    let committed = spool
-                        .commit(staged.unwrap().unwrap(), CommitHead::default())
-                        .await;
-                    committed.unwrap();
-                }
-            })
-        })
+        .map(|_| tokio::spawn(committer(spool.clone(), lanes.clone(), Arc::clone(&count), ends)))
         .collect();
     for task in tasks {
-        task.await?;
+        task.await??;
     }
     let rate = count.load(Ordering::Relaxed) as f64 / MEASURED.as_secs_f64();
     println!("{COMMITTERS} committers, one row each, fsync {fsync}: {rate:.0} commits/s");
@@ -74,6 +57,24 @@ async fn commits(path: &str, fsync: bool) -> Result<(), Box<dyn std::error::Erro
         report.waiting
     );
     spool.shutdown().await;
+    Ok(())
+}
+
+/// Commits one row after another until the time is over.
+async fn committer(
+    spool: Spool,
+    lanes: Vec<ShareLanes>,
+    count: Arc<AtomicU64>,
+    ends: Instant,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let shape = shape();
+    while Instant::now() < ends {
+        let mut stage = spool.stage(InsertId::random(), None, Arc::clone(&shape), &lanes);
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let row = format!("{number}\tsome text of a row\t2026-11-21 04:00:00\n");
+        stage.append(number as usize % lanes.len(), row.as_bytes(), 1)?;
+        spool.commit(stage.finish()?, CommitHead::default()).await?;
+    }
     Ok(())
 }
 
