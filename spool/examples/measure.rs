@@ -11,11 +11,14 @@ use spool::{
     BatchLimits, CommitHead, Destination, InsertId, LaneId, LaneSpec, Options, Shape, ShareLanes, Spool,
 };
 
+/// Whatever ends a measurement early.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 const COMMITTERS: usize = 32;
 const MEASURED: Duration = Duration::from_secs(3);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failure> {
     let base = std::env::args().nth(1).ok_or("a directory is wanted")?;
     for shards in [4, 40] {
         large_insert(&format!("{base}/large-{shards}"), shards).await?;
@@ -26,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn commits(path: &str, fsync: bool) -> Result<(), Box<dyn std::error::Error>> {
+async fn commits(path: &str, fsync: bool) -> Result<(), Failure> {
     let (spool, _) = Spool::open(Options {
         fsync,
         ..Options::at(path)
@@ -38,7 +41,7 @@ async fn commits(path: &str, fsync: bool) -> Result<(), Box<dyn std::error::Erro
         .map(|_| tokio::spawn(committer(spool.clone(), lanes.clone(), Arc::clone(&count), ends)))
         .collect();
     for task in tasks {
-        task.await??;
+        task.await.map_err(Failure::from)??;
     }
     let rate = count.load(Ordering::Relaxed) as f64 / MEASURED.as_secs_f64();
     println!("{COMMITTERS} committers, one row each, fsync {fsync}: {rate:.0} commits/s");
@@ -66,7 +69,7 @@ async fn committer(
     lanes: Vec<ShareLanes>,
     count: Arc<AtomicU64>,
     ends: Instant,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Failure> {
     let shape = shape();
     while Instant::now() < ends {
         let mut stage = spool.stage(InsertId::random(), None, Arc::clone(&shape), &lanes);
@@ -78,7 +81,7 @@ async fn committer(
     Ok(())
 }
 
-async fn large_insert(path: &str, shards: usize) -> Result<(), Box<dyn std::error::Error>> {
+async fn large_insert(path: &str, shards: usize) -> Result<(), Failure> {
     let (spool, _) = Spool::open(Options::at(path))?;
     let lanes = lanes(&spool, shards)?;
     let before = peak_memory();
@@ -124,7 +127,7 @@ async fn large_insert(path: &str, shards: usize) -> Result<(), Box<dyn std::erro
     Ok(())
 }
 
-fn lanes(spool: &Spool, shards: usize) -> Result<Vec<ShareLanes>, Box<dyn std::error::Error>> {
+fn lanes(spool: &Spool, shards: usize) -> Result<Vec<ShareLanes>, Failure> {
     (0..shards)
         .map(|number| {
             let shard = format!("s{number:02}");
