@@ -11,11 +11,14 @@ use spool::{
     BatchLimits, CommitHead, Destination, InsertId, LaneId, LaneSpec, Options, Shape, ShareLanes, Spool,
 };
 
+/// Whatever ends a measurement early.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 const COMMITTERS: usize = 32;
 const MEASURED: Duration = Duration::from_secs(3);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failure> {
     let base = std::env::args().nth(1).ok_or("a directory is wanted")?;
     for shards in [4, 40] {
         large_insert(&format!("{base}/large-{shards}"), shards).await?;
@@ -26,36 +29,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn commits(path: &str, fsync: bool) -> Result<(), Box<dyn std::error::Error>> {
+async fn commits(path: &str, fsync: bool) -> Result<(), Failure> {
     let (spool, _) = Spool::open(Options {
         fsync,
         ..Options::at(path)
     })?;
     let lanes = lanes(&spool, 4)?;
-    let shape = shape();
     let count = Arc::new(AtomicU64::new(0));
     let ends = Instant::now() + MEASURED;
     let tasks: Vec<_> = (0..COMMITTERS)
-        .map(|_| {
-            let (spool, lanes, shape, count) =
-                (spool.clone(), lanes.clone(), shape.clone(), Arc::clone(&count));
-            tokio::spawn(async move {
-                while Instant::now() < ends {
-                    let mut stage = spool.stage(InsertId::random(), None, Arc::clone(&shape), &lanes);
-                    let number = count.fetch_add(1, Ordering::Relaxed);
-                    let row = format!("{number}\tsome text of a row\t2026-11-21 04:00:00\n");
-                    let shard = number as usize % lanes.len();
-                    let staged = stage.append(shard, row.as_bytes(), 1).map(|()| stage.finish());
-                    let committed = spool
-                        .commit(staged.unwrap().unwrap(), CommitHead::default())
-                        .await;
-                    committed.unwrap();
-                }
-            })
-        })
+        .map(|_| tokio::spawn(committer(spool.clone(), lanes.clone(), Arc::clone(&count), ends)))
         .collect();
     for task in tasks {
-        task.await?;
+        task.await.map_err(Failure::from)??;
     }
     let rate = count.load(Ordering::Relaxed) as f64 / MEASURED.as_secs_f64();
     println!("{COMMITTERS} committers, one row each, fsync {fsync}: {rate:.0} commits/s");
@@ -77,7 +63,25 @@ async fn commits(path: &str, fsync: bool) -> Result<(), Box<dyn std::error::Erro
     Ok(())
 }
 
-async fn large_insert(path: &str, shards: usize) -> Result<(), Box<dyn std::error::Error>> {
+/// Commits one row after another until the time is over.
+async fn committer(
+    spool: Spool,
+    lanes: Vec<ShareLanes>,
+    count: Arc<AtomicU64>,
+    ends: Instant,
+) -> Result<(), Failure> {
+    let shape = shape();
+    while Instant::now() < ends {
+        let mut stage = spool.stage(InsertId::random(), None, Arc::clone(&shape), &lanes);
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let row = format!("{number}\tsome text of a row\t2026-11-21 04:00:00\n");
+        stage.append(number as usize % lanes.len(), row.as_bytes(), 1)?;
+        spool.commit(stage.finish()?, CommitHead::default()).await?;
+    }
+    Ok(())
+}
+
+async fn large_insert(path: &str, shards: usize) -> Result<(), Failure> {
     let (spool, _) = Spool::open(Options::at(path))?;
     let lanes = lanes(&spool, shards)?;
     let before = peak_memory();
@@ -123,7 +127,7 @@ async fn large_insert(path: &str, shards: usize) -> Result<(), Box<dyn std::erro
     Ok(())
 }
 
-fn lanes(spool: &Spool, shards: usize) -> Result<Vec<ShareLanes>, Box<dyn std::error::Error>> {
+fn lanes(spool: &Spool, shards: usize) -> Result<Vec<ShareLanes>, Failure> {
     (0..shards)
         .map(|number| {
             let shard = format!("s{number:02}");

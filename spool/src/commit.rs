@@ -18,6 +18,7 @@ use crate::shared::{Shared, lock};
 use crate::stage::Staged;
 use crate::state::decide::{Answer, Request};
 use crate::state::{Applied, Effect};
+use crate::work::sync_places;
 
 /// Bytes at which a group is closed, so that its record's memory is bounded.
 const GROUP_BYTES_MAX: usize = 16 << 20;
@@ -374,18 +375,9 @@ pub fn sync_moved(shared: &Shared) -> Result<(), FileError> {
     let mut destinations: Vec<_> = moved.iter().map(|(destination, _)| destination).collect();
     destinations.sort_unstable();
     destinations.dedup();
-    for destination in destinations {
-        let directory = shared.files.layout.destination(destination);
-        for directory in [
-            shared.files.layout.sent(destination),
-            shared.files.layout.broken(destination),
-            directory,
-        ] {
-            if shared.files.exists(&directory)? {
-                shared.files.sync_dir(&directory)?;
-            }
-        }
-    }
+    destinations
+        .into_iter()
+        .try_for_each(|destination| sync_places(&shared.files, destination))?;
     let mut state = shared.state();
     for (destination, seq) in moved {
         state.queue(&destination).leaving.remove(&seq);

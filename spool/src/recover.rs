@@ -143,13 +143,14 @@ impl<'a> Recovery<'a> {
                 Ok(None) => break,
                 Ok(Some(Item::Record { record, .. })) => self.replay(segment, &record),
                 Ok(Some(Item::Torn { offset, bytes })) => self.cut_tail(Position { segment, offset }, bytes),
+                // Records that were written and not yet synced: nobody was answered, as with a torn one.
                 Ok(Some(Item::Damaged {
-                    offset,
-                    bytes,
-                    synced,
-                    why,
+                    bytes, synced: false, ..
+                })) => self.report.torn_bytes += bytes,
+                Ok(Some(Item::Damaged {
+                    offset, bytes, why, ..
                 })) => {
-                    tracing::error!(segment, offset, bytes, synced, why, "the journal is damaged");
+                    tracing::error!(segment, offset, bytes, why, "the journal is damaged");
                     is_damaged = true;
                 }
                 Err(error) => {

@@ -2,8 +2,8 @@
 //!
 //! A small INSERT stays raw in memory and goes into its commit record. One that grows beyond `inline_bytes_max` is
 //! compressed into frames; when these fill `stage_memory_bytes` the largest share is written to a batch file of its
-//! own if it has [`OWN_FILE_BYTES_MIN`], else all of them to one staged file. So an INSERT of any size over any number
-//! of shards syncs at most 2 + (compressed bytes / 4 MiB) files.
+//! own if it has a quarter of that, else all of them to one staged file. So an INSERT of any size over any number
+//! of shards syncs at most 2 + (compressed bytes / 4 MiB) files, by the default of 16 MiB.
 //!
 //! Nothing here is visible to anyone before the commit; a dropped stage removes its files, and recovery those of a
 //! process that died.
@@ -23,8 +23,8 @@ use crate::frames::RAW_BYTES_MAX;
 use crate::model::{BatchLimits, Destination, InsertId, Shape, ShareLanes};
 use crate::state::share::{Content, LivePart};
 
-/// Compressed bytes from which a share is worth a file, and its sync, of its own.
-const OWN_FILE_BYTES_MIN: usize = 4 << 20;
+/// A share is worth a file of its own, and its sync, from this part of `stage_memory_bytes`: 4 MiB of the default.
+const OWN_FILE_PART: usize = 4;
 
 /// What a commit record says of each chunk or frame: three numbers of up to 4 bytes.
 const NOTED_BYTES_A_UNIT: usize = 12;
@@ -255,7 +255,7 @@ impl Stage {
     fn spill(&mut self) -> Result<(), StageError> {
         let largest = (0..self.shares.len()).max_by_key(|at| self.shares[*at].rows.frames_bytes());
         let Some(at) = largest else { return Ok(()) };
-        if self.shares[at].deserves_own_file() {
+        if self.shares[at].deserves_own_file(self.memory) {
             self.spill_to_own_file(at)?;
         } else {
             self.spill_to_extents()?;
@@ -291,7 +291,7 @@ impl Stage {
     fn finish_files(&mut self) -> Result<(), StageError> {
         for at in 0..self.shares.len() {
             self.shares[at].rows.close_frame(&mut self.scratch)?;
-            if self.shares[at].deserves_own_file() {
+            if self.shares[at].deserves_own_file(self.memory) {
                 self.spill_to_own_file(at)?;
             }
         }
@@ -331,8 +331,8 @@ impl StageShare {
         }
     }
 
-    fn deserves_own_file(&self) -> bool {
-        self.own.is_some() || self.rows.frames_bytes() >= OWN_FILE_BYTES_MIN
+    fn deserves_own_file(&self, memory: StageMemory) -> bool {
+        self.own.is_some() || self.rows.frames_bytes() >= memory.stage_memory_bytes / OWN_FILE_PART
     }
 
     fn write_to_own_file(

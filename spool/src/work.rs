@@ -186,6 +186,22 @@ pub fn move_file(
     Ok(bytes)
 }
 
+/// Makes moves between a destination's directories durable.
+pub fn sync_places(files: &Files, destination: &Destination) -> Result<(), FileError> {
+    let layout = &files.layout;
+    // Where files come to, before where they went from: between the two a file may have two names, never none.
+    for directory in [
+        layout.sent(destination),
+        layout.broken(destination),
+        layout.destination(destination),
+    ] {
+        if files.exists(&directory)? {
+            files.sync_dir(&directory)?;
+        }
+    }
+    Ok(())
+}
+
 /// The size of a file.
 pub fn file_bytes(files: &Files, path: &Path) -> Result<u64, FileError> {
     let file = files
@@ -204,6 +220,7 @@ fn count_departed(shared: &Shared, destination: &Destination, seq: Seq, verdict:
         };
         let mut state = shared.state();
         let queue = state.queue(destination);
+        queue.departing_bytes = queue.departing_bytes.saturating_sub(bytes);
         match verdict {
             Verdict::Acknowledged => queue.sent.add(tally),
             Verdict::Broken { .. } => queue.broken.add(tally),

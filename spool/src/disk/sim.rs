@@ -65,10 +65,21 @@ impl SimDisk {
         self.world().syncs
     }
 
-    /// The disk as the next boot finds it: what was synced, and by the coin of `seed` any sector of what was not.
+    /// The disk as the next boot finds it: what was synced, and by the coin of `seed` any sector of what was not. Of names only
+    /// the synced.
     pub fn after_power_loss(&self, seed: u64) -> SimDisk {
+        let names = self.world().durable_names.clone();
+        SimDisk::after_power_loss_with(names, seed)
+    }
+
+    /// As [`SimDisk::after_power_loss`], on a file system that had written every name by itself.
+    pub fn after_power_loss_with_names(&self, seed: u64) -> SimDisk {
+        let names = self.world().names.clone();
+        SimDisk::after_power_loss_with(names, seed)
+    }
+
+    fn after_power_loss_with(names: BTreeMap<PathBuf, Arc<Mutex<Contents>>>, seed: u64) -> SimDisk {
         let mut coin = Coin(seed | 1);
-        let names: BTreeMap<_, _> = self.world().durable_names.clone();
         let names: BTreeMap<_, _> = names
             .into_iter()
             .map(|(path, file)| (path, lock(&file).after_power_loss(&mut coin)))
@@ -207,24 +218,29 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    /// Directories are there as long as something is in them.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let world = self.world();
-        let here = world.names.iter().filter(|(name, _)| name.parent() == Some(path));
-        Ok(here
-            .map(|(name, file)| DirEntry {
-                name: name
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                bytes: lock(file).live.len() as u64,
-                is_dir: false,
-            })
-            .collect())
+        let mut entries: Vec<DirEntry> = Vec::new();
+        for (name, file) in &world.names {
+            let Ok(below) = name.strip_prefix(path) else {
+                continue;
+            };
+            let mut parts = below.components();
+            let Some(first) = parts.next() else { continue };
+            let is_dir = parts.next().is_some();
+            let name = first.as_os_str().to_string_lossy().into_owned();
+            let bytes = if is_dir { 0 } else { lock(file).live.len() as u64 };
+            let entry = DirEntry { name, bytes, is_dir };
+            if entries.last() != Some(&entry) {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.world().names.contains_key(path))
+        Ok(self.world().names.keys().any(|name| name.starts_with(path)))
     }
 }
 

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::bin_file::BinInfo;
 use crate::error::FileError;
-use crate::event::{BatchInfo, Seq};
+use crate::event::{BatchInfo, Seq, Verdict};
 use crate::files::Files;
 use crate::model::{Destination, InsertId};
 use crate::names::{is_own, is_temporary, seq_of, staged_insert};
 use crate::state::State;
-use crate::state::destination::Entry;
+use crate::state::destination::{Entry, Queue};
 use crate::status::{RecoveryReport, Tally};
-use crate::work::move_file;
+use crate::work::{move_file, sync_places};
 
 /// Brings files and state together.
 pub fn sweep(files: &Files, state: &mut State, report: &mut RecoveryReport) -> Result<(), FileError> {
@@ -35,23 +35,44 @@ pub fn look(files: &Files, state: &mut State, report: &mut RecoveryReport) -> Re
     Ok(())
 }
 
-/// Files of batches that were settled before the crash.
+/// Files of batches that were settled before the crash. Their verdicts are forgotten only when the moves are durable:
+/// the next checkpoint will not have them.
 fn move_settled(files: &Files, state: &mut State, report: &mut RecoveryReport) {
-    let leaving = state.queues().flat_map(|(destination, queue)| {
-        let of_one = queue.leaving.iter();
-        of_one.map(move |(seq, verdict)| (destination.clone(), *seq, verdict.clone()))
-    });
-    for (destination, seq, verdict) in leaving.collect::<Vec<_>>() {
-        match move_file(files, &destination, seq, &verdict) {
-            Ok(0) => {}
-            Ok(_) => report.moved += 1,
+    let leaving = |queue: &Queue| -> Vec<_> {
+        queue
+            .leaving
+            .iter()
+            .map(|(seq, verdict)| (*seq, verdict.clone()))
+            .collect()
+    };
+    let all: Vec<_> = state
+        .queues()
+        .map(|(destination, queue)| (destination.clone(), leaving(queue)))
+        .collect();
+    for (destination, settled) in all.into_iter().filter(|(_, settled)| !settled.is_empty()) {
+        match move_all(files, &destination, &settled, &mut report.moved) {
+            Ok(()) => {
+                let queue = state.queue(&destination);
+                queue.leaving.clear();
+                queue.departing_bytes = 0;
+            }
             Err(error) => {
-                tracing::warn!(%error, %destination, seq, "a settled batch's file stays in its place");
-                continue;
+                tracing::warn!(%error, %destination, "files of settled batches stay in their place");
             }
         }
-        state.queue(&destination).leaving.remove(&seq);
     }
+}
+
+fn move_all(
+    files: &Files,
+    destination: &Destination,
+    settled: &[(Seq, Verdict)],
+    moved: &mut u64,
+) -> Result<(), FileError> {
+    for (seq, verdict) in settled {
+        *moved += u64::from(move_file(files, destination, *seq, verdict)? > 0);
+    }
+    sync_places(files, destination)
 }
 
 /// Directories two levels below the root whose names are a destination's.

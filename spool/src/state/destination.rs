@@ -74,6 +74,8 @@ pub struct Queue {
     pub waiting: Tally,
     /// Sum of `aside`.
     pub held_batches: Tally,
+    /// Bytes of settled files that are not where they belong yet.
+    pub departing_bytes: u64,
     /// Files in sent/.
     pub sent: Tally,
     /// Files in broken/.
@@ -182,6 +184,7 @@ impl Queue {
     /// Takes a batch out; its file follows, and the verdict is remembered until it has.
     pub fn leave(&mut self, seq: Seq, verdict: Verdict) -> Option<Entry> {
         let entry = self.remove(seq)?;
+        self.departing_bytes += u64::from(entry.file_bytes);
         self.leaving.insert(seq, verdict);
         Some(entry)
     }

@@ -329,6 +329,8 @@ impl State {
                 other => self.happened(other, &tables, at, &mut effects),
             }
         }
+        #[cfg(test)]
+        self.check_invariants();
         effects
     }
 
@@ -570,7 +572,10 @@ impl State {
                 self.waits(to, seq, error, effects);
                 self.departs(to, seq, verdict.clone(), effects);
             }
-            Verdict::Requeued => self.queue(to).requeue(seq),
+            Verdict::Requeued => {
+                self.queue(to).requeue(seq);
+                self.reschedule_local(to);
+            }
             Verdict::Dropped => {
                 self.waits(to, seq, "an operator dropped the batch", effects);
                 self.departs(to, seq, Verdict::Dropped, effects);

@@ -23,7 +23,7 @@ impl State {
     pub fn file_bytes(&self) -> u64 {
         let of = |queue: &Queue| {
             let tallies = [queue.waiting, queue.held_batches, queue.sent, queue.broken];
-            tallies.iter().map(|tally| tally.file_bytes).sum::<u64>()
+            tallies.iter().map(|tally| tally.file_bytes).sum::<u64>() + queue.departing_bytes
         };
         self.queues.iter().map(of).sum()
     }
