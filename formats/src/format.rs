@@ -29,6 +29,12 @@ pub enum Payload {
     RowBinary,
 }
 
+impl Payload {
+    /// Every payload format.
+    pub const ALL: [Payload; 5] =
+        [Payload::JsonEachRow, Payload::TabSeparated, Payload::Csv, Payload::Values, Payload::RowBinary];
+}
+
 type Open = fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>;
 
 /// What there is to know of a format outside its own file.

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use config::{Config, Mistakes};
 use spool::{Destination, OpenError, RecoveryReport, Spool};
 
+use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
 use crate::exception::{Exception, code};
@@ -144,7 +145,7 @@ impl App {
         match &result {
             Ok(()) => tracing::info!(file = %self.config_path.display(), "the configuration was reloaded"),
             Err(error) => {
-                tracing::error!(%error, "the configuration stays as it was: the new one cannot be used")
+                tracing::error!(%error, "the configuration stays as it was: the new one cannot be used");
             }
         }
         result
@@ -166,8 +167,8 @@ impl App {
         Ok(())
     }
 
-    /// Refuses an INSERT before its body is read when its table's queue is over its limit.
-    pub fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
+    /// Admits an INSERT before its body is read: not while stopping, not into a full disk, and not while every queue of its table is full.
+    pub async fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
         if !self.is_ready() {
             return Err(Exception::try_again(
                 code::TOO_MANY_SIMULTANEOUS_QUERIES,
@@ -175,28 +176,15 @@ impl App {
                 "Weir is shutting down.",
             ));
         }
-        let limit = self.routing.load().config.spool.bytes_to_throw_insert;
-        let full = |d: &Destination| {
-            self.spool
-                .destination(d)
-                .filter(|status| status.backlog_bytes() >= limit)
-        };
-        match table.destinations.iter().find_map(full) {
-            None => Ok(()),
-            Some(status) => Err(Exception::try_again(
-                code::TOO_MANY_SIMULTANEOUS_QUERIES,
-                10,
-                format!(
-                    "{} bytes wait for {}, more than bytes_to_throw_insert ({limit}): {}",
-                    status.backlog_bytes(),
-                    status.destination,
-                    status
-                        .last_error
-                        .as_deref()
-                        .unwrap_or("its shard takes them more slowly than they come")
-                ),
-            )),
-        }
+        let routing = self.routing();
+        backpressure::refuse_full_disk(&routing.config.spool)?;
+        backpressure::admit(&self.spool, &routing.config.spool, &table.destinations, Full::All).await
+    }
+
+    /// Admits an INSERT once it is known which destinations it has rows for.
+    pub async fn admit_shares(&self, destinations: &[Destination]) -> Result<(), Exception> {
+        let routing = self.routing();
+        backpressure::admit(&self.spool, &routing.config.spool, destinations, Full::Any).await
     }
 
     /// Bytes that one row may have.
@@ -216,19 +204,18 @@ impl App {
     /// What metrics and listings read.
     pub fn snapshot(&self) -> Snapshot {
         let routing = self.routing();
-        let replica = |(cluster, shard, replica): (
-            &crate::routing::Cluster,
-            &crate::routing::Shard,
-            &Arc<crate::replica::ReplicaRuntime>,
-        )| ReplicaUp {
-            cluster: cluster.name.clone(),
-            shard: shard.name.clone(),
-            replica: replica.address().to_owned(),
-            up: replica.is_up(),
-        };
+        let replicas = routing
+            .replicas()
+            .into_iter()
+            .map(|(cluster, shard, replica)| ReplicaUp {
+                cluster: cluster.name.clone(),
+                shard: shard.name.clone(),
+                replica: replica.address().to_owned(),
+                up: replica.is_up(),
+            });
         Snapshot {
             destinations: self.spool.destinations(),
-            replicas: routing.replicas().map(replica).collect(),
+            replicas: replicas.collect(),
             disk_free_bytes: disk_free_bytes(&routing.config.spool.path),
             layouts: routing
                 .clusters
@@ -278,7 +265,10 @@ impl App {
 async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
     loop {
         let routing = app.routing();
-        let checks = routing.replicas().map(|(_, _, replica)| replica.check());
+        let checks = routing
+            .replicas()
+            .into_iter()
+            .map(|(_, _, replica)| replica.check());
         futures_util::future::join_all(checks).await;
         tokio::select! {
             () = stop.requested() => return,

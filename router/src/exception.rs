@@ -14,6 +14,7 @@ pub mod code {
     pub const LOGICAL_ERROR: i32 = 49;
     pub const STORAGE_REQUIRES_PARAMETER: i32 = 55;
     pub const UNKNOWN_SETTING: i32 = 115;
+    pub const READONLY: i32 = 164;
     pub const INCORRECT_DATA: i32 = 117;
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
     pub const NETWORK_ERROR: i32 = 210;

@@ -17,7 +17,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use crate::app::App;
-use crate::exception::Exception;
+use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
 use crate::http::request::Head;
@@ -239,13 +239,19 @@ impl Question<'_> {
         first_data: Bytes,
         mut body: RequestBody,
     ) -> Result<insert::Inserted, Exception> {
+        if self.head.method != Method::POST && self.head.method != Method::PUT {
+            return Err(Exception::bad_input(
+                code::READONLY,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly: use method POST.",
+            ));
+        }
         if !self.user.may_insert(&table.config.name) {
             return Err(Exception::access_denied(format!(
                 "{}: Not enough privileges. To execute this query, the user needs table {} in its tables in weir.toml.",
                 self.user.name, table.name
             )));
         }
-        app.admit_insert(table)?;
+        app.admit_insert(table).await?;
         let settings = self.head.settings.iter().chain(&statement.settings);
         let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
         let schema = table.schema(app).await?;

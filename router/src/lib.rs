@@ -22,6 +22,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod backpressure;
 pub mod budget;
 pub mod cli;
 pub mod deliver;

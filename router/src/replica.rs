@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use formats::Payload;
 use shard_client::{Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Replica, ShardError};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// How long a replica that failed is left alone: not long, since its shard's rows wait for it.
@@ -23,11 +24,14 @@ pub struct ReplicaRuntime {
     health: Mutex<Health>,
     /// Version, time zone, known settings; asked once and again after the replica was down (it may come back as another version).
     facts: Mutex<Arc<OnceCell<Facts>>>,
+    /// Batches being sent to it at once.
+    inflight: Semaphore,
+    inflight_max: usize,
 }
 
 impl ReplicaRuntime {
     /// A replica that nobody has talked to yet.
-    pub fn new(config: config::Replica, client: Replica) -> Self {
+    pub fn new(config: config::Replica, client: Replica, inflight_max: usize) -> Self {
         let address = config.address();
         Self {
             config,
@@ -35,7 +39,20 @@ impl ReplicaRuntime {
             address,
             health: Mutex::default(),
             facts: Mutex::default(),
+            inflight: Semaphore::new(inflight_max),
+            inflight_max,
         }
+    }
+
+    /// A place among the batches being sent to it; waits for one.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.inflight.acquire().await.ok()
+    }
+
+    /// Whether it is this replica under these limits, so that a reload may keep it.
+    pub fn is_the_same(&self, config: &config::Replica, inflight_max: usize) -> bool {
+        self.config == *config && self.inflight_max == inflight_max
     }
 
     /// `host:port`
@@ -56,7 +73,8 @@ impl ReplicaRuntime {
     /// What the replica says of itself, asked once.
     pub async fn facts(&self) -> Result<Facts, ShardError> {
         let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        cell.get_or_try_init(|| self.client.facts(&[])).await.cloned()
+        let ask = async || self.client.facts(&reading_settings()).await;
+        cell.get_or_try_init(ask).await.cloned()
     }
 
     /// Whether its last answer was one.
@@ -95,6 +113,16 @@ impl ReplicaRuntime {
         self.observed(&result);
         result
     }
+}
+
+/// Settings that Weir adds so that a shard reads rows as it did itself: a replica that does not know one has no other way of reading.
+pub fn reading_settings() -> Vec<&'static str> {
+    let reading = formats::Settings::default();
+    Payload::ALL
+        .iter()
+        .flat_map(|payload| reading.pinned(*payload))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// The order in which a shard's replicas are tried: the local one first if it is usable (ClickHouse's prefer_localhost_replica), then as

@@ -213,16 +213,14 @@ impl Routing {
     }
 
     /// Every replica with its cluster and shard.
-    pub fn replicas(&self) -> impl Iterator<Item = (&Cluster, &Shard, &Arc<ReplicaRuntime>)> {
-        self.clusters.iter().flat_map(|cluster| {
-            let of_shard =
-                move |shard| std::iter::repeat((&**cluster, shard)).zip(&Shard::replicas(shard)[..]);
-            cluster
-                .shards
-                .iter()
-                .flat_map(of_shard)
-                .map(|((cluster, shard), replica)| (cluster, shard, replica))
-        })
+    pub fn replicas(&self) -> Vec<(&Cluster, &Shard, &Arc<ReplicaRuntime>)> {
+        let mut replicas = Vec::new();
+        for cluster in &self.clusters {
+            for shard in &cluster.shards {
+                replicas.extend(shard.replicas.iter().map(|replica| (&**cluster, shard, replica)));
+            }
+        }
+        replicas
     }
 
     /// The cluster that a user's reads go to.
@@ -266,11 +264,11 @@ impl Cluster {
         config: &Config,
         before: Option<&Routing>,
     ) -> Result<Self, RoutingError> {
-        let connections = connections_max(config, &cluster.name);
+        let inflight_max = inflight_max(config);
         let shards = cluster
             .shards
             .iter()
-            .map(|shard| Shard::new(shard, connections, before))
+            .map(|shard| Shard::new(shard, inflight_max, before))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             name: cluster.name.clone(),
@@ -294,54 +292,43 @@ impl Cluster {
     }
 }
 
-/// Connections to one replica: a sender a table may use one, up to what the tables allow, and some beside.
-fn connections_max(config: &Config, cluster: &str) -> usize {
-    let of_cluster = config.tables.iter().filter(|table| table.cluster == cluster);
-    let inflight = of_cluster
-        .map(|table| table.send.max_inflight_per_replica)
-        .max()
-        .unwrap_or(4);
-    usize::try_from(inflight)
-        .unwrap_or(usize::MAX)
-        .saturating_add(CONNECTIONS_BESIDE_SENDERS)
+/// Batches being sent to one replica at once.
+fn inflight_max(config: &Config) -> usize {
+    usize::try_from(config.send.max_inflight_per_replica).unwrap_or(usize::MAX)
 }
 
 impl Shard {
     fn new(
         shard: &config::Shard,
-        connections: usize,
+        inflight_max: usize,
         before: Option<&Routing>,
     ) -> Result<Self, RoutingError> {
-        let replicas = shard
-            .replicas
-            .iter()
-            .map(|replica| {
-                known_replica(replica, before).map_or_else(|| new_replica(replica, connections), Ok)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let known = |replica: &config::Replica| {
+            let mut replicas = before?.replicas().into_iter().map(|(_, _, known)| known);
+            replicas
+                .find(|known| known.is_the_same(replica, inflight_max))
+                .cloned()
+        };
+        let ready = |replica| known(replica).map_or_else(|| new_replica(replica, inflight_max), Ok);
         Ok(Self {
             name: shard.name.clone(),
             internal_replication: shard.internal_replication,
-            replicas,
+            replicas: shard.replicas.iter().map(ready).collect::<Result<_, _>>()?,
         })
     }
-
-    fn replicas(&self) -> &[Arc<ReplicaRuntime>] {
-        &self.replicas
-    }
 }
 
-fn known_replica(replica: &config::Replica, before: Option<&Routing>) -> Option<Arc<ReplicaRuntime>> {
-    let mut known = before?.replicas().map(|(_, _, known)| known);
-    known.find(|known| known.config == *replica).cloned()
-}
-
-fn new_replica(replica: &config::Replica, connections: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
+fn new_replica(replica: &config::Replica, inflight_max: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
+    let connections = inflight_max.saturating_add(CONNECTIONS_BESIDE_SENDERS);
     let client = Replica::new(endpoint(replica), connections).map_err(|error| RoutingError::Tls {
         replica: replica.address(),
         error,
     })?;
-    Ok(Arc::new(ReplicaRuntime::new(replica.clone(), client)))
+    Ok(Arc::new(ReplicaRuntime::new(
+        replica.clone(),
+        client,
+        inflight_max,
+    )))
 }
 
 /// How the client crate reaches a configured replica.
@@ -465,7 +452,11 @@ pub fn assignment(
     if table.assignment == Assignment::Slots {
         return Ok((slots, None));
     }
-    let named: Vec<_> = cluster.shards.iter().map(|s| (s.name.as_str(), s.weight)).collect();
+    let named: Vec<_> = cluster
+        .shards
+        .iter()
+        .map(|s| (s.name.as_str(), s.weight))
+        .collect();
     let ring = Ring::new(&named).map_err(|error| refused(error.to_string()))?;
     Ok((slots, Some(ring)))
 }
@@ -486,7 +477,7 @@ fn share_lanes(
             limits,
         };
         (!spec.destinations.is_empty())
-            .then(|| spool.lane(spec))
+            .then(|| spool.lane(&spec))
             .transpose()
     };
     let has_local = shard.replicas.iter().any(|replica| replica.config.local);

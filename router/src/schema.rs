@@ -33,23 +33,42 @@ pub struct TableSchema {
     pub insertable: Vec<ColumnDef>,
     /// The server's time zone, in which dates without one are read.
     pub time_zone: String,
+    /// The server's own values of settings that decide how a client's rows are read ([`SERVER_DEFAULTS`]).
+    pub reading_defaults: Vec<(String, String)>,
     /// The table's sharding key, compiled; none where the table has none.
     pub key: Option<Key>,
 }
 
+/// What a replica says of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// DESCRIBE TABLE.
+    pub columns: Vec<DescribedColumn>,
+    /// The server's time zone.
+    pub time_zone: String,
+    /// Names and values of [`SERVER_DEFAULTS`], as far as the server knows them.
+    pub reading_defaults: Vec<(String, String)>,
+}
+
+/// Settings whose default differs between ClickHouse's versions and that decide whether rows are taken: unknown JSON fields are skipped by 26.x
+/// and refused by 18.16. A client that says nothing gets what its server would do.
+pub const SERVER_DEFAULTS: &[&str] = &["input_format_skip_unknown_fields"];
+
 impl TableSchema {
     /// Makes a schema of what a replica said; the key must compile against it.
-    pub fn new(
-        table: &str,
-        described: Vec<DescribedColumn>,
-        time_zone: String,
-        key: Option<&str>,
-    ) -> Result<Self, Exception> {
+    pub fn new(table: &str, description: Description, key: Option<&str>) -> Result<Self, Exception> {
+        let Description {
+            columns: described,
+            time_zone,
+            reading_defaults,
+        } = description;
         let columns = described
             .iter()
             .map(|c| column(table, c))
             .collect::<Result<Vec<_>, _>>()?;
-        let key = key.map(|text| compile(table, text, &columns)).transpose()?;
+        let key = key
+            .map(|text| compile(table, text, &columns, &time_zone))
+            .transpose()?;
         let insertable = described
             .iter()
             .zip(&columns)
@@ -60,6 +79,7 @@ impl TableSchema {
             described,
             insertable,
             time_zone,
+            reading_defaults,
             key,
         })
     }
@@ -101,36 +121,52 @@ impl TableSchema {
     }
 
     /// Whether a replica's new description is the same.
-    pub fn is_described_by(&self, described: &[DescribedColumn], time_zone: &str) -> bool {
-        self.described == described && self.time_zone == time_zone
+    pub fn is_described_by(&self, description: &Description) -> bool {
+        self.described == description.columns
+            && self.time_zone == description.time_zone
+            && self.reading_defaults == description.reading_defaults
     }
 
     /// As it is kept in `meta/schema/`.
     pub fn to_json(&self) -> String {
-        let columns: Vec<_> = self
-            .described
+        let column =
+            |c: &DescribedColumn| json!([c.name, c.type_name, c.default_kind.word(), c.default_expression]);
+        let columns: Vec<_> = self.described.iter().map(column).collect();
+        let defaults: Vec<_> = self
+            .reading_defaults
             .iter()
-            .map(|c| json!([c.name, c.type_name, c.default_kind.word(), c.default_expression]))
+            .map(|(name, value)| json!([name, value]))
             .collect();
-        json!({"time_zone": self.time_zone, "columns": columns}).to_string()
-    }
-
-    /// Reads what [`TableSchema::to_json`] wrote; none if it is something else.
-    pub fn parts_of_json(text: &str) -> Option<(Vec<DescribedColumn>, String)> {
-        let value: Value = serde_json::from_str(text).ok()?;
-        let time_zone = value.get("time_zone")?.as_str()?.to_owned();
-        let columns = value
-            .get("columns")?
-            .as_array()?
-            .iter()
-            .map(column_of_json)
-            .collect::<Option<Vec<_>>>()?;
-        Some((columns, time_zone))
+        json!({"time_zone": self.time_zone, "columns": columns, "reading_defaults": defaults}).to_string()
     }
 }
 
+impl Description {
+    /// Reads what [`TableSchema::to_json`] wrote; none if it is something else.
+    pub fn of_json(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        let array = |key: &str| value.get(key)?.as_array();
+        let pair = |value: &Value| Some((text_at(value, 0)?, text_at(value, 1)?));
+        Some(Self {
+            time_zone: value.get("time_zone")?.as_str()?.to_owned(),
+            columns: array("columns")?
+                .iter()
+                .map(column_of_json)
+                .collect::<Option<_>>()?,
+            reading_defaults: array("reading_defaults")?
+                .iter()
+                .map(pair)
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn text_at(value: &Value, at: usize) -> Option<String> {
+    Some(value.get(at)?.as_str()?.to_owned())
+}
+
 fn column_of_json(value: &Value) -> Option<DescribedColumn> {
-    let field = |at: usize| Some(value.get(at)?.as_str()?.to_owned());
+    let field = |at: usize| text_at(value, at);
     Some(DescribedColumn {
         name: field(0)?,
         type_name: field(1)?,
@@ -148,8 +184,8 @@ fn column(table: &str, described: &DescribedColumn) -> Result<ColumnDef, Excepti
     })
 }
 
-fn compile(table: &str, text: &str, columns: &[ColumnDef]) -> Result<Key, Exception> {
-    Key::compile(text, columns).map_err(|error| {
+fn compile(table: &str, text: &str, columns: &[ColumnDef], zone: &str) -> Result<Key, Exception> {
+    Key::compile_in_zone(text, columns, zone).map_err(|error| {
         let message = format!("The sharding key of {table}, {text}, cannot be used: {error}");
         Exception {
             code: i32::from(error.code()),
@@ -173,9 +209,9 @@ impl SchemaFiles {
     }
 
     /// What was last kept of a target on a cluster.
-    pub fn read(&self, cluster: &str, target: &str) -> Option<(Vec<DescribedColumn>, String)> {
+    pub fn read(&self, cluster: &str, target: &str) -> Option<Description> {
         let text = std::fs::read_to_string(self.file(cluster, target)).ok()?;
-        TableSchema::parts_of_json(&text)
+        Description::of_json(&text)
     }
 
     /// Keeps a schema: whole or not at all.
@@ -209,30 +245,30 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// Learns a table's schema: from the first replica that answers, else from what was kept on the disk.
 pub async fn learn(app: &App, table: &RoutedTable) -> Result<SharedSchema, Exception> {
-    let (described, time_zone) = match ask(table).await {
+    let description = match ask(table).await {
         Ok(asked) => asked,
         Err(error) => {
             let (cluster, target) = (&table.cluster.name, table.config.target.to_string());
             app.schema_files.read(cluster, &target).ok_or(error)?
         }
     };
-    accept(app, table, described, time_zone)
+    accept(app, table, description)
 }
 
 /// Asks again and takes what is new. Trouble changes nothing: the schema in use stays in use.
 pub async fn refresh(app: &App, table: &RoutedTable) {
-    let Ok((described, time_zone)) = ask(table).await else {
+    let Ok(description) = ask(table).await else {
         return;
     };
     if table
         .known_schema()
-        .is_some_and(|known| known.is_described_by(&described, &time_zone))
+        .is_some_and(|known| known.is_described_by(&description))
     {
         return;
     }
-    match accept(app, table, described, time_zone) {
+    match accept(app, table, description) {
         Ok(_) => {
-            tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known")
+            tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known");
         }
         Err(error) => tracing::error!(table = table.name, %error, "the table's new columns cannot be used"),
     }
@@ -251,15 +287,10 @@ pub async fn keep_fresh(app: Arc<App>, mut stop: Stop) {
     }
 }
 
-fn accept(
-    app: &App,
-    table: &RoutedTable,
-    described: Vec<DescribedColumn>,
-    time_zone: String,
-) -> Result<SharedSchema, Exception> {
+fn accept(app: &App, table: &RoutedTable, description: Description) -> Result<SharedSchema, Exception> {
     let needs_key = table.lanes.len() > 1;
     let key = table.config.sharding_key.as_deref().filter(|_| needs_key);
-    let schema = Arc::new(TableSchema::new(&table.name, described, time_zone, key)?);
+    let schema = Arc::new(TableSchema::new(&table.name, description, key)?);
     let target = table.config.target.to_string();
     if let Err(error) = app.schema_files.write(&table.cluster.name, &target, &schema) {
         tracing::warn!(table = table.name, %error, "the table's columns could not be kept for the next start");
@@ -269,11 +300,11 @@ fn accept(
 }
 
 /// DESCRIBE TABLE on the cluster's replicas, those that are up first, until one knows the target.
-async fn ask(table: &RoutedTable) -> Result<(Vec<DescribedColumn>, String), Exception> {
+async fn ask(table: &RoutedTable) -> Result<Description, Exception> {
     let target = &table.config.target;
     let mut last_error = "it has no replica".to_owned();
     for replica in table.cluster.read_order().into_iter().take(REPLICAS_ASKED_MAX) {
-        match ask_replica(&replica, target).await {
+        match describe(&replica, target).await {
             Ok(answer) => return Ok(answer),
             Err(error) => last_error = error.to_string(),
         }
@@ -288,19 +319,41 @@ async fn ask(table: &RoutedTable) -> Result<(Vec<DescribedColumn>, String), Exce
     ))
 }
 
-async fn ask_replica(
+/// What one replica says of a target.
+pub async fn describe(
     replica: &ReplicaRuntime,
     target: &config::TableName,
-) -> Result<(Vec<DescribedColumn>, String), ShardError> {
+) -> Result<Description, ShardError> {
     let facts = replica.facts().await;
     replica.observed(&facts);
-    let time_zone = facts?.timezone;
-    let described = replica
+    let columns = replica
         .client()
         .describe(replica.database(&target.database), &target.table)
         .await;
-    replica.observed(&described);
-    Ok((described?, time_zone))
+    replica.observed(&columns);
+    Ok(Description {
+        columns: columns?,
+        time_zone: facts?.timezone,
+        reading_defaults: server_defaults(replica).await,
+    })
+}
+
+/// A server that does not tell them is taken to read strictly, as Weir does.
+async fn server_defaults(replica: &ReplicaRuntime) -> Vec<(String, String)> {
+    let names: Vec<_> = SERVER_DEFAULTS.iter().map(|name| format!("'{name}'")).collect();
+    let sql = format!(
+        "SELECT name, value FROM system.settings WHERE name IN ({}) ORDER BY name FORMAT TabSeparated",
+        names.join(", ")
+    );
+    let Ok(answer) = replica.client().query(&sql, &[]).await else {
+        return Vec::new();
+    };
+    let lines = String::from_utf8_lossy(&answer).into_owned();
+    lines
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -322,7 +375,16 @@ mod tests {
             described("d", "Date", "DEFAULT", "today()"),
             described("m", "UInt64", "MATERIALIZED", "k + 1"),
         ];
-        TableSchema::new("default.t", columns, "UTC".into(), Some("cityHash64(k)")).unwrap()
+        TableSchema::new("default.t", description(columns), Some("cityHash64(k)")).unwrap()
+    }
+
+    fn description(columns: Vec<DescribedColumn>) -> Description {
+        let reading_defaults = vec![("input_format_skip_unknown_fields".into(), "1".into())];
+        Description {
+            columns,
+            time_zone: "UTC".into(),
+            reading_defaults,
+        }
     }
 
     #[test]
@@ -341,14 +403,14 @@ mod tests {
         let files = SchemaFiles::below(directory.path());
         assert!(files.read("main", "db.t/../x").is_none());
         files.write("main", "db.t/../x", &schema()).unwrap();
-        let (columns, time_zone) = files.read("main", "db.t/../x").unwrap();
-        assert!(schema().is_described_by(&columns, &time_zone));
+        let description = files.read("main", "db.t/../x").unwrap();
+        assert!(schema().is_described_by(&description));
     }
 
     #[test]
     fn a_key_that_does_not_fit_the_table_names_both() {
         let columns = vec![described("s", "String", "", "")];
-        let error = TableSchema::new("default.t", columns, "UTC".into(), Some("s")).unwrap_err();
+        let error = TableSchema::new("default.t", description(columns), Some("s")).unwrap_err();
         assert!(
             error.message.contains("default.t") && error.message.contains("String"),
             "{error}"

@@ -11,8 +11,10 @@ use tokio::task::JoinHandle;
 #[derive(Debug, Clone)]
 pub struct Tasks {
     stop: Arc<watch::Sender<bool>>,
-    running: Arc<Mutex<Vec<(String, JoinHandle<()>)>>>,
+    running: Arc<Mutex<Vec<NamedTask>>>,
 }
+
+type NamedTask = (String, JoinHandle<()>);
 
 /// Tells a task that it should end.
 #[derive(Debug, Clone)]

@@ -25,7 +25,7 @@ pub enum Class {
 /// What a code proves about the INSERT it answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proof {
-    /// Thrown before the table is touched at all: nothing was written.
+    /// Thrown before a row is written, and if by a view then in words that name it: nothing was written, unless they do.
     Always,
     /// Thrown before the one block of the batch exists: nothing was written, unless the code came from a materialized
     /// view, which runs after the block was written into the target.
@@ -134,7 +134,7 @@ pub const CODES: &[Code] = &[
     entry(89, "UNKNOWN_COMPRESSION_METHOD", Class::Passing, Proof::None),
     entry(95, "CANNOT_READ_FROM_SOCKET", Class::Passing, Proof::None),
     entry(96, "CANNOT_WRITE_TO_SOCKET", Class::Passing, Proof::None),
-    entry(115, "UNKNOWN_SETTING", Class::Statement, Proof::OneBlock),
+    entry(115, "UNKNOWN_SETTING", Class::Statement, Proof::Always),
     entry(117, "INCORRECT_DATA", Class::Rows, Proof::OneBlock),
     entry(128, "TOO_LARGE_ARRAY_SIZE", Class::Rows, Proof::OneBlock),
     entry(130, "CANNOT_READ_ARRAY_FROM_TEXT", Class::Rows, Proof::OneBlock),

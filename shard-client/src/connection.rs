@@ -170,3 +170,97 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for AnswerFirst<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::progress::{Progress, outgoing};
+
+    /// A peer that takes the head, hangs up at the next write, and only then turns out to have answered: the order that
+    /// a race between the answer and the reset can take.
+    #[derive(Default)]
+    struct HangsUp {
+        taken: usize,
+        hung_up: bool,
+        answer: &'static [u8],
+        reader: Option<Waker>,
+    }
+
+    impl AsyncRead for HangsUp {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if !self.hung_up {
+                self.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            buffer.put_slice(std::mem::take(&mut self.answer));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for HangsUp {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.taken == 0 {
+                self.taken = bytes.len().min(1_000);
+                return Poll::Ready(Ok(self.taken));
+            }
+            self.hung_up = true;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn status_from(answer: &'static [u8]) -> Result<u16, String> {
+        let peer = AnswerFirst::new(HangsUp {
+            answer,
+            ..HangsUp::default()
+        });
+        let mut connection = Connection::over(peer).await.unwrap();
+        let body = outgoing(Full::new(Bytes::from(vec![0; 100_000])), Progress::new(false));
+        let answer = connection
+            .sender
+            .send_request(http::Request::post("/").body(body).unwrap())
+            .await;
+        answer
+            .map(|answer| answer.status().as_u16())
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_does_not_hide_the_answer() {
+        assert_eq!(
+            status_from(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n").await,
+            Ok(404)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_without_an_answer_ends_the_connection() {
+        assert_eq!(
+            status_from(b"").await,
+            Err("connection closed before message completed".to_owned())
+        );
+    }
+}

@@ -149,6 +149,11 @@ impl ShardError {
                 status: 401 | 403 | 404,
                 ..
             } => Class::Destination,
+            // 18.16 answers 400 without a word when the target is longer than it reads (16 KiB).
+            Failure::Foreign {
+                status: 400 | 405 | 413 | 414 | 431,
+                ..
+            } => Class::Statement,
             Failure::Foreign { .. } => Class::Passing,
             Failure::Request(_) => Class::Statement,
             Failure::Payload(_) => Class::Unclear,
@@ -372,7 +377,9 @@ mod tests {
     #[test]
     fn too_many_partitions_proves_that_nothing_was_written() {
         let text = "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100)";
-        check_wrote(text, Wrote::Nothing, Wrote::Unknown);
+        check_wrote(text, Wrote::Nothing, Wrote::Nothing);
+        let from_view = format!("{text}: while pushing to view d.v");
+        check_wrote(&from_view, Wrote::Unknown, Wrote::Unknown);
         assert_eq!(
             (refused(text).class(), refused(text).retry()),
             (Class::Recut, Retry::Never)
@@ -445,6 +452,24 @@ mod tests {
             Class::Unclear,
             Fault::Shard,
             Retry::Later,
+        );
+    }
+
+    #[test]
+    fn a_page_of_somebody_else_is_classed_by_its_status() {
+        let class = |status| {
+            failed(
+                Sent::Whole,
+                Failure::Foreign {
+                    status,
+                    text: String::new(),
+                },
+            )
+            .class()
+        };
+        assert_eq!(
+            [400, 403, 502].map(class),
+            [Class::Statement, Class::Destination, Class::Passing]
         );
     }
 

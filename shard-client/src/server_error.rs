@@ -60,7 +60,8 @@ impl ServerError {
     /// What this answer proves about the INSERT, the text not yet considered.
     pub fn proof(&self) -> Proof {
         match codes::lookup(self.code) {
-            Some(_) if self.is_too_many_partitions() => Proof::OneBlock,
+            // Counted before the block's first part is written; from a view it names the view.
+            Some(_) if self.is_too_many_partitions() => Proof::Always,
             Some(code) => code.proof,
             None => Proof::None,
         }
@@ -231,7 +232,7 @@ mod tests {
             read("Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).");
         assert_eq!(
             (partitions.class(), partitions.proof()),
-            (Class::Recut, Proof::OneBlock)
+            (Class::Recut, Proof::Always)
         );
         let parts = read(
             "Code: 252. DB::Exception: Too many parts (300). Merges are processing slower than inserts.",

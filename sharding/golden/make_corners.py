@@ -101,8 +101,8 @@ def arithmetic():
     rows = [[x] for x in borders("UInt32", 8)]
     for expr in ["k % (2 + 5)", "k % toUInt8(7)", "k * 2 + 1", "k + 2 * 3 % 4 - 1", "-(1) + k", "- 1 + k", "k - -1", "k % -(7)",
                  "mod(k, 7)", "MOD(k, 7)", "(k)", "((k + 1)) * 3", "plus(k, 1)", "minus(k, 1)", "multiply(k, k)", "k%7",
-                 "k % 7 % 2", "k - 1 - 1", "k + true", "k * false", "k % 0xff", "`k` + 1", "\"k\" + 1", "negate(k)", "k DIV 0",
-                 "k -1", "2 % 7 + k", "-k % 7", "-k * 2", "-k::Int64", "k::UInt8 + 1", "-1::Int64 + k", "(1 + k)::Int8"]:
+                 "k % 7 % 2", "k - 1 - 1", "k + true", "k * false", "k % 0xff", "`k` + 1", "\"k\" + 1", "negate(k)",
+                 "k -1", "2 % 7 + k", "-k % 7", "-k * 2", "-k::Int64", "k::UInt8 + 1", "-1::Int64 + k", "(1 + k)::Int8", "k + -1::UInt8", "k + 300::UInt8"]:
         case(expr, [["k", "UInt32"]], rows)
 
 

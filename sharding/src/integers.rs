@@ -74,7 +74,6 @@ impl Integer {
     }
 
     /// The words cut to the width of the type, as C++ casts.
-    #[allow(clippy::cast_possible_truncation)]
     pub fn narrow(self, words: Vec<u64>) -> Data {
         match (self.bytes, self.signed) {
             (1, false) => Data::UInt8(words.into_iter().map(|word| word as u8).collect()),

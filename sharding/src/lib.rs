@@ -5,7 +5,7 @@
 //! 1. A row goes where ClickHouse's own Distributed table would send it: the value of the sharding expression as
 //!    ClickHouse 26.9 computes it, widened to an unsigned number by its rule, modulo the sum of the weights. What this
 //!    crate cannot compute exactly so it refuses when the key is compiled; it never guesses. `golden/` holds what
-//!    ClickHouse answered, and the tests of `tests/golden.rs` compare every case.
+//!    ClickHouse answered, and the tests of `src/golden.rs` compare every case.
 //! 2. Pure: no clock, no I/O, no global state. Randomness (`rand()`) is a parameter.
 //! 3. No input makes it panic: expressions, types and rows are errors with a place ([`KeyError`], [`EvalError`]).
 //!
@@ -20,6 +20,24 @@
 //! A key is compiled once for a table ([`Key::compile`]) and evaluated for a block of rows at a time ([`Key::values`]):
 //! each function runs over whole columns, with one allocation a call. A key of a plain UInt64 column is one copy,
 //! `cityHash64(column)` is one loop.
+//!
+//! ```
+//! use sharding::{Key, Slots};
+//! use types::{Column, ColumnDef, Data, DataType};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let table = [ColumnDef { name: "user_id".into(), data_type: DataType::UInt64 }];
+//! let key = Key::compile("cityHash64(user_id)", &table)?;
+//! let slots = Slots::new(&[9, 10])?;
+//!
+//! let user_ids = Column::new(Data::UInt64(vec![1, 2, 3]));
+//! let values = key.values(&[user_ids], 3, &mut rand::rng())?;
+//! assert_eq!(values[0], 10577349846663553072); // SELECT cityHash64(1)
+//! assert_eq!(slots.slot(values[0]), 8);
+//! assert_eq!(slots.shard_of(values[0]), 0);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Limits
 //!

@@ -5,7 +5,6 @@ use std::time::Duration;
 use support::{COLUMNS, Fault, Fingerprint, Format, Modern, Weir, rows, wait_for};
 
 use crate::setup::{DELIVERY_LIMIT, TARGET, all_remote, send, weir};
-use crate::tables::count;
 
 /// A remote shard with a deduplication window, and a router that has already proved the formats' shape there.
 fn bed(formats: &[Format]) -> (Modern, Weir) {
@@ -87,25 +86,4 @@ fn a_shard_that_is_killed_while_it_holds_a_batch_gets_it_once() {
     weir.wait_until_delivered(DELIVERY_LIMIT);
     let expected = proof(&[Format::RowBinary]) + Fingerprint::of(rows(52, 0..1_000));
     assert_eq!(Fingerprint::in_table(&shard.http, TARGET), expected);
-}
-
-#[test]
-fn a_client_s_retry_under_its_token_arrives_once_and_is_said() {
-    let (shard, weir) = bed(&[Format::CSV]);
-    let before = count(&shard.http, TARGET);
-    let send = || {
-        let request = weir
-            .http
-            .post(&format!("INSERT INTO {} FORMAT CSV", crate::setup::TABLE));
-        let body = support::body_of(Format::CSV, rows(53, 0..100));
-        request
-            .parameter("insert_deduplication_token", "once")
-            .body(body)
-            .answer()
-            .expect_success()
-    };
-    assert_eq!(send().header("x-weir-duplicate"), None);
-    assert_eq!(send().header("x-weir-duplicate"), Some("1"));
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    assert_eq!(count(&shard.http, TARGET) - before, 100);
 }

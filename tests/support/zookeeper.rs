@@ -10,7 +10,7 @@ use crate::ports::{free_port, loopback};
 use crate::process::Process;
 
 const JAVA: &str = "/usr/bin/java";
-/// Its manifest names the jars it needs; the second place is for log4j's and the like.
+/// Its manifest names the jars it needs.
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 /// A JVM on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ impl ZooKeeper {
     pub fn start() -> Self {
         assert!(
             Path::new(JAR).exists(),
-            "{JAR} is not there, from Debian's zookeeper: `make test` installs it"
+            "{JAR} is not there, from Debian's libzookeeper-java: `make test` installs it"
         );
         let home = Scratch::new("zookeeper");
         let port = free_port();

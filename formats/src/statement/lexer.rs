@@ -97,9 +97,7 @@ impl<'a> Lexer<'a> {
         let start = self.at + 1;
         let mut at = start;
         while let Some(&byte) = self.text.get(at) {
-            if byte == b'\\' {
-                at += 2;
-            } else if byte == quote && self.text.get(at + 1) == Some(&quote) {
+            if byte == b'\\' || (byte == quote && self.text.get(at + 1) == Some(&quote)) {
                 at += 2;
             } else if byte == quote {
                 self.at = at + 1;

@@ -164,7 +164,7 @@ async fn drop_batch(app: &App, request: &Request<Incoming>) -> Result<Value, Ref
 
 fn clusters(app: &App) -> Value {
     let routing = app.routing();
-    let replicas = routing.replicas().map(|(cluster, shard, replica)| {
+    let replicas = routing.replicas().into_iter().map(|(cluster, shard, replica)| {
         json!({
             "cluster": cluster.name, "epoch": cluster.epoch, "shard": shard.name,
             "internal_replication": shard.internal_replication,

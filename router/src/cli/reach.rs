@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use config::{Cluster, Config, Table};
 use futures_util::future;
-use shard_client::{DescribedColumn, Replica, ShardError};
+use shard_client::Replica;
 
 use super::CommandError;
+use crate::replica::ReplicaRuntime;
 use crate::routing;
-use crate::schema::{SchemaFiles, TableSchema};
+use crate::schema::{self, Description, SchemaFiles, TableSchema};
 
 /// Nobody wants to wait longer for a listing because a replica is gone.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,51 +46,40 @@ pub fn client(replica: &config::Replica, patience: Option<Duration>) -> Result<R
         .map_err(|error| CommandError(format!("replica {}: {error}", replica.address())))
 }
 
-/// Every replica of a cluster with its shard, in the file's order.
-pub fn replicas(cluster: &Cluster) -> impl Iterator<Item = (&config::Shard, &config::Replica)> {
-    let of_shard = |shard: &'_ config::Shard| std::iter::repeat(shard).zip(&shard.replicas);
-    cluster.shards.iter().flat_map(of_shard)
-}
-
 /// What is known of a table's target: a replica's word, else what was kept; the last trouble if neither is there.
 pub async fn described(
     config: &Config,
     cluster: &Cluster,
     table: &Table,
-) -> Result<(Origin, Vec<DescribedColumn>, String), String> {
-    let trouble = match describe(cluster, table).await {
-        Ok((address, columns, time_zone)) => return Ok((Origin::Replica(address), columns, time_zone)),
+) -> Result<(Origin, Description), String> {
+    let trouble = match first_description(cluster, table).await {
+        Ok(described) => return Ok(described),
         Err(trouble) => trouble,
     };
     let files = SchemaFiles::below(&config.spool.path);
-    match files.read(&cluster.name, &table.target.to_string()) {
-        Some((columns, time_zone)) => Ok((Origin::Kept, columns, time_zone)),
-        None => Err(trouble),
-    }
+    let kept = files.read(&cluster.name, &table.target.to_string());
+    kept.map(|description| (Origin::Kept, description)).ok_or(trouble)
 }
 
 /// The table's schema with its sharding key compiled, even where one shard makes it idle.
-pub async fn schema(
-    config: &Config,
-    cluster: &Cluster,
-    table: &Table,
-) -> Result<(Origin, TableSchema), CommandError> {
+pub async fn schema(config: &Config, cluster: &Cluster, table: &Table) -> Result<TableSchema, CommandError> {
     let name = table.name.to_string();
-    let (origin, columns, time_zone) = described(config, cluster, table).await.map_err(|trouble| {
+    let (_, description) = described(config, cluster, table).await.map_err(|trouble| {
         CommandError(format!(
-            "the columns of {}, which {name} stands for, are not known: no replica of cluster {} tells them and none were kept; {trouble}",
+            "the columns of {}, which {name} stands for, are not known: no replica of cluster {} tells them and none \
+             were kept; {trouble}",
             table.target, cluster.name
         ))
     })?;
-    let schema = TableSchema::new(&name, columns, time_zone, table.sharding_key.as_deref());
-    let schema = schema.map_err(|error| CommandError(error.message))?;
-    Ok((origin, schema))
+    let schema = TableSchema::new(&name, description, table.sharding_key.as_deref());
+    schema.map_err(|error| CommandError(error.message))
 }
 
 /// The first replica's answer: all are asked at once.
-async fn describe(cluster: &Cluster, table: &Table) -> Result<(String, Vec<DescribedColumn>, String), String> {
-    let asked: Vec<_> = replicas(cluster)
-        .map(|(_, replica)| Box::pin(describe_by(replica, table)))
+async fn first_description(cluster: &Cluster, table: &Table) -> Result<(Origin, Description), String> {
+    let replicas = cluster.shards.iter().flat_map(|shard| &shard.replicas);
+    let asked: Vec<_> = replicas
+        .map(|replica| Box::pin(describe_by(replica, table)))
         .collect();
     if asked.is_empty() {
         return Err(format!("cluster {} has no replica", cluster.name));
@@ -97,17 +87,10 @@ async fn describe(cluster: &Cluster, table: &Table) -> Result<(String, Vec<Descr
     future::select_ok(asked).await.map(|(answer, _)| answer)
 }
 
-async fn describe_by(
-    replica: &config::Replica,
-    table: &Table,
-) -> Result<(String, Vec<DescribedColumn>, String), String> {
+async fn describe_by(replica: &config::Replica, table: &Table) -> Result<(Origin, Description), String> {
     let client = client(replica, Some(PATIENCE)).map_err(|error| error.0)?;
-    let database = replica.database.as_deref().unwrap_or(&table.target.database);
-    let asked = async {
-        let facts = client.facts(&[]).await?;
-        let columns = client.describe(database, &table.target.table).await?;
-        Ok::<_, ShardError>((columns, facts.timezone))
-    };
-    let (columns, time_zone) = asked.await.map_err(|error| error.to_string())?;
-    Ok((replica.address(), columns, time_zone))
+    let replica = ReplicaRuntime::new(replica.clone(), client, CONNECTIONS);
+    let description = schema::describe(&replica, &table.target).await;
+    let description = description.map_err(|error| error.to_string())?;
+    Ok((Origin::Replica(replica.address().to_owned()), description))
 }

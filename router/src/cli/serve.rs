@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use spool::RecoveryReport;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -16,6 +17,9 @@ use crate::admin::{Admin, SOCKET_NAME};
 use crate::app::App;
 use crate::http::{Handler, Listener, serve, tls};
 use crate::logs;
+
+/// Connections to the admin side at once: scrapers and people.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// The exit code of a process that a second signal ended at once, as a shell reports SIGTERM.
 const KILLED_CODE: i32 = 143;
@@ -60,6 +64,47 @@ async fn router(config: config::Config, config_path: &Path) -> Result<(), Comman
     Ok(())
 }
 
+/// What was found in the spool; damage is for somebody to look at.
+fn tell_recovery(report: &RecoveryReport) {
+    let RecoveryReport {
+        uncut_shares,
+        pending,
+        waiting,
+        in_doubt,
+        torn_bytes,
+        took,
+        ..
+    } = report;
+    tracing::info!(
+        uncut_shares,
+        pending,
+        waiting,
+        in_doubt,
+        torn_bytes,
+        ?took,
+        "the spool is open"
+    );
+    let set_aside = [
+        ("a journal segment is damaged and set aside", &report.corrupt),
+        ("a batch file cannot be read and is held", &report.damaged),
+        (
+            "a file in the spool is not known and left in place",
+            &report.unknown,
+        ),
+    ];
+    for (what, files) in set_aside {
+        for file in files {
+            tracing::error!(file = %file.display(), "{what}: `weir spool verify` tells more");
+        }
+    }
+    if report.lost_shares > 0 {
+        tracing::error!(
+            lost_shares = report.lost_shares,
+            "accepted rows lay in a damaged part of the journal and are lost"
+        );
+    }
+}
+
 /// A router that serves, in this process.
 pub(super) struct Running {
     pub(super) app: Arc<App>,
@@ -78,14 +123,20 @@ impl Running {
             .for_each(|warning| tracing::warn!("{warning}"));
         let (app, report) =
             App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
-        tracing::info!(?report, "the spool is open");
+        tell_recovery(&report);
         let listeners = Listeners::bind(&app).await?;
         app.start();
         listeners.tell(&app);
+        let connections_max =
+            usize::try_from(app.routing().config.limits.max_connections).unwrap_or(usize::MAX);
         Ok(Self {
             http: addresses(&listeners.http),
-            clients: Serving::start(listeners.http, &app),
-            admin: Serving::start(listeners.admin, &Arc::new(Admin(app.clone()))),
+            clients: Serving::start(listeners.http, connections_max, &app),
+            admin: Serving::start(
+                listeners.admin,
+                ADMIN_CONNECTIONS_MAX,
+                &Arc::new(Admin(app.clone())),
+            ),
             app,
         })
     }
@@ -106,11 +157,16 @@ struct Serving {
 }
 
 impl Serving {
-    fn start<H: Handler>(listeners: Vec<Listener>, handler: &Arc<H>) -> Self {
+    fn start<H: Handler>(listeners: Vec<Listener>, connections_max: usize, handler: &Arc<H>) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let each = listeners
-            .into_iter()
-            .map(|listener| serve(listener, handler.clone(), stopped(stopping.clone())));
+        let each = listeners.into_iter().map(|listener| {
+            serve(
+                listener,
+                connections_max,
+                handler.clone(),
+                stopped(stopping.clone()),
+            )
+        });
         let all = futures_util::future::join_all(each);
         let served = tokio::spawn(async { drop(all.await) });
         Self { stop, served }

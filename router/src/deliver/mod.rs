@@ -112,6 +112,7 @@ impl Sender {
     async fn attempt(&self, batch: &Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
         let next = |error: &ShardError| verdict::next(error, batch.segments().len());
         let facts = replica.facts().await.map_err(|error| next(&error))?;
+        let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {
             Next::Settled(Outcome::Retry {

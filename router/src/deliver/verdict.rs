@@ -25,7 +25,7 @@ pub enum Next {
 
 /// Decides about a batch of so many INSERTs.
 pub fn next(error: &ShardError, inserts: usize) -> Next {
-    let text = error.summary();
+    let text = told(error);
     // Nobody has looked at the target's views here: an error that may be a view's proves nothing.
     let wrote = error.wrote(Views::Possible);
     match (error.class(), wrote) {
@@ -45,6 +45,16 @@ pub fn next(error: &ShardError, inserts: usize) -> Next {
     }
 }
 
+/// What logs and listings may say: a server's words only where they are about tables and rights, never where they may hold a row's values.
+fn told(error: &ShardError) -> String {
+    match error.class() {
+        Class::Destination => error.to_string(),
+        Class::Passing | Class::Rows | Class::Recut | Class::Schema | Class::Statement | Class::Unclear => {
+            error.summary()
+        }
+    }
+}
+
 /// The shard's whole words go beside the rows and to the client whose rows they are; logs get the summary.
 fn refused(error: &ShardError) -> Outcome {
     let code = error.server().and_then(|server| i32::try_from(server.code).ok());
@@ -52,4 +62,111 @@ fn refused(error: &ShardError) -> Outcome {
         .server()
         .map_or_else(|| error.to_string(), |server| server.text.clone());
     Outcome::Refused { code, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shard_client::{Failure, Sent, ServerError};
+
+    use super::*;
+
+    /// An answer of a server to a whole batch.
+    fn answered(text: &str) -> ShardError {
+        failed(
+            Failure::Server(ServerError::read(500, None, text).unwrap()),
+            Sent::Whole,
+        )
+    }
+
+    fn failed(failure: Failure, sent: Sent) -> ShardError {
+        ShardError {
+            address: Arc::from("ch-1:8123"),
+            sent,
+            failure,
+        }
+    }
+
+    #[track_caller]
+    fn check(error: &ShardError, inserts: usize, expected: &str) {
+        let next = next(error, inserts);
+        let (kind, outcome) = match &next {
+            Next::OtherReplica(outcome) => ("other replica", outcome),
+            Next::SameReplica(outcome) => ("same replica", outcome),
+            Next::Settled(outcome) => ("settled", outcome),
+        };
+        let outcome = match outcome {
+            Outcome::Acknowledged => "acknowledged",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Refused { .. } => "refused",
+            Outcome::HoldBatch { .. } => "hold batch",
+            Outcome::HoldDestination { .. } => "hold destination",
+        };
+        assert_eq!(format!("{kind}: {outcome}"), expected, "{error}");
+    }
+
+    #[test]
+    fn a_refused_connection_lets_another_replica_take_the_batch() {
+        let refused = Failure::Connect(std::io::ErrorKind::ConnectionRefused.into());
+        check(&failed(refused, Sent::Nothing), 1, "other replica: retry");
+    }
+
+    #[test]
+    fn a_cut_answer_is_asked_again_at_the_same_replica() {
+        check(
+            &failed(Failure::Cut("no answer".into()), Sent::Whole),
+            1,
+            "same replica: retry",
+        );
+    }
+
+    #[test]
+    fn rows_that_no_shard_can_take_are_refused() {
+        let parse = "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'x': (at row 3)";
+        check(&answered(parse), 1, "settled: refused");
+        check(&answered(parse), 7, "settled: refused");
+    }
+
+    #[test]
+    fn an_error_that_a_view_may_have_thrown_holds_the_batch() {
+        let view = "Code: 53. DB::Exception: Type mismatch: while pushing to view default.v";
+        check(&answered(view), 1, "settled: hold batch");
+    }
+
+    #[test]
+    fn a_missing_table_or_a_wrong_password_holds_the_destination_unless_another_replica_knows_better() {
+        check(
+            &answered("Code: 60. DB::Exception: Table default.t doesn't exist."),
+            1,
+            "other replica: hold destination",
+        );
+        check(
+            &answered("Code: 516. DB::Exception: default: Authentication failed"),
+            1,
+            "other replica: hold destination",
+        );
+    }
+
+    #[test]
+    fn an_overloaded_or_unknown_answer_is_repeated_unchanged() {
+        check(
+            &answered("Code: 252. DB::Exception: Too many parts (300)."),
+            1,
+            "same replica: retry",
+        );
+        check(
+            &answered("Code: 999999. DB::Exception: Something new."),
+            1,
+            "same replica: retry",
+        );
+    }
+
+    #[test]
+    fn too_many_partitions_are_taken_apart_by_insert_and_held_when_it_is_one() {
+        let partitions =
+            "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
+        check(&answered(partitions), 3, "settled: refused");
+        check(&answered(partitions), 1, "settled: hold batch");
+    }
 }

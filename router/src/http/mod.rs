@@ -1,7 +1,7 @@
 //! The HTTP front: connections in, requests to the handler, nothing of their content known here.
 //!
 //! A [`Listener`] may speak TLS; keep-alive and pipelining are hyper's. At shutdown no new connection is taken, idle ones are closed, and
-//! requests under way are finished. Limits: [`CONNECTIONS_MAX`] connections (the next one waits in the kernel's backlog),
+//! requests under way are finished. Limits: `connections_max` connections (the next one waits in the kernel's backlog),
 //! [`HEAD_BYTES_MAX`] for a request's head (431 by hyper), [`HEAD_TIMEOUT`] for a slow one.
 
 pub mod answer;
@@ -26,9 +26,6 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use answer::Answer;
-
-/// Connections served at once, by one listener.
-const CONNECTIONS_MAX: usize = 4096;
 
 /// Bytes of a request's head. hyper's `Uri` ends at 65,534 bytes; headers come on top.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -101,8 +98,13 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Serves until `shutdown` resolves, then finishes the requests under way.
-pub async fn serve<H: Handler>(listener: Listener, handler: Arc<H>, shutdown: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub async fn serve<H: Handler>(
+    listener: Listener,
+    connections_max: usize,
+    handler: Arc<H>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

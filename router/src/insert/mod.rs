@@ -10,7 +10,7 @@ mod stage;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use spool::{Accepted, CommitError, CommitHead, InsertId, PendingOutcome, StageError};
+use spool::{Accepted, CommitError, CommitHead, PendingOutcome, StageError};
 
 use crate::app::App;
 use crate::budget::Part;
@@ -48,7 +48,6 @@ pub struct Asker {
 /// Reads the body, splits it, commits it, and waits for what the answer has to wait for.
 pub async fn insert(app: &App, plan: Plan, asker: Asker, body: RequestBody) -> Result<Inserted, Exception> {
     let table = plan.table.clone();
-    let token = plan.token.clone();
     let staging = read_and_stage(app, plan, body).await?;
     let (rows, raw_bytes) = (staging.rows(), staging.raw_bytes());
     let mut summary = InsertSummary {
@@ -60,7 +59,8 @@ pub async fn insert(app: &App, plan: Plan, asker: Asker, body: RequestBody) -> R
     if rows == 0 {
         return Ok(Inserted { summary });
     }
-    let accepted = commit(app, &table, staging, &asker, token).await?;
+    app.admit_shares(&staging.destinations()).await?;
+    let accepted = commit(app, &table, staging, &asker).await?;
     summary.receipt = Some(accepted.insert.to_string());
     summary.waiting = wait_for_local_share(app, &table, accepted).await?;
     summary.elapsed_ns = elapsed_ns(asker.since);
@@ -121,13 +121,10 @@ async fn commit(
     table: &RoutedTable,
     staging: Staging,
     asker: &Asker,
-    token: Option<String>,
 ) -> Result<Accepted, Exception> {
     let head = CommitHead {
-        insert: InsertId::random(),
         user: asker.user.clone(),
         query_id: asker.query_id.clone(),
-        token,
         body_hash: None,
     };
     let began = Instant::now();
@@ -144,7 +141,7 @@ async fn commit(
 fn commit_failed(table: &str, error: &CommitError) -> Exception {
     let message = format!("INSERT into {table} was not accepted: {error}; nothing of it will be delivered.");
     match error {
-        CommitError::Full { .. } | CommitError::NoSpace(_) => {
+        CommitError::Full { .. } | CommitError::Overloaded { .. } | CommitError::NoSpace(_) => {
             Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
         }
         CommitError::Closed => Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message),

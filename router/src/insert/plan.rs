@@ -1,5 +1,6 @@
 //! From a recognised INSERT to everything that splitting it needs. What can be refused without the body is refused here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use formats::statement::{Insert, InsertColumns, Source};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub placement: Placement,
     /// What the key's columns would become in rows that have no value for them.
     pub defaults: KeyDefaults,
+    /// How the body is read; the shard has to read it the same way.
+    pub reading: formats::Settings,
     /// The client's payload settings, sorted.
     pub payload_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
@@ -49,11 +52,9 @@ impl Plan {
         let key_columns = placement.key_columns();
         let defaults = KeyDefaults::of(&table.name, key_columns, schema);
         defaults.refuse_left_out(listed.as_deref())?;
-        let reading = settings
-            .payload
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let reading = formats::Settings::read(reading)?;
+        // What the client says comes behind what its server would do, and so wins.
+        let said = schema.reading_defaults.iter().chain(&settings.payload);
+        let reading = formats::Settings::read(said.map(|(name, value)| (name.as_str(), value.as_str())))?;
         let spec = Spec {
             columns: &schema.insertable,
             listed: listed.as_deref(),
@@ -70,24 +71,28 @@ impl Plan {
             stream,
             placement,
             defaults,
+            reading,
             payload_settings: settings.payload,
             token,
         })
     }
 
-    /// The settings that are fixed in the batch: the client's, the table's, and those that make a batch one block.
+    /// The settings that are fixed in the batch, each once: the client's, the table's, what makes the shard read the rows as Weir read them,
+    /// and what makes a batch one block. The later wins.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut settings = self.payload_settings.clone();
-        settings.extend(
-            self.table
-                .config
-                .settings
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
-        settings.extend(shard_client::PINNED_SETTINGS.iter().map(owned));
-        settings
+        let reading = self.reading.pinned(self.format.payload());
+        let all = (self.payload_settings.iter().cloned())
+            .chain(
+                self.table
+                    .config
+                    .settings
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            )
+            .chain(reading.into_iter().map(|(name, value)| (name.to_owned(), value)))
+            .chain(shard_client::PINNED_SETTINGS.iter().map(owned));
+        all.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 }
 
@@ -193,9 +198,7 @@ impl KeyDefaults {
             .iter()
             .find(|(name, default)| default.is_some() && !listed.contains(name))
         {
-            Some((name, default)) => {
-                Err(self.refusal(name, default.as_deref(), "The INSERT leaves out".to_owned()))
-            }
+            Some((name, default)) => Err(self.refusal(name, default.as_deref(), "The INSERT leaves out")),
             None => Ok(()),
         }
     }
@@ -205,17 +208,14 @@ impl KeyDefaults {
     pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
         for ((name, default), rows) in self.columns.iter().zip(absent) {
             if let (Some(_), Some(row)) = (default, rows.first()) {
-                return Err(self.refusal(
-                    name,
-                    default.as_deref(),
-                    format!("Row {} has no value for", first_row + *row as u64),
-                ));
+                let what = format!("Row {} has no value for", first_row + *row as u64);
+                return Err(self.refusal(name, default.as_deref(), &what));
             }
         }
         Ok(())
     }
 
-    fn refusal(&self, column: &str, default: Option<&str>, what: String) -> Exception {
+    fn refusal(&self, column: &str, default: Option<&str>, what: &str) -> Exception {
         Exception::not_implemented(format!(
             "{what} column {column} of {}'s sharding key, whose default is {}: this version of Weir does not compute it, so \
              name the column and send its values.",

@@ -8,7 +8,7 @@ use sharding::{Key, Ring, Slots};
 use types::ColumnDef;
 
 use super::plan::KeyDefaults;
-use crate::exception::{Exception, code};
+use crate::exception::Exception;
 
 /// How the rows of one INSERT find their shards.
 #[derive(Debug, Clone)]
@@ -22,13 +22,14 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// The sharding values of some rows, one a row; none at all where no key is evaluated.
-    pub fn values(&self, rows: &Rows<'_>, rng: &mut SmallRng) -> Result<Vec<u64>, Exception> {
+    /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is their first one's number in the body,
+    /// from 1, for errors.
+    pub fn values(&self, rows: &Rows<'_>, first_row: u64, rng: &mut SmallRng) -> Result<Vec<u64>, Exception> {
         match self {
             Self::Whole(_) => Ok(Vec::new()),
-            Self::Slots(key, _) | Self::Ring(key, _) => {
-                key.values(rows.key, rows.ranges.len(), rng).map_err(evaluation)
-            }
+            Self::Slots(key, _) | Self::Ring(key, _) => key
+                .values(rows.key, rows.ranges.len(), rng)
+                .map_err(|error| evaluation(&error, first_row)),
         }
     }
 
@@ -137,10 +138,11 @@ impl Splitter {
 
 impl Scatter {
     fn rows(&mut self, rows: &Rows<'_>, shares: &mut impl Shares) -> Result<(), Exception> {
-        self.defaults.refuse_absent(rows.absent, self.rows + 1)?;
+        let first_row = self.rows + 1;
+        self.defaults.refuse_absent(rows.absent, first_row)?;
         self.rows += rows.ranges.len() as u64;
         shares.columns_are(rows.columns)?;
-        self.assign(rows)?;
+        self.assign(rows, first_row)?;
         for (range, shard) in rows.ranges.iter().zip(&self.shard_of_row) {
             let share = &mut self.shares[*shard];
             share.bytes.extend_from_slice(&rows.bytes[range.clone()]);
@@ -161,13 +163,15 @@ impl Scatter {
         Ok(())
     }
 
-    fn assign(&mut self, rows: &Rows<'_>) -> Result<(), Exception> {
-        let values = self.placement.values(rows, &mut self.rng)?;
+    fn assign(&mut self, rows: &Rows<'_>, first_row: u64) -> Result<(), Exception> {
+        let values = self.placement.values(rows, first_row, &mut self.rng)?;
         self.shard_of_row.clear();
         let shard_of_row = &mut self.shard_of_row;
         match &self.placement {
             Placement::Whole(shard) => shard_of_row.resize(rows.ranges.len(), *shard),
-            Placement::Slots(_, slots) => shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value))),
+            Placement::Slots(_, slots) => {
+                shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)))
+            }
             Placement::Ring(_, ring) => shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value))),
         }
         Ok(())
@@ -184,11 +188,14 @@ impl Share {
     }
 }
 
-fn evaluation(error: sharding::EvalError) -> Exception {
-    Exception::bad_input(
-        code::BAD_ARGUMENTS,
-        format!("The sharding key cannot be computed: {error}"),
-    )
+/// The error names a row of its window; the client counts from the body's beginning, from 1.
+fn evaluation(error: &sharding::EvalError, first_row: u64) -> Exception {
+    let row = first_row + error.row as u64;
+    let message = format!(
+        "The sharding key has no value in row {row}: function {}: {}.",
+        error.function, error.reason
+    );
+    Exception::bad_input(i32::from(error.code()), message)
 }
 
 /// One shard at random, weighted as the slots are.

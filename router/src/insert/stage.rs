@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spool::{Shape, Spool, Stage, Staged};
+use spool::{Destination, InsertId, Shape, Spool, Stage, Staged};
 use types::ColumnDef;
 
 use super::plan::Plan;
@@ -20,6 +20,8 @@ pub struct Staging {
 /// The spool's stage is opened with the first rows: only then are their columns certain, a header may name them.
 struct LazyStage {
     spool: Spool,
+    insert: InsertId,
+    token: Option<String>,
     table: Arc<RoutedTable>,
     format: &'static str,
     settings: Vec<(String, String)>,
@@ -27,6 +29,8 @@ struct LazyStage {
     staged: Option<Staged>,
     rows: u64,
     raw_bytes: u64,
+    /// Shards with rows.
+    used: Vec<bool>,
 }
 
 impl Staging {
@@ -36,12 +40,15 @@ impl Staging {
         let payload = plan.format.payload();
         let shares = LazyStage {
             spool: spool.clone(),
+            insert: InsertId::random(),
+            token: plan.token.clone(),
             format: payload.name(),
             settings: plan.shape_settings(),
             stage: None,
             staged: None,
             rows: 0,
             raw_bytes: 0,
+            used: vec![false; shards],
             table: plan.table,
         };
         let splitter = Splitter::new(
@@ -87,6 +94,20 @@ impl Staging {
         self.body_bytes
     }
 
+    /// The destinations that have rows of it.
+    pub fn destinations(&self) -> Vec<Destination> {
+        let LazyStage { table, used, .. } = &self.shares;
+        let has_rows = |d: &&Destination| {
+            table
+                .cluster
+                .shards
+                .iter()
+                .zip(used)
+                .any(|(s, used)| *used && s.name == d.shard)
+        };
+        table.destinations.iter().filter(has_rows).cloned().collect()
+    }
+
     /// Rows of all shares.
     pub fn rows(&self) -> u64 {
         self.shares.rows
@@ -105,9 +126,10 @@ impl Shares for LazyStage {
                 .iter()
                 .map(|c| (c.name.clone(), c.data_type.to_string()))
                 .collect();
+            let shape = Arc::new(self.shape(columns));
             self.stage = Some(
                 self.spool
-                    .stage(Arc::new(self.shape(columns)), self.table.lanes.clone()),
+                    .stage(self.insert, self.token.clone(), shape, &self.table.lanes),
             );
         }
         Ok(())
@@ -118,6 +140,7 @@ impl Shares for LazyStage {
             return Err(Exception::internal("rows came before their columns"));
         };
         stage.append(shard, rows, count)?;
+        self.used[shard] = true;
         self.rows += count;
         self.raw_bytes += rows.len() as u64;
         Ok(())

@@ -197,8 +197,9 @@ fn bind(
 
 /// What a function sees of an argument: without LowCardinality, and without Nullable where NULL is handled around it.
 fn argument<'a>(function: &Function, leaf: &'a Leaf) -> Argument<'a> {
+    let nullable = propagates_null(function, leaf);
     let data_type = leaf.typed.data_type.without_low_cardinality();
-    let data_type = if propagates_null(function, leaf) {
+    let data_type = if nullable {
         data_type.without_nullable()
     } else {
         data_type
@@ -207,7 +208,11 @@ fn argument<'a>(function: &Function, leaf: &'a Leaf) -> Argument<'a> {
         Node::Constant(column) => Some(column),
         _ => None,
     };
-    Argument { data_type, constant }
+    Argument {
+        data_type,
+        nullable,
+        constant,
+    }
 }
 
 fn propagates_null(function: &Function, leaf: &Leaf) -> bool {
@@ -270,7 +275,6 @@ fn tuple_type(elements: &[Operand]) -> DataType {
 }
 
 /// A literal, in the narrowest type that holds it, as ClickHouse types it.
-#[allow(clippy::cast_possible_truncation)]
 fn constant(literal: &Literal, offset: usize) -> Result<Typed, Refusal> {
     let (data_type, data) = match literal {
         Literal::Null => return Err(Refusal::at(offset, KeyReason::Null)),

@@ -175,7 +175,7 @@ impl Parser<'_> {
             let offset = self.offset();
             if self.take("::") {
                 let data_type = self.type_name()?;
-                operand = call(offset, "CAST", vec![operand, data_type])?;
+                operand = call(offset, "CAST", vec![as_written(operand), data_type])?;
             } else if self.take("[") {
                 let index = self.expression(0)?;
                 self.expect("]", "']'")?;
@@ -337,6 +337,19 @@ fn call(offset: usize, name: &str, arguments: Vec<Expression>) -> Result<Express
     })
 }
 
+/// What `::` casts: of a number's literal its text, so that `-1::UInt8` is refused as '-1' is.
+fn as_written(operand: Expression) -> Expression {
+    let text = match operand.kind {
+        Kind::Literal(Literal::Unsigned(value)) => value.to_string(),
+        Kind::Literal(Literal::Negative(value)) => value.to_string(),
+        _ => return operand,
+    };
+    Expression {
+        kind: Kind::Literal(Literal::String(text.into_bytes())),
+        ..operand
+    }
+}
+
 /// The literal of a minus and digits; `-0` is 0.
 fn negative(magnitude: u64) -> Option<Literal> {
     match magnitude {
@@ -406,6 +419,7 @@ mod tests {
             "CAST(a + 1 AS Nullable(FixedString(3)))",
             "CAST(plus(a,1),'Nullable(FixedString(3))')",
         );
+        check("-1::UInt8", "CAST('-1','UInt8')");
         check("n.a", "n.a");
         check("x[1][2]", "arrayElement(arrayElement(x,1),2)");
         check("[a, a]", "array(a,a)");

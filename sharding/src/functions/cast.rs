@@ -21,6 +21,7 @@ fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
     let source = &call.arguments[0];
     let ordinary = [Argument {
         data_type: source.data_type.without_nullable(),
+        nullable: false,
         constant: source.constant,
     }];
     let inner = Call {

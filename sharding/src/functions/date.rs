@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use types::DataType;
 
 use super::number::whole_seconds;
-use super::time::{DAY, Day, map_first, offset_at, ticks_of, zone_of};
+use super::time::{DAY, Day, Ticks, map_first, offset_at, ticks_of, zone_of};
 use super::{Bound, Call, Function};
 use crate::error::{EvalReason, Refusal};
 use crate::integers::{Integer, Words};
@@ -32,8 +32,10 @@ pub(super) fn to_date(call: &Call<'_>) -> Result<Bound, Refusal> {
     Ok(Bound::new(DataType::Date, move |inputs| {
         let days = match kind {
             Moment::Days => Words::of(&inputs.values[0])?.map(inputs.rows, |days| days),
+            // West of Greenwich a DateTime of 1970-01-01 lies in 1969, which ClickHouse makes 1970-01-01.
+            Moment::Seconds => map_first(inputs, |moment| Ok(day_of(&zone, moment)?.max(0)))?,
             // Here ClickHouse drops the fraction, in toYYYYMM it takes the second that the moment lies in.
-            Moment::Ticks(ticks) => map_first(inputs, |moment| day_of(&zone, moment / ticks))?,
+            Moment::Ticks(ticks) => map_first(inputs, |moment| day_of(&zone, ticks.truncated(moment)))?,
         };
         Ok(UINT16.narrow(days))
     }))
@@ -47,7 +49,8 @@ fn to_year_month(call: &Call<'_>) -> Result<Bound, Refusal> {
         let months = map_first(inputs, |moment| {
             let days = match kind {
                 Moment::Days => moment,
-                Moment::Ticks(ticks) => day_of(&zone, moment.div_euclid(ticks))?,
+                Moment::Seconds => day_of(&zone, moment)?,
+                Moment::Ticks(ticks) => day_of(&zone, ticks.floored(moment))?,
             };
             Day::of(days).map(|day| day.year * 100 + day.month)
         })?;
@@ -58,14 +61,11 @@ fn to_year_month(call: &Call<'_>) -> Result<Bound, Refusal> {
 /// Seconds since 1970; of a date, of its first moment in the zone. Beyond UInt32 a date wraps around and a DateTime64 is
 /// an error, as in ClickHouse.
 fn to_unix_timestamp(call: &Call<'_>) -> Result<Bound, Refusal> {
-    if let DataType::DateTime64(precision, _) = call.arguments[0].data_type {
-        let ticks = ticks_of(*precision).ok_or_else(|| call.illegal(0))?;
-        return Ok(Bound::new(DataType::UInt32, move |inputs| {
-            Ok(UINT32.narrow(whole_seconds(inputs, UINT32, ticks)?))
-        }));
-    }
     match Moment::of(call)? {
-        Moment::Ticks(_) => Ok(Bound::new(DataType::UInt32, |inputs| {
+        Moment::Ticks(ticks) => Ok(Bound::new(DataType::UInt32, move |inputs| {
+            Ok(UINT32.narrow(whole_seconds(inputs, UINT32, ticks)?))
+        })),
+        Moment::Seconds => Ok(Bound::new(DataType::UInt32, |inputs| {
             Ok(UINT32.narrow(Words::of(&inputs.values[0])?.map(inputs.rows, |seconds| seconds)))
         })),
         Moment::Days => {
@@ -82,19 +82,20 @@ fn to_unix_timestamp(call: &Call<'_>) -> Result<Bound, Refusal> {
 enum Moment {
     /// Days since 1970: Date and Date32.
     Days,
-    /// So many ticks a second since 1970: DateTime and DateTime64.
-    Ticks(i64),
+    /// Seconds since 1970: DateTime.
+    Seconds,
+    /// So many ticks a second since 1970: DateTime64.
+    Ticks(Ticks),
 }
 
 impl Moment {
     fn of(call: &Call<'_>) -> Result<Self, Refusal> {
         match call.arguments[0].data_type {
             DataType::Date | DataType::Date32 => Ok(Self::Days),
-            DataType::DateTime(_) => Ok(Self::Ticks(1)),
-            DataType::DateTime64(precision, _) => {
-                let ticks = ticks_of(*precision).ok_or_else(|| call.illegal(0))?;
-                Ok(Self::Ticks(ticks.per_second))
-            }
+            DataType::DateTime(_) => Ok(Self::Seconds),
+            DataType::DateTime64(precision, _) => ticks_of(*precision)
+                .map(Self::Ticks)
+                .ok_or_else(|| call.illegal(0)),
             _ => Err(call.illegal(0)),
         }
     }
@@ -103,7 +104,7 @@ impl Moment {
     fn zone(self, call: &Call<'_>) -> Result<TimeZone, Refusal> {
         match self {
             Self::Days => Ok(TimeZone::UTC),
-            Self::Ticks(_) => zone_of(call),
+            Self::Seconds | Self::Ticks(_) => zone_of(call),
         }
     }
 }

@@ -103,10 +103,10 @@ impl<H: HashFamily> Hashes<H> {
         }
         match (&value.column.data, shape) {
             (Data::UInt128(n), Shape::Uuid) => {
-                self.add_each(value, n.iter().map(|n| H::of_number(uuid_bytes(*n))))
+                self.add_each(value, n.iter().map(|n| H::of_number(uuid_bytes(*n))));
             }
             (Data::Int64(n), Shape::Decimal) => {
-                self.add_each(value, n.iter().map(|n| H::of_bytes(&n.to_le_bytes())))
+                self.add_each(value, n.iter().map(|n| H::of_bytes(&n.to_le_bytes())));
             }
             (Data::Bytes(texts), _) => self.add_each(value, texts.iter().map(H::of_bytes)),
             (Data::UInt8(n), _) => add_numbers!(n),
@@ -164,7 +164,6 @@ impl<H: HashFamily> Hashes<H> {
 }
 
 /// A UUID as ClickHouse keeps it: the half that is written first, then the other, each little-endian.
-#[allow(clippy::cast_possible_truncation)]
 fn uuid_bytes(uuid: u128) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&((uuid >> 64) as u64).to_le_bytes());

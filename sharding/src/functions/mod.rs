@@ -145,6 +145,8 @@ pub(crate) struct Call<'a> {
 #[derive(Debug)]
 pub(crate) struct Argument<'a> {
     pub data_type: &'a DataType,
+    /// Whether it can be NULL where `data_type` does not say so, because NULL is handled around the function.
+    pub nullable: bool,
     /// Its value in the first row of the column, when it is constant.
     pub constant: Option<&'a Column>,
 }
@@ -152,10 +154,16 @@ pub(crate) struct Argument<'a> {
 impl Call<'_> {
     /// The refusal of the type of an argument, counted from 0.
     pub fn illegal(&self, place: usize) -> Refusal {
-        self.refuse(
-            self.function
-                .argument_type(place, self.arguments[place].data_type.clone()),
-        )
+        let Argument {
+            data_type, nullable, ..
+        } = &self.arguments[place];
+        let data_type = (*data_type).clone();
+        let data_type = if *nullable {
+            DataType::Nullable(Box::new(data_type))
+        } else {
+            data_type
+        };
+        self.refuse(self.function.argument_type(place, data_type))
     }
 
     pub fn refuse(&self, reason: KeyReason) -> Refusal {

@@ -56,40 +56,58 @@ impl Remainder {
             return Ok(Vec::new());
         }
         match divisors.constant() {
-            Some(divisor) if !self.dividend.signed && !self.divisor.signed && divisor != 0 => {
-                Ok(dividends.map(inputs.rows, |dividend| dividend % divisor))
+            Some(divisor) if self.never_fails(divisor) => {
+                Ok(dividends.map(inputs.rows, |dividend| self.remainder(dividend, divisor)))
             }
             _ => dividends.try_zip(&divisors, inputs.rows, |row, dividend, divisor| {
                 if inputs.is_null(row) {
                     return Ok(0);
                 }
-                self.one(dividend, divisor)
+                self.checked(dividend, divisor)
                     .map_err(|reason| Failure::at(row, reason))
             }),
         }
     }
 
-    /// The remainder of two words: that of their magnitudes, with the dividend's sign.
-    fn one(self, dividend: u64, divisor: u64) -> Result<u64, EvalReason> {
+    fn checked(self, dividend: u64, divisor: u64) -> Result<u64, EvalReason> {
+        self.check_divisor(divisor)?;
+        let lowest = self.dividend.signed && dividend == self.dividend.lowest();
+        if lowest && self.is_minus_one(divisor) && !self.prepared {
+            return Err(EvalReason::DivisionOverflow);
+        }
+        Ok(self.remainder(dividend, divisor))
+    }
+
+    /// Refuses the divisors by which no number can be divided.
+    fn check_divisor(self, divisor: u64) -> Result<(), EvalReason> {
         if divisor == 0 {
             return Err(EvalReason::DivisionByZero);
         }
-        let refused = self.prepared && self.divisor.bytes <= self.dividend.bytes;
-        if refused && divisor == self.divisor.lowest() {
+        let refuses_lowest = self.prepared && self.divisor.bytes <= self.dividend.bytes;
+        if refuses_lowest && divisor == self.divisor.lowest() {
             return Err(EvalReason::DivisionByLowest);
         }
-        let minus_one = self.divisor.signed && divisor == u64::MAX;
-        let lowest = self.dividend.signed && dividend == self.dividend.lowest();
-        if minus_one && lowest && !self.prepared {
-            return Err(EvalReason::DivisionOverflow);
-        }
+        Ok(())
+    }
+
+    /// Whether every number can be divided by this one.
+    fn never_fails(self, divisor: u64) -> bool {
+        self.check_divisor(divisor).is_ok() && (self.prepared || !self.is_minus_one(divisor))
+    }
+
+    fn is_minus_one(self, divisor: u64) -> bool {
+        self.divisor.signed && divisor == u64::MAX
+    }
+
+    /// The remainder of two words, the divisor not zero: that of their magnitudes, with the dividend's sign.
+    fn remainder(self, dividend: u64, divisor: u64) -> u64 {
         let remainder = magnitude(dividend, self.dividend.signed) % magnitude(divisor, self.divisor.signed);
         let negative = self.dividend.signed && dividend.cast_signed() < 0;
-        Ok(if negative {
+        if negative {
             remainder.wrapping_neg()
         } else {
             remainder
-        })
+        }
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
 pub(super) fn bind(call: &Call<'_>, target: Integer) -> Result<Bound, Refusal> {
     let data_type = call.arguments[0].data_type;
     match data_type {
+        // Of a Nullable string ClickHouse makes NULL where it is no number; NULL is no key, so there is no use in it.
+        DataType::String | DataType::FixedString(_) if call.arguments[0].nullable => Err(call.illegal(0)),
         DataType::String | DataType::FixedString(_) => {
             let fixed = matches!(data_type, DataType::FixedString(_));
             Ok(Bound::new(target.data_type(), move |inputs| {
@@ -124,7 +126,11 @@ fn parsed(inputs: &Inputs<'_>, target: Integer, fixed: bool) -> Result<Vec<u64>,
             return Ok(0);
         }
         let text = bytes.get(value.place(row));
-        let text = if fixed { without_padding(text) } else { text };
+        let text = match without_padding(text) {
+            _ if !fixed => text,
+            b"" => b"0", // a FixedString of zero bytes only is 0, an empty String is an error
+            text => text,
+        };
         parse(text, target.signed).map_err(|reason| Failure::at(row, reason))
     };
     (0..inputs.rows).map(parse_row).collect()

@@ -1,0 +1,186 @@
+//! A batch as a sender sees it, and what a sender may say became of it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::event::Seq;
+use crate::lease::Lease;
+use crate::model::{Destination, InsertId, Shape};
+
+/// One batch file that may be sent now: one INSERT, one block, one token. It is leased: its destination gives out no
+/// other batch until this value is dropped. Dropping it without [`settle`](crate::Spool::settle) leaves the batch
+/// first in line.
+#[derive(Debug)]
+pub struct Batch {
+    pub(crate) destination: Destination,
+    pub(crate) seq: Seq,
+    pub(crate) attempts: u32,
+    pub(crate) file: BatchFile,
+    /// Given back when the batch is dropped.
+    pub(crate) _lease: Lease,
+}
+
+/// What a batch file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchFile {
+    pub(crate) path: PathBuf,
+    pub(crate) token: String,
+    pub(crate) rows: u64,
+    pub(crate) raw_bytes: u64,
+    pub(crate) frames: Range<u64>,
+    pub(crate) frames_crc32: u32,
+    pub(crate) created_at_ms: u64,
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) segments: Vec<Segment>,
+}
+
+/// The rows of one INSERT in a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Whose rows they are.
+    pub insert: InsertId,
+    /// The insert_deduplication_token that its client gave.
+    pub client_token: Option<String>,
+    /// Their bytes among the batch's raw (decompressed) bytes.
+    pub raw: Range<u64>,
+    /// Their rows among the batch's.
+    pub rows: Range<u64>,
+}
+
+impl Batch {
+    /// Where it goes.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Its number there; with the destination its name.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Attempts recorded before it was handed out.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The file, which nobody changes while the batch waits.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// Its insert_deduplication_token: 128 random bits and a hash of the content, in hexadecimal.
+    pub fn token(&self) -> &str {
+        &self.file.token
+    }
+
+    /// Rows in it.
+    pub fn rows(&self) -> u64 {
+        self.file.rows
+    }
+
+    /// Their raw bytes.
+    pub fn raw_bytes(&self) -> u64 {
+        self.file.raw_bytes
+    }
+
+    /// Where in the file ClickHouse's compressed frames lie; they are the body of the INSERT.
+    pub fn frames(&self) -> Range<u64> {
+        self.file.frames.clone()
+    }
+
+    /// CRC32 of those bytes, as gzip's trailer wants it.
+    pub fn frames_crc32(&self) -> u32 {
+        self.file.frames_crc32
+    }
+
+    /// When it was cut, in milliseconds since 1970.
+    pub fn created_at_ms(&self) -> u64 {
+        self.file.created_at_ms
+    }
+
+    /// Table, columns, format and settings of its INSERT.
+    pub fn shape(&self) -> &Arc<Shape> {
+        &self.file.shape
+    }
+
+    /// Whose rows it holds, in order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.file.segments
+    }
+}
+
+/// How an attempt ended, or what is to be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The shard has the rows.
+    Acknowledged,
+    /// The trouble may pass: the same bytes again, before any later batch.
+    Retry {
+        /// The shard's or the network's words.
+        error: String,
+    },
+    /// Proof that nothing was written, and that the rows are at fault. Several INSERTs are tried one by one, a single
+    /// one is aborted while it is pending, and goes to broken/ otherwise.
+    Refused {
+        /// ClickHouse's error code.
+        code: Option<i32>,
+        /// The shard's words.
+        text: String,
+    },
+    /// This batch is set aside: a doubt that was not resolved, or an error that came after rows were written.
+    HoldBatch {
+        /// Why.
+        error: String,
+    },
+    /// Everything for the destination waits: a wrong password, a missing table.
+    HoldDestination {
+        /// Why.
+        error: String,
+    },
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It is on the shard, its file on the way into sent/.
+    Acknowledged,
+    /// It is first in line again.
+    Waits,
+    /// It is set aside, later ones go.
+    Held,
+    /// Everything for its destination waits.
+    DestinationHeld,
+    /// Its INSERTs wait in batches of their own.
+    Recut {
+        /// The new batches' numbers.
+        seqs: Vec<u64>,
+    },
+    /// Its only INSERT was pending and is undone.
+    Aborted {
+        /// Which one.
+        insert: InsertId,
+    },
+    /// Its file is on the way into broken/, the error beside it.
+    Broken,
+}
+
+/// What an INSERT with rows for a local replica came to while its client waited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PendingOutcome {
+    /// The local replica has its rows.
+    Delivered,
+    /// Its rows wait like any other, for the reason given.
+    Waiting(String),
+    /// The shard refused its rows: nothing of it was, or will be, written anywhere.
+    Aborted(ShardRefusal),
+}
+
+/// A shard's proof that it wrote nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardRefusal {
+    /// ClickHouse's error code.
+    pub code: Option<i32>,
+    /// The shard's words.
+    pub text: String,
+}

@@ -1,0 +1,433 @@
+//! The journal thread: the only one that changes the queue. It gathers what waits, writes one record, syncs once, applies
+//! it, answers all.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+
+use crate::batch::PendingOutcome;
+use crate::error::{CommitError, FileError, QueueError};
+use crate::files::now_ms;
+use crate::group::{Committed, Group, Wait};
+use crate::journal::{self, JournalError, Writer};
+use crate::model::InsertId;
+use crate::shared::{Shared, lock};
+use crate::stage::Staged;
+use crate::state::decide::{Answer, Request};
+use crate::state::{Applied, Effect};
+
+/// Bytes at which a group is closed, so that its record's memory is bounded.
+const GROUP_BYTES_MAX: usize = 16 << 20;
+
+/// What a commit record says of an INSERT beside its rows and what its stage knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommitHead {
+    /// Who sent it.
+    pub user: String,
+    /// Its query id.
+    pub query_id: String,
+    /// 128-bit hash of the decoded body, where it was computed.
+    pub body_hash: Option<u128>,
+}
+
+/// A durable INSERT.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The receipt.
+    pub insert: InsertId,
+    /// Rows of all shares.
+    pub rows: u64,
+    /// There when rows go to a local lane: the client's answer waits for it.
+    pub pending: Option<PendingWait>,
+}
+
+/// The wait for an INSERT's local rows. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct PendingWait(oneshot::Receiver<PendingOutcome>);
+
+impl PendingWait {
+    /// Waits for the end. There is no bound: the caller sets the timeout, and then asks [`Spool::go`](crate::Spool::go).
+    /// May be called again after a timeout that dropped the future, not after it gave an outcome.
+    pub async fn outcome(&mut self) -> PendingOutcome {
+        let closed = || PendingOutcome::Waiting("the spool is closed".to_owned());
+        (&mut self.0).await.unwrap_or_else(|_| closed())
+    }
+
+    pub(crate) fn new(outcome: oneshot::Receiver<PendingOutcome>) -> PendingWait {
+        PendingWait(outcome)
+    }
+}
+
+/// What waits for the journal thread.
+#[derive(Debug)]
+pub enum Job {
+    /// An INSERT.
+    Commit {
+        /// Its rows.
+        staged: Staged,
+        /// What else is to be said of it.
+        head: CommitHead,
+        /// Who waits for the answer.
+        reply: oneshot::Sender<Result<Accepted, CommitError>>,
+    },
+    /// Anything else.
+    Request {
+        /// What.
+        request: Request,
+        /// Who waits for the answer.
+        reply: oneshot::Sender<Result<Answer, QueueError>>,
+    },
+}
+
+/// A job that is in the group, with what to answer.
+enum Answerable {
+    Commit {
+        staged: Staged,
+        committed: Committed,
+        reply: oneshot::Sender<Result<Accepted, CommitError>>,
+    },
+    Request {
+        answer: Answer,
+        reply: oneshot::Sender<Result<Answer, QueueError>>,
+    },
+}
+
+/// The thread's own.
+#[derive(Debug)]
+pub struct JournalThread {
+    shared: Arc<Shared>,
+    writer: Writer,
+    /// Segments that are still there, the one being written last, and their bytes.
+    segments: VecDeque<(u64, u64)>,
+}
+
+impl JournalThread {
+    /// Writes to `writer`; `segments` are the older ones and their bytes.
+    pub fn new(shared: Arc<Shared>, writer: Writer, segments: VecDeque<(u64, u64)>) -> JournalThread {
+        let mut thread = JournalThread {
+            shared,
+            writer,
+            segments,
+        };
+        thread.segments.push_back((thread.writer.segment(), 0));
+        thread
+    }
+
+    /// Runs until the inbox is closed and empty, or the journal fails.
+    pub fn run(mut self) {
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match self.shared.inbox.take_all() {
+                    Some(jobs) => waiting = jobs,
+                    None => break,
+                }
+            } else {
+                while let Some(job) = self.shared.inbox.pop() {
+                    waiting.push_back(job);
+                }
+            }
+            waiting = self.commit_group(waiting);
+            if self.shared.poison_cause().is_some() {
+                return self.refuse_all(waiting);
+            }
+            if self.writer.is_full() {
+                self.roll();
+            }
+        }
+        self.close();
+    }
+
+    /// Makes a group of the first jobs, writes and answers it. Returns the jobs that must wait for the next.
+    fn commit_group(&mut self, mut jobs: VecDeque<Job>) -> VecDeque<Job> {
+        let mut deferred = VecDeque::new();
+        let mut answerable = Vec::new();
+        let mut group = self.gather(&mut jobs, &mut deferred, &mut answerable);
+        deferred.append(&mut jobs);
+        let record_is_written = match group.is_empty() {
+            true => Ok(()),
+            false => self.write(&group),
+        };
+        match record_is_written {
+            Ok(()) => self.apply_and_answer(&mut group, answerable),
+            Err(error) => self.fail(&error, answerable),
+        }
+        deferred
+    }
+
+    fn gather(
+        &self,
+        jobs: &mut VecDeque<Job>,
+        deferred: &mut VecDeque<Job>,
+        answerable: &mut Vec<Answerable>,
+    ) -> Group {
+        let state = self.shared.state();
+        let mut group = Group::new(&state);
+        while let Some(job) = jobs.pop_front() {
+            match job {
+                Job::Commit { staged, head, reply } => {
+                    let committed = group.commit(&state, &staged, &head, now_ms());
+                    answerable.push(Answerable::Commit {
+                        staged,
+                        committed,
+                        reply,
+                    });
+                }
+                Job::Request { request, reply } if group.defers(&state, &request) => {
+                    deferred.push_back(Job::Request { request, reply });
+                }
+                Job::Request { request, reply } => match group.request(&state, &request) {
+                    Ok(answer) => answerable.push(Answerable::Request { answer, reply }),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+            }
+            if group.bytes() >= GROUP_BYTES_MAX {
+                break;
+            }
+        }
+        group
+    }
+
+    fn write(&mut self, group: &Group) -> Result<(), JournalError> {
+        self.writer.append(&group.record)?;
+        if self.shared.options.fsync && group.needs_sync() {
+            self.writer.sync()?;
+        }
+        Ok(())
+    }
+
+    /// The record is on disk: now it is true.
+    fn apply_and_answer(&mut self, group: &mut Group, answerable: Vec<Answerable>) {
+        let replies: Vec<_> = answerable.into_iter().map(|job| self.prepare(job)).collect();
+        if !group.is_empty() {
+            let effects = self.apply(group);
+            self.shared.carry_out(effects);
+            self.count_bytes();
+        }
+        replies.into_iter().for_each(Reply::send);
+        self.shared.progress.notify_waiters();
+    }
+
+    fn apply(&self, group: &mut Group) -> Vec<Effect> {
+        let contents = mem::take(&mut group.contents);
+        let at = Applied {
+            segment: self.writer.segment(),
+            now: self.shared.now(),
+        };
+        let mut state = self.shared.state();
+        let due_before = state.next_due();
+        let effects = state.apply(&group.record, contents, at);
+        let due = state.next_due();
+        let earlier = due.is_some_and(|due| due_before.is_none_or(|before| due < before));
+        let pressed = self.shared.is_pressed(&state);
+        drop(state);
+        if earlier || pressed {
+            self.shared.work.ring();
+        }
+        effects
+    }
+
+    /// Whoever waits for local rows must be known before the record is applied.
+    fn prepare(&self, job: Answerable) -> Reply {
+        match job {
+            Answerable::Request { answer, reply } => Reply::Request(answer, reply),
+            Answerable::Commit {
+                mut staged,
+                committed,
+                reply,
+            } => {
+                staged.keep_files();
+                let pending = self.waiter(staged.insert, committed.wait);
+                let accepted = Accepted {
+                    insert: staged.insert,
+                    rows: staged.rows(),
+                    pending,
+                };
+                Reply::Commit(accepted, reply)
+            }
+        }
+    }
+
+    fn waiter(&self, insert: InsertId, wait: Wait) -> Option<PendingWait> {
+        let (sender, receiver) = oneshot::channel();
+        match wait {
+            Wait::None => return None,
+            // The receiver is in the same hands, so this always arrives.
+            Wait::Stalled(why) => drop(sender.send(PendingOutcome::Waiting(why))),
+            Wait::Pending => self.shared.wait_for(insert, sender),
+        }
+        Some(PendingWait::new(receiver))
+    }
+
+    /// The record was not written, or nobody knows whether it was.
+    fn fail(&mut self, error: &JournalError, answerable: Vec<Answerable>) {
+        let is_final = matches!(error, JournalError::Poisoned { .. });
+        if is_final {
+            self.shared.poison(error.to_string());
+        } else {
+            tracing::warn!(%error, "a group of {} requests was not written", answerable.len());
+        }
+        for job in answerable {
+            match job {
+                Answerable::Commit {
+                    mut staged, reply, ..
+                } => {
+                    if is_final {
+                        // Its record may be on disk all the same, and then names these files.
+                        staged.keep_files();
+                    }
+                    drop(reply.send(Err(CommitError::from(error))));
+                }
+                Answerable::Request { reply, .. } => drop(reply.send(Err(QueueError::from(error)))),
+            }
+        }
+    }
+
+    /// After the end: everybody gets its reason.
+    fn refuse_all(self, waiting: VecDeque<Job>) {
+        self.shared.inbox.close();
+        let late = self.shared.inbox.take_all().unwrap_or_default();
+        for job in waiting.into_iter().chain(late) {
+            match job {
+                Job::Commit { reply, .. } => drop(reply.send(Err(self.shared.commit_error()))),
+                Job::Request { reply, .. } => drop(reply.send(Err(self.shared.queue_error()))),
+            }
+        }
+        self.shared.progress.notify_waiters();
+    }
+}
+
+// === segments and checkpoints ===
+
+impl JournalThread {
+    /// Begins the next segment, and lets go of those that nothing needs.
+    fn roll(&mut self) {
+        let bytes = self.writer.used_bytes();
+        match self.writer.roll() {
+            Ok(segment) => {
+                if let Some(last) = self.segments.back_mut() {
+                    last.1 = bytes;
+                }
+                self.segments.push_back((segment, 0));
+                self.checkpoint(segment);
+            }
+            Err(error @ JournalError::Poisoned { .. }) => self.shared.poison(error.to_string()),
+            Err(error) => tracing::warn!(%error, "the journal goes on in its full segment"),
+        }
+    }
+
+    /// Writes down everything that the segments before `segment` say, and removes those without waiting rows.
+    fn checkpoint(&mut self, segment: u64) {
+        match write_checkpoint(&self.shared, segment) {
+            Ok(()) => self.remove_segments(segment),
+            // The older segments stay and are read again.
+            Err(error) => tracing::warn!(%error, "no checkpoint was written, the journal keeps its segments"),
+        }
+    }
+
+    fn remove_segments(&mut self, before: u64) {
+        let needed = |segment: u64| segment >= before || self.shared.state().segment_has_uncut(segment);
+        let mut kept = VecDeque::new();
+        for (segment, bytes) in mem::take(&mut self.segments) {
+            let path = journal::segment_path(&self.shared.files.layout.journal(), segment);
+            if needed(segment) {
+                kept.push_back((segment, bytes));
+            } else if let Err(error) = self.shared.files.remove(&path) {
+                tracing::warn!(%error, "a journal segment stays behind");
+            }
+        }
+        self.segments = kept;
+        self.count_bytes();
+    }
+
+    fn count_bytes(&self) {
+        let closed: u64 = self.segments.iter().map(|(_, bytes)| bytes).sum();
+        self.shared
+            .journal_bytes
+            .store(closed + self.writer.used_bytes(), Ordering::Relaxed);
+    }
+
+    fn close(mut self) {
+        self.roll();
+        if let Err(error) = self.writer.close() {
+            tracing::error!(%error, "the journal was not closed in order; the next start reads what is there");
+        }
+    }
+}
+
+/// Writes the checkpoint file. Files that were moved are where they belong for good before it stops naming them.
+pub fn write_checkpoint(shared: &Shared, segment: u64) -> Result<(), FileError> {
+    sync_moved(shared)?;
+    let checkpoint = shared.state().checkpoint(segment);
+    let path = shared.files.layout.checkpoint();
+    let bytes = journal::encode_checkpoint(&checkpoint)
+        .map_err(|error| FileError::at("encoding", &path)(std::io::Error::other(error.to_string())))?;
+    shared.files.replace(&path, &bytes)
+}
+
+/// Makes the moves of settled files durable, and forgets their verdicts.
+pub fn sync_moved(shared: &Shared) -> Result<(), FileError> {
+    let moved = mem::take(&mut *lock(&shared.moved));
+    let mut destinations: Vec<_> = moved.iter().map(|(destination, _)| destination).collect();
+    destinations.sort_unstable();
+    destinations.dedup();
+    for destination in destinations {
+        let directory = shared.files.layout.destination(destination);
+        for directory in [
+            shared.files.layout.sent(destination),
+            shared.files.layout.broken(destination),
+            directory,
+        ] {
+            if shared.files.exists(&directory)? {
+                shared.files.sync_dir(&directory)?;
+            }
+        }
+    }
+    let mut state = shared.state();
+    for (destination, seq) in moved {
+        state.queue(&destination).leaving.remove(&seq);
+    }
+    Ok(())
+}
+
+/// What one caller is told.
+enum Reply {
+    Commit(Accepted, oneshot::Sender<Result<Accepted, CommitError>>),
+    Request(Answer, oneshot::Sender<Result<Answer, QueueError>>),
+}
+
+impl Reply {
+    /// A caller that has gone needs no answer: what it asked for is done all the same.
+    fn send(self) {
+        match self {
+            Reply::Commit(accepted, reply) => drop(reply.send(Ok(accepted))),
+            Reply::Request(answer, reply) => drop(reply.send(Ok(answer))),
+        }
+    }
+}
+
+impl From<&JournalError> for CommitError {
+    fn from(error: &JournalError) -> CommitError {
+        match error {
+            JournalError::Poisoned { .. } => CommitError::Poisoned(error.to_string()),
+            JournalError::NoSpace { .. } => CommitError::NoSpace(error.to_string()),
+            JournalError::Codec(_) | JournalError::TooLarge { .. } => {
+                CommitError::TooLarge(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<&JournalError> for QueueError {
+    fn from(error: &JournalError) -> QueueError {
+        match error {
+            JournalError::Poisoned { .. } => QueueError::Poisoned(error.to_string()),
+            JournalError::NoSpace { .. } | JournalError::Codec(_) | JournalError::TooLarge { .. } => {
+                QueueError::NotWritten(error.to_string())
+            }
+        }
+    }
+}

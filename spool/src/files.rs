@@ -1,0 +1,190 @@
+//! The spool's file operations, each failing with the name of what it was about.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::bin_file::BinFault;
+use crate::disk::{DirEntry, Disk, DiskFile};
+use crate::error::FileError;
+use crate::event::Seq;
+use crate::model::Destination;
+use crate::names::{self, Layout};
+
+/// The disk, and where on it the spool is.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// What the operations go to.
+    pub disk: Arc<dyn Disk>,
+    /// Where everything lies.
+    pub layout: Layout,
+    /// The spool's id, in the head of every file.
+    pub spool: Uuid,
+    /// Whether files and directories are synced.
+    pub fsync: bool,
+}
+
+/// A file that is being written, removed when it is dropped before [`Temporary::keep`].
+#[derive(Debug)]
+pub struct Temporary {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Files {
+    /// Makes an empty file of that name, removed again unless it is kept.
+    pub fn create(&self, path: PathBuf) -> Result<(Temporary, Arc<dyn DiskFile>), FileError> {
+        let file = self
+            .disk
+            .create_new(&path)
+            .map_err(FileError::at("making", &path))?;
+        Ok((
+            Temporary {
+                disk: Arc::clone(&self.disk),
+                path,
+                keep: false,
+            },
+            file,
+        ))
+    }
+
+    /// Makes a directory and those above it, durably.
+    pub fn create_dir(&self, path: &Path) -> Result<(), FileError> {
+        let exists = self
+            .disk
+            .exists(path)
+            .map_err(FileError::at("looking for", path))?;
+        if exists {
+            return Ok(());
+        }
+        self.disk
+            .create_dir_all(path)
+            .map_err(FileError::at("making", path))?;
+        // Its own name, and its parent's, which may be new as well.
+        for above in path.ancestors().skip(1).take(2) {
+            self.sync_dir(above)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a file's bytes durable, if that is wanted.
+    pub fn sync(&self, file: &dyn DiskFile, path: &Path) -> Result<(), FileError> {
+        if self.fsync {
+            file.sync().map_err(FileError::at("syncing", path))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes a directory's names durable, if that is wanted.
+    pub fn sync_dir(&self, path: &Path) -> Result<(), FileError> {
+        if self.fsync {
+            self.disk.sync_dir(path).map_err(FileError::at("syncing", path))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Gives a file another name.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        self.disk
+            .rename(from, to)
+            .map_err(FileError::at("renaming", from))
+    }
+
+    /// Gives a file a further name.
+    pub fn link(&self, file: &Path, link: &Path) -> Result<(), FileError> {
+        self.disk
+            .hard_link(file, link)
+            .map_err(FileError::at("linking", link))
+    }
+
+    /// Removes a file; one that is gone already is no error.
+    pub fn remove(&self, path: &Path) -> Result<(), FileError> {
+        match self.disk.remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(FileError::at("removing", path)),
+        }
+    }
+
+    /// Whether there is such a file.
+    pub fn exists(&self, path: &Path) -> Result<bool, FileError> {
+        self.disk.exists(path).map_err(FileError::at("looking for", path))
+    }
+
+    /// What lies in a directory; nothing, when there is none.
+    pub fn list(&self, path: &Path) -> Result<Vec<DirEntry>, FileError> {
+        match self.disk.read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(FileError::at("listing", path)),
+        }
+    }
+
+    /// Writes a small file so that it is there whole or not at all.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let (mut temporary, file) = self.create(directory.join(names::temporary_name()))?;
+        file.write_all_at(bytes, 0)
+            .map_err(FileError::at("writing", path))?;
+        self.sync(file.as_ref(), path)?;
+        self.rename(temporary.path(), path)?;
+        temporary.keep();
+        self.sync_dir(directory)
+    }
+
+    /// The file of a waiting batch.
+    pub fn batch(&self, destination: &Destination, seq: Seq) -> PathBuf {
+        self.layout.batch(destination, seq)
+    }
+}
+
+impl Temporary {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// It is somebody else's from now on, or has another name.
+    pub fn keep(&mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        // What stays behind is found and removed at the next start.
+        if let Err(error) = self.disk.remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a temporary file stays behind");
+        }
+    }
+}
+
+/// What went wrong with a batch file, as an operation on that path.
+pub fn bin_error(action: &'static str, path: &Path) -> impl FnOnce(BinFault) -> FileError {
+    let path = path.to_owned();
+    move |fault| {
+        let source = match fault {
+            BinFault::Io(error) => error,
+            other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+        };
+        FileError {
+            action,
+            path,
+            source: Arc::new(source),
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,243 @@
+//! One group commit as it is put together: requests decided one by one, gathered into one record. Pure.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::batch::{Outcome, Settled};
+use crate::commit::CommitHead;
+use crate::error::QueueError;
+use crate::event::{Commit, Cut, Event, InsertNo, Part, Record, Share, Verdict};
+use crate::model::{LaneId, LaneKey, Shape};
+use crate::stage::{Staged, StagedShare};
+use crate::state::State;
+use crate::state::decide::{Answer, Request, Touched, decide, touched};
+use crate::state::share::{Content, LivePart};
+
+/// A record in the making.
+#[derive(Debug)]
+pub struct Group {
+    /// The record.
+    pub record: Record,
+    /// The rows of its commits' shares, in order.
+    pub contents: Vec<Arc<Content>>,
+    next_insert: InsertNo,
+    lanes: HashMap<LaneId, u32>,
+    shapes: HashMap<Arc<Shape>, u32>,
+    touched: HashSet<Touched>,
+    needs_sync: bool,
+    /// Bytes of what is said of the INSERTs beside their inline rows.
+    noted_bytes: usize,
+}
+
+/// What became of a commit in the group.
+#[derive(Debug)]
+pub struct Committed {
+    /// It awaits its local rows; else why it does not, if it has any.
+    pub wait: Wait,
+}
+
+/// Whether an INSERT's client waits for a local replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// It has no rows for a local lane.
+    None,
+    /// Its rows wait like any other, for this reason.
+    Stalled(String),
+    /// It is pending.
+    Pending,
+}
+
+impl Group {
+    /// An empty group on top of `state`.
+    pub fn new(state: &State) -> Group {
+        Group {
+            record: Record::default(),
+            contents: Vec::new(),
+            next_insert: state.next_insert(),
+            lanes: HashMap::new(),
+            shapes: HashMap::new(),
+            touched: HashSet::new(),
+            needs_sync: false,
+            noted_bytes: 0,
+        }
+    }
+
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.record.events.is_empty()
+    }
+
+    /// Whether some of it must be on disk before anyone is answered. A batch that waits for its retry, or is set
+    /// aside, is found in doubt after a crash, which is as safe.
+    pub fn needs_sync(&self) -> bool {
+        self.needs_sync
+    }
+
+    /// Bytes of the record so far, roughly.
+    pub fn bytes(&self) -> usize {
+        self.record.arena.len() + self.noted_bytes
+    }
+
+    /// Adds an INSERT.
+    pub fn commit(&mut self, state: &State, staged: &Staged, head: &CommitHead, now_ms: u64) -> Committed {
+        let wait = wait_of(state, staged);
+        let shape = self.shape(&staged.shape);
+        let shares = staged
+            .shares
+            .iter()
+            .map(|share| self.share(state, share, shape))
+            .collect();
+        self.noted_bytes += staged.noted_bytes();
+        let commit = Commit {
+            number: self.next_insert,
+            insert: staged.insert,
+            user: head.user.clone(),
+            query_id: head.query_id.clone(),
+            token: staged.token.clone(),
+            body_hash: head.body_hash,
+            committed_at_ms: now_ms,
+            pending: wait == Wait::Pending,
+            shares,
+        };
+        self.next_insert += 1;
+        self.push(Event::Commit(commit));
+        Committed { wait }
+    }
+
+    /// Whether the request must wait for the next group: it touches what this one changes.
+    pub fn defers(&self, state: &State, request: &Request) -> bool {
+        touched(state, request)
+            .iter()
+            .any(|touched| self.touched.contains(touched))
+    }
+
+    /// Adds what the request leads to; the answer is for after the record is written.
+    pub fn request(&mut self, state: &State, request: &Request) -> Result<Answer, QueueError> {
+        let decision = decide(state, request)?;
+        self.touched.extend(touched(state, request));
+        decision.events.into_iter().for_each(|event| self.push(event));
+        if let (Request::Cut(plan, batch), Answer::Done) = (request, &decision.answer) {
+            let lane = self.lane(plan.lane, &plan.key);
+            let taken = plan.pieces.iter().map(|piece| piece.taken()).collect();
+            self.push(Event::Cut(Cut {
+                lane,
+                taken,
+                seqs: plan.seqs.clone(),
+                batch: batch.clone(),
+            }));
+        }
+        Ok(decision.answer)
+    }
+
+    fn push(&mut self, event: Event) {
+        self.needs_sync |= event.needs_sync();
+        self.record.events.push(event);
+    }
+
+    fn share(&mut self, state: &State, share: &StagedShare, shape: u32) -> Share {
+        let lanes = share
+            .lanes
+            .iter()
+            .filter_map(|id| Some(self.lane(id, &state.get_lane(id)?.key)))
+            .collect();
+        let parts = share.content.parts.iter().map(|part| self.part(part)).collect();
+        self.contents.push(Arc::clone(&share.content));
+        Share {
+            shard: share.shard,
+            shape,
+            lanes,
+            parts,
+        }
+    }
+
+    fn part(&mut self, part: &LivePart) -> Part {
+        match part {
+            LivePart::Inline { rows, chunks } => {
+                let start = self.record.arena.len() as u64;
+                self.record.arena.extend_from_slice(rows);
+                Part::Inline {
+                    arena: start..start + rows.len() as u64,
+                    chunks: chunks.clone(),
+                }
+            }
+            LivePart::Staged { offset, frames } => Part::Staged {
+                offset: *offset,
+                frames: frames.clone(),
+            },
+            LivePart::File(file) => Part::File(file.as_ref().clone()),
+        }
+    }
+
+    fn lane(&mut self, id: LaneId, key: &LaneKey) -> u32 {
+        *self.lanes.entry(id).or_insert_with(|| {
+            self.record.lanes.push(key.clone());
+            self.record.lanes.len() as u32 - 1
+        })
+    }
+
+    fn shape(&mut self, shape: &Arc<Shape>) -> u32 {
+        if let Some(index) = self.shapes.get(shape) {
+            return *index;
+        }
+        self.record.shapes.push(shape.as_ref().clone());
+        let index = self.record.shapes.len() as u32 - 1;
+        self.shapes.insert(Arc::clone(shape), index);
+        index
+    }
+}
+
+fn wait_of(state: &State, staged: &Staged) -> Wait {
+    let mut local = staged
+        .shares
+        .iter()
+        .filter_map(|share| share.lanes.local)
+        .peekable();
+    if local.peek().is_none() {
+        return Wait::None;
+    }
+    local
+        .find_map(|lane| state.stalled(lane))
+        .map_or(Wait::Pending, Wait::Stalled)
+}
+
+impl Event {
+    /// Whether somebody acts on it in a way that a power loss must not make untrue.
+    fn needs_sync(&self) -> bool {
+        match self {
+            Event::Commit(_)
+            | Event::Go { .. }
+            | Event::Abort { .. }
+            | Event::Cut(_)
+            | Event::Attempting { .. }
+            | Event::Recut { .. } => true,
+            Event::DestinationHeld { .. } | Event::DestinationResumed { .. } => false,
+            Event::Settled { verdict, .. } => match verdict {
+                Verdict::Acknowledged | Verdict::Broken { .. } | Verdict::Dropped => true,
+                Verdict::Retry { .. } | Verdict::Held { .. } | Verdict::Requeued => false,
+            },
+        }
+    }
+}
+
+impl Answer {
+    /// The fate of a batch that was settled; a batch whose answer is another was never asked about.
+    pub fn settled(self) -> Option<Settled> {
+        match self {
+            Answer::Settled(settled) => Some(settled),
+            Answer::Done | Answer::Attempt(_) | Answer::MustRecut | Answer::Stale => None,
+        }
+    }
+}
+
+impl Outcome {
+    /// In a word, for logs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Outcome::Acknowledged => "acknowledged",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Refused { .. } => "refused",
+            Outcome::HoldBatch { .. } => "hold batch",
+            Outcome::HoldDestination { .. } => "hold destination",
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! A destination: its batches by number, which of them is first in line, and what is known of their attempts.
+
+use std::collections::BTreeMap;
+
+use super::PendingBatch;
+use crate::event::{BatchInfo, Seq, Verdict};
+use crate::model::LaneId;
+use crate::status::Tally;
+
+/// What is known of one waiting batch without opening its file. With its key it is 32 bytes, at the half filled nodes
+/// of a growing B-tree 64: the spool's memory for a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was cut, milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// Rows in it.
+    pub rows: u32,
+    /// Their raw bytes.
+    pub raw_bytes: u32,
+    /// Size of its file.
+    pub file_bytes: u32,
+    /// Why it waits.
+    pub phase: Phase,
+}
+
+const _: () = assert!(size_of::<(Seq, Entry)>() == 32);
+
+/// Why a batch waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// For its first attempt.
+    Cut,
+    /// An attempt began; how it ended is not known.
+    InDoubt,
+    /// For the next attempt.
+    Retry,
+}
+
+/// What is said of a batch that was tried, or is on its way out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Note {
+    /// Attempts so far.
+    pub attempts: u32,
+    /// The replica last tried.
+    pub replica: String,
+    /// The last error.
+    pub error: Option<String>,
+}
+
+/// One destination's queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// The number the next batch gets.
+    pub next_seq: Seq,
+    /// Why nothing goes there.
+    pub held: Option<String>,
+    /// Batches in line.
+    pub line: BTreeMap<Seq, Entry>,
+    /// Batches set aside.
+    pub aside: BTreeMap<Seq, Entry>,
+    /// What is to be said of some of both.
+    pub notes: BTreeMap<Seq, Note>,
+    /// Batches that are settled for good, until their file is where it belongs.
+    pub leaving: BTreeMap<Seq, Verdict>,
+    /// Pending INSERTs with rows in a batch.
+    pub pending: BTreeMap<Seq, PendingBatch>,
+    /// The batch that a sender has in hand.
+    pub leased: Option<Seq>,
+    /// Lanes of local replicas that lead here.
+    pub local_lanes: Vec<LaneId>,
+    /// All lanes that lead here.
+    pub lanes: Vec<LaneId>,
+    /// Sum of `line`.
+    pub waiting: Tally,
+    /// Sum of `aside`.
+    pub held_batches: Tally,
+    /// Files in sent/.
+    pub sent: Tally,
+    /// Files in broken/.
+    pub broken: Tally,
+    /// Rows acknowledged since the spool was opened.
+    pub acknowledged_rows: u64,
+}
+
+impl Entry {
+    /// Sizes are below 4 GiB: a batch's raw bytes are limited to [`crate::model::BATCH_BYTES_MAX`].
+    pub fn of(batch: &BatchInfo) -> Entry {
+        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        Entry {
+            created_at_ms: batch.created_at_ms,
+            rows: narrow(batch.rows),
+            raw_bytes: narrow(batch.raw_bytes),
+            file_bytes: narrow(batch.file_bytes),
+            phase: Phase::Cut,
+        }
+    }
+
+    /// The batch as one file.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            files: 1,
+            rows: self.rows.into(),
+            raw_bytes: self.raw_bytes.into(),
+            file_bytes: self.file_bytes.into(),
+        }
+    }
+}
+
+impl Queue {
+    /// A destination that never had a batch.
+    pub fn new() -> Queue {
+        Queue {
+            next_seq: 1,
+            ..Queue::default()
+        }
+    }
+
+    /// Gives the next number away; it is never given again, used or not.
+    pub fn reserve(&mut self) -> Seq {
+        self.next_seq += 1;
+        self.next_seq - 1
+    }
+
+    /// Adds a batch at its place in line.
+    pub fn insert(&mut self, seq: Seq, entry: Entry) {
+        self.next_seq = self.next_seq.max(seq + 1);
+        self.waiting.add(entry.tally());
+        if let Some(replaced) = self.line.insert(seq, entry) {
+            self.waiting.subtract(replaced.tally());
+        }
+    }
+
+    /// The first batch that may be sent, unless the destination is held or its sender is at work.
+    pub fn first(&self) -> Option<(Seq, Entry)> {
+        let may_send = self.held.is_none() && self.leased.is_none();
+        let first = || self.line.first_key_value().map(|(seq, entry)| (*seq, *entry));
+        may_send.then(first).flatten()
+    }
+
+    /// Whether a batch waits, in line or aside.
+    pub fn holds(&self, seq: Seq) -> bool {
+        self.line.contains_key(&seq) || self.aside.contains_key(&seq)
+    }
+
+    /// Records that an attempt begins.
+    pub fn attempting(&mut self, seq: Seq, attempt: u32, replica: &str) {
+        if let Some(entry) = self.line.get_mut(&seq) {
+            entry.phase = Phase::InDoubt;
+            let note = self.notes.entry(seq).or_default();
+            note.attempts = attempt;
+            replica.clone_into(&mut note.replica);
+        }
+    }
+
+    /// Records that a batch waits for its next attempt.
+    pub fn retry(&mut self, seq: Seq, error: &str) {
+        if let Some(entry) = self.line.get_mut(&seq) {
+            entry.phase = Phase::Retry;
+            self.notes.entry(seq).or_default().error = Some(error.to_owned());
+        }
+    }
+
+    /// Sets a batch aside.
+    pub fn set_aside(&mut self, seq: Seq, error: &str) {
+        if let Some(entry) = self.line.remove(&seq) {
+            self.waiting.subtract(entry.tally());
+            self.held_batches.add(entry.tally());
+            self.aside.insert(seq, entry);
+        }
+        self.notes.entry(seq).or_default().error = Some(error.to_owned());
+    }
+
+    /// Puts a batch that was set aside back into line.
+    pub fn requeue(&mut self, seq: Seq) {
+        if let Some(mut entry) = self.aside.remove(&seq) {
+            self.held_batches.subtract(entry.tally());
+            entry.phase = Phase::Retry;
+            self.insert(seq, entry);
+        }
+    }
+
+    /// Takes a batch out; its file follows, and the verdict is remembered until it has.
+    pub fn leave(&mut self, seq: Seq, verdict: Verdict) -> Option<Entry> {
+        let entry = self.remove(seq)?;
+        self.leaving.insert(seq, verdict);
+        Some(entry)
+    }
+
+    /// Forgets a batch.
+    pub fn remove(&mut self, seq: Seq) -> Option<Entry> {
+        self.notes.remove(&seq);
+        if let Some(entry) = self.line.remove(&seq) {
+            self.waiting.subtract(entry.tally());
+            return Some(entry);
+        }
+        let entry = self.aside.remove(&seq)?;
+        self.held_batches.subtract(entry.tally());
+        Some(entry)
+    }
+
+    /// Why an INSERT need not wait for this destination: rows already do, and not because a sender is slow.
+    pub fn stalled(&self) -> Option<String> {
+        if let Some(why) = &self.held {
+            return Some(format!("the destination is held: {why}"));
+        }
+        if let Some(seq) = self.aside.keys().next() {
+            return Some(format!("batch {seq} is held: {}", self.error_of(*seq)));
+        }
+        let (seq, first) = self.line.first_key_value()?;
+        match first.phase {
+            Phase::Cut => None,
+            Phase::Retry => Some(format!("batch {seq} waits for a retry: {}", self.error_of(*seq))),
+            Phase::InDoubt if self.leased == Some(*seq) => None,
+            Phase::InDoubt => Some(format!(
+                "batch {seq} waits: the outcome of its last attempt is not known"
+            )),
+        }
+    }
+
+    /// Whether nothing in line waits to be sent.
+    pub fn is_idle(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    /// Attempts recorded of a batch.
+    pub fn attempts(&self, seq: Seq) -> u32 {
+        self.notes.get(&seq).map_or(0, |note| note.attempts)
+    }
+
+    /// The last error of a batch.
+    pub fn error_of(&self, seq: Seq) -> &str {
+        self.notes
+            .get(&seq)
+            .and_then(|note| note.error.as_deref())
+            .unwrap_or("no error is recorded")
+    }
+
+    /// Waiting batches with an attempt whose outcome is not known.
+    pub fn in_doubt(&self) -> u64 {
+        // Only the first in line is ever tried, and those that were set aside were tried.
+        let tried = self.notes.keys().filter_map(|seq| self.line.get(seq));
+        tried.filter(|entry| entry.phase == Phase::InDoubt).count() as u64
+    }
+}
+
+impl Tally {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, other: Tally) {
+        self.files += other.files;
+        self.rows += other.rows;
+        self.raw_bytes += other.raw_bytes;
+        self.file_bytes += other.file_bytes;
+    }
+
+    /// Counts one less.
+    pub(crate) fn subtract(&mut self, other: Tally) {
+        self.files = self.files.saturating_sub(other.files);
+        self.rows = self.rows.saturating_sub(other.rows);
+        self.raw_bytes = self.raw_bytes.saturating_sub(other.raw_bytes);
+        self.file_bytes = self.file_bytes.saturating_sub(other.file_bytes);
+    }
+}

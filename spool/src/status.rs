@@ -1,0 +1,91 @@
+//! What is counted: a destination's waiting, held and kept batches, and what recovery found.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::Destination;
+
+/// A number of files and what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Batch files.
+    pub files: u64,
+    /// Rows in them; 0 where only the files are counted (sent/, broken/).
+    pub rows: u64,
+    /// Raw bytes of those rows; 0 where only the files are counted.
+    pub raw_bytes: u64,
+    /// Size of the files.
+    pub file_bytes: u64,
+}
+
+/// What lies at one destination now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationStatus {
+    /// Which one.
+    pub destination: Destination,
+    /// Rows committed and not yet cut, as one file of raw bytes (`files` is 0).
+    pub uncut: Tally,
+    /// Batches that wait for their turn, a retry or the end of a doubt.
+    pub waiting: Tally,
+    /// Batches set aside.
+    pub held: Tally,
+    /// Batches in broken/.
+    pub broken: Tally,
+    /// Acknowledged batches kept in sent/.
+    pub sent: Tally,
+    /// Waiting batches with an attempt whose outcome is not known.
+    pub in_doubt: u64,
+    /// Commit time of the oldest row that is not delivered, milliseconds since 1970; of a batch, when it was cut.
+    pub oldest_ms: Option<u64>,
+    /// Why nothing goes there, if nothing does.
+    pub destination_held: Option<String>,
+    /// The error for which the first batch in line waits.
+    pub last_error: Option<String>,
+    /// A sender has a batch of it in hand.
+    pub sending: bool,
+    /// Rows acknowledged since the spool was opened.
+    pub acknowledged_rows: u64,
+}
+
+impl DestinationStatus {
+    /// Bytes that count against the destination's quota: everything not delivered, broken/ apart.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.uncut.raw_bytes + self.waiting.file_bytes + self.held.file_bytes
+    }
+}
+
+/// What [`Spool::open`](crate::Spool::open) found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecoveryReport {
+    /// Journal records read.
+    pub records: u64,
+    /// Journal segments read.
+    pub segments: u64,
+    /// Shares that wait for their cut.
+    pub uncut_shares: u64,
+    /// INSERTs that await `go` or `abort`.
+    pub pending: u64,
+    /// Batches that wait, held ones included.
+    pub waiting: u64,
+    /// Of those, batches with an attempt whose outcome is not known.
+    pub in_doubt: u64,
+    /// Shares that waited at the last checkpoint, and whose commit records are lost to damage.
+    pub lost_shares: u64,
+    /// A record at the end of the journal that was not written whole, and is cut off: nobody was answered.
+    pub torn_bytes: u64,
+    /// Journal segments with damage before their end, or a checkpoint that cannot be read; kept under these names.
+    pub corrupt: Vec<PathBuf>,
+    /// Batch files without a cut record, removed; their rows are cut anew.
+    pub uncut_files_removed: u64,
+    /// Files of INSERTs that never were committed, removed.
+    pub leftovers_removed: u64,
+    /// Acknowledged or broken files moved to where they belong.
+    pub moved: u64,
+    /// Batches whose file is not there or cannot be read, or whose record is lost: they are held. And files that hold
+    /// rows of an accepted INSERT and are not there.
+    pub damaged: Vec<PathBuf>,
+    /// Files that are not ours or of a later version, left in place.
+    pub unknown: Vec<PathBuf>,
+    /// How long it took.
+    pub took: Duration,
+}
