@@ -25,7 +25,8 @@
 //!
 //! # What it does not
 //! No views, partitions, merges, replicas, no deduplication by content (a block without a token is always written), no
-//! ALTER, no expressions in VALUES, no ALIAS columns. Its time zone is UTC. Floats are summed in the order of the rows.
+//! ALTER, no DISTINCT, joins or subqueries, no expressions in VALUES, no ALIAS columns. Its time zone is UTC. Integer literals
+//! above 64 bits stay exact, where ClickHouse makes floats of them. Floats are summed in the order of the rows.
 //!
 //! # Limits
 //! | What | Limit | Beyond it |
@@ -35,7 +36,8 @@
 //! | columns of a table | 1,000 | code 48 |
 //! | connections | 1,024 | the next waits to be accepted |
 //! | statements queued for the thread | 64 | the next waits |
-//! | JSON depth, expression depth | 256, 100 | codes 117, 62 |
+//! | JSON depth | 256 | code 117 |
+//! | an expression: brackets nested, operators in a row, parts once aliases are written out | 100, 1,000, 10,000 | code 62 |
 //! | the URL | 65,534 bytes, as the `http` crate has it | 414 |
 //! | the request's headers | about 400 KiB, as hyper has it | 431 |
 

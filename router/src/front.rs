@@ -7,11 +7,14 @@
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use formats::statement::{Insert, Recognised, Source, Statement, System, TableRef, recognise};
+use formats::statement::{
+    Insert, Recognised, STATEMENT_BYTES_MAX, Source, Statement, System, TableRef, recognise,
+};
 use http::{Method, StatusCode};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -121,10 +124,11 @@ async fn question(
     };
     match statement {
         Statement::Insert(statement) => question.insert(app, &statement, read, parts, body).await,
-        Statement::Read if !user.may_select() => Err(Exception::access_denied(format!(
+        Statement::Read | Statement::Describe { .. } if !user.may_select() => Err(Exception::access_denied(format!(
             "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
             user.name
         ))),
+        Statement::Describe { table, name } => question.describe(&table, name, read, parts, body).await,
         Statement::Read if !head.query.is_empty() || !read.is_empty() => {
             body.unread(read);
             pass::through(&question, parts, body).await
@@ -200,6 +204,32 @@ async fn statement(head: &Head, body: &mut RequestBody) -> Result<(Statement, By
 }
 
 impl Question<'_> {
+    /// A distributed table may exist only in Weir: its target is described instead.
+    async fn describe(
+        &self,
+        table: &TableRef,
+        name: Range<usize>,
+        read: Bytes,
+        parts: &http::request::Parts,
+        mut body: RequestBody,
+    ) -> Result<Answer, Exception> {
+        let database = table.database.as_deref().unwrap_or_else(|| self.database());
+        let Lookup::Routed(routed) = self.routing.lookup(database, &table.table) else {
+            body.unread(read);
+            return pass::through(self, parts, body).await;
+        };
+        let mut text = self.head.query.clone().into_bytes();
+        text.extend_from_slice(if text.is_empty() { b"" } else { b"\n" });
+        text.extend_from_slice(&read);
+        while let Some(chunk) = body.next().await? {
+            text.extend_from_slice(&chunk);
+            if text.len() > STATEMENT_BYTES_MAX {
+                return Err(Exception::bad_input(code::SYNTAX_ERROR, "The statement is longer than max_query_size."));
+            }
+        }
+        pass::described(self, parts, &routed, &text, name).await
+    }
+
     async fn insert(
         &self,
         app: &App,

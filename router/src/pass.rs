@@ -3,20 +3,25 @@
 //! They go under the client's own credentials, or under the user's `as_user`. Nothing of them is kept, and nothing is tried twice once
 //! its body was touched.
 
+use std::convert::Infallible;
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures_util::stream;
-use http::Request;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Body, Frame};
 
 use crate::exception::{Exception, code};
 use crate::front::Question;
 use crate::http::answer::{Answer, BodyError};
 use crate::http::body::RequestBody;
 use crate::replica::ReplicaRuntime;
-use crate::routing::{Cluster, password};
+use crate::deliver::request::quoted;
+use crate::routing::{Cluster, RoutedTable, password};
 
 /// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried again.
 const TRIES_MAX: usize = 3;
@@ -25,7 +30,44 @@ const TRIES_MAX: usize = 3;
 pub async fn through(question: &Question<'_>, parts: &Parts, body: RequestBody) -> Result<Answer, Exception> {
     let cluster = question.routing.default_cluster(question.user)?;
     let replica = connected_replica(cluster).await?;
-    pass(question, parts, body, &replica).await
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+    let asked = Asked { method: parts.method.clone(), target, headers: parts.headers.clone() };
+    pass(question, asked, body_stream(body), &replica).await
+}
+
+/// A request's head on its way to a replica.
+struct Asked {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+}
+
+/// Passes a DESCRIBE through with the target's name in the place of the distributed table's: `text` is the whole statement, `name` where
+/// the table stands in it.
+pub async fn described(
+    question: &Question<'_>,
+    parts: &Parts,
+    table: &RoutedTable,
+    text: &[u8],
+    name: Range<usize>,
+) -> Result<Answer, Exception> {
+    let replica = connected_replica(&table.cluster).await?;
+    let target = &table.config.target;
+    let target = format!("{}.{}", quoted(replica.database(&target.database)), quoted(&target.table));
+    let statement = [&text[..name.start], target.as_bytes(), &text[name.end..]].concat();
+    let parts = Asked { method: Method::POST, target: without_query(&parts.uri), headers: parts.headers.clone() };
+    pass(question, parts, Full::new(statement.into()).map_err(never), &replica).await
+}
+
+/// A URL's path and its parameters but `query`.
+fn without_query(uri: &Uri) -> String {
+    let pairs = uri.query().unwrap_or("").split('&');
+    let kept: Vec<_> = pairs.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("query")).collect();
+    format!("{}?{}", uri.path(), kept.join("&"))
+}
+
+fn never(impossible: Infallible) -> Exception {
+    match impossible {}
 }
 
 /// A replica that answers now: the healthy ones first, each asked before the client's request is entrusted to it.
@@ -47,21 +89,16 @@ async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRu
     ))
 }
 
-async fn pass(
-    question: &Question<'_>,
-    parts: &Parts,
-    body: RequestBody,
-    replica: &ReplicaRuntime,
-) -> Result<Answer, Exception> {
-    let request = request(parts, body)?;
+async fn pass<B>(question: &Question<'_>, asked: Asked, body: B, replica: &ReplicaRuntime) -> Result<Answer, Exception>
+where
+    B: Body<Data = Bytes, Error = Exception> + Send + 'static,
+{
+    let request = request(asked, body)?;
     let result = match &question.user.reads_as {
         None => replica.client().forward(request).await,
         Some(reads_as) => {
             let password = password(&reads_as.password);
-            replica
-                .client()
-                .forward_as(request, &reads_as.user, &password)
-                .await
+            replica.client().forward_as(request, &reads_as.user, &password).await
         }
     };
     replica.observed(&result);
@@ -78,21 +115,15 @@ async fn pass(
 type PassedBody =
     StreamBody<std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Exception>> + Send>>>;
 
-/// The client's request as it came; the connection's own headers are the client crate's matter.
-fn request(parts: &Parts, body: RequestBody) -> Result<Request<PassedBody>, Exception> {
-    let mut request = Request::builder()
-        .method(parts.method.clone())
-        .uri(parts.uri.clone());
+/// The connection's own headers are the client crate's matter.
+fn request<B>(asked: Asked, body: B) -> Result<Request<B>, Exception> {
+    let mut request = Request::builder().method(asked.method).uri(asked.target);
     if let Some(headers) = request.headers_mut() {
-        *headers = parts.headers.clone();
+        *headers = asked.headers;
         headers.remove(CONTENT_LENGTH);
     }
-    request.body(body_stream(body)).map_err(|error| {
-        Exception::bad_input(
-            code::BAD_ARGUMENTS,
-            format!("The request cannot be passed on: {error}."),
-        )
-    })
+    let refused = |error| Exception::bad_input(code::BAD_ARGUMENTS, format!("The request cannot be passed on: {error}."));
+    request.body(body).map_err(refused)
 }
 
 fn body_stream(body: RequestBody) -> PassedBody {
@@ -105,4 +136,16 @@ fn body_stream(body: RequestBody) -> PassedBody {
         }
     });
     StreamBody::new(Box::pin(frames))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewritten_statement_leaves_the_other_parameters_as_they_were() {
+        let uri: Uri = "/?database=d&query=DESC+t&query_id=7&x=%20".parse().unwrap();
+        assert_eq!(without_query(&uri), "/?database=d&query_id=7&x=%20");
+        assert_eq!(without_query(&"/".parse().unwrap()), "/?");
+    }
 }

@@ -100,28 +100,30 @@ pub(crate) fn bind(expression: &Expression, session: &Session, resolve: &mut Res
     }
 }
 
-/// Binds a call's arguments. Where values are compared, literals take the first other argument's type.
+/// Binds a call's arguments, each once. Where values are compared, literals take the first other argument's type.
 fn bind_arguments(
     function: &str,
     arguments: &[Expression],
     session: &Session,
     resolve: &mut Resolve<'_>,
 ) -> Outcome<Vec<Bound>> {
-    let leader = arguments
-        .iter()
-        .find(|argument| !matches!(argument, Expression::Literal(_)));
-    let Some(leader) = leader.filter(|_| functions::compares(function)) else {
-        return arguments
-            .iter()
-            .map(|argument| bind(argument, session, resolve))
-            .collect();
-    };
-    let data_type = bind(leader, session, resolve)?.data_type;
-    let of_type = |argument: &Expression| match argument {
-        Expression::Literal(literal) => literal_as(literal, &data_type),
-        other => bind(other, session, resolve),
-    };
-    arguments.iter().map(of_type).collect()
+    let compares = functions::compares(function);
+    let bound = arguments.iter().map(|argument| match argument {
+        Expression::Literal(_) if compares => Ok(None),
+        other => bind(other, session, resolve).map(Some),
+    });
+    let bound = bound.collect::<Outcome<Vec<_>>>()?;
+    let leader = bound.iter().flatten().next().map(|bound| bound.data_type.clone());
+    let settled =
+        bound
+            .into_iter()
+            .zip(arguments)
+            .map(|(bound, argument)| match (bound, argument, &leader) {
+                (Some(bound), ..) => Ok(bound),
+                (None, Expression::Literal(literal), Some(data_type)) => literal_as(literal, data_type),
+                (None, other, _) => bind(other, session, resolve),
+            });
+    settled.collect()
 }
 
 /// A literal by itself: the type ClickHouse gives it, integers in their widest form.

@@ -37,6 +37,7 @@ fn call(function: Function, arguments: &[Bound], result: &DataType, row: &[Value
             &*argument(0)?,
             &*argument(1)?,
         )),
+        Function::Between => truth_value(is_between(arguments, row)?),
         Function::In { negated } => truth_value(is_in(arguments, row)?.map(|found| found != negated)),
         Function::Arithmetic(operation) => arithmetic(operation, result, &*argument(0)?, &*argument(1)?)?,
         Function::Concat => concat(arguments, row)?,
@@ -127,6 +128,28 @@ fn is_in(arguments: &[Bound], row: &[Value]) -> Outcome<Option<bool>> {
         }
     }
     Ok(Some(false))
+}
+
+fn is_between(arguments: &[Bound], row: &[Value]) -> Outcome<Option<bool>> {
+    let value = evaluate(&arguments[0], row)?;
+    let data_type = &arguments[0].data_type;
+    let above = compared(
+        Comparison::GreaterOrEquals,
+        data_type,
+        &value,
+        &*evaluate(&arguments[1], row)?,
+    );
+    let below = compared(
+        Comparison::LessOrEquals,
+        data_type,
+        &value,
+        &*evaluate(&arguments[2], row)?,
+    );
+    Ok(match (above, below) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    })
 }
 
 fn concat(arguments: &[Bound], row: &[Value]) -> Outcome<Value> {
@@ -314,6 +337,10 @@ mod tests {
         check("NOT n", "NULL");
         check("n IS NULL AND k IS NOT NULL", "1");
         check("n IN (1)", "NULL");
+        check("i BETWEEN -7 AND 0 AND k BETWEEN 5 AND 18446744073709551615", "1");
+        check("i BETWEEN 0 AND 5", "0");
+        check("i BETWEEN n AND -8", "0");
+        check("i BETWEEN n AND 0", "NULL");
         check("1 IN (2, NULL)", "0");
     }
 

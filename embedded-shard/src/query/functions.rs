@@ -16,6 +16,8 @@ pub(crate) enum Function {
     In {
         negated: bool,
     },
+    /// The first argument is neither less than the second nor greater than the third.
+    Between,
     And,
     Or,
     Not,
@@ -80,7 +82,7 @@ pub(crate) fn constant(function: &str, arguments: usize, session: &Session) -> O
 
 /// Whether a function compares its arguments with one another.
 pub(super) fn compares(function: &str) -> bool {
-    comparison(function).is_some() || matches!(function, "in" | "notIn")
+    comparison(function).is_some() || matches!(function, "in" | "notIn" | "between")
 }
 
 /// Checks a call's arguments and gives its function and type.
@@ -101,6 +103,7 @@ pub(super) fn bind_call(function: &str, arguments: Vec<Bound>) -> Outcome<Bound>
             },
             arguments,
         ),
+        "between" => takes(function, count, count == 3).and_then(|()| compare(Function::Between, arguments)),
         "and" => logical(Function::And, arguments),
         "or" => logical(Function::Or, arguments),
         "not" => takes(function, count, count == 1).and_then(|()| logical(Function::Not, arguments)),

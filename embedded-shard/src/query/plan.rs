@@ -5,7 +5,7 @@ use types::ColumnDef;
 use super::Session;
 use super::aggregate::{self, Aggregate};
 use super::bind::{Bound, bind, bind_row_expression};
-use super::names::{Aliases, expand_items, positional};
+use super::names::Names;
 use crate::error::{Outcome, code};
 use crate::statement::{Expression, Order, Select};
 
@@ -40,22 +40,18 @@ impl Plan {
         visible: &[usize],
         session: &Session,
     ) -> Outcome<Self> {
-        let items = expand_items(select, columns, visible);
-        let aliases = Aliases {
-            items: &items,
-            table: select.from.as_ref(),
-            columns,
-        };
-        let mut binder = Binder::new(select, &aliases, session)?;
+        let names = Names::new(select, columns, visible)?;
+        let mut binder = Binder::new(select, &names, session)?;
         let filter = select
             .filter
             .as_ref()
-            .map(|filter| bind_row_expression(&aliases.expand(filter)?, columns, session));
-        let outputs = items
+            .map(|filter| bind_row_expression(&names.expand(filter)?, columns, session));
+        let outputs = names
+            .items
             .iter()
             .map(|item| binder.bind(&item.expression))
             .collect::<Outcome<Vec<_>>>()?;
-        let named = items.iter().zip(&outputs);
+        let named = names.items.iter().zip(&outputs);
         Ok(Self {
             columns: named
                 .map(|(item, bound)| ColumnDef {
@@ -67,7 +63,7 @@ impl Plan {
             having: select
                 .having
                 .as_ref()
-                .map(|having| binder.bind(having))
+                .map(|having| binder.bind(&names.expand(having)?))
                 .transpose()?,
             order: select
                 .order_by
@@ -109,7 +105,7 @@ impl Plan {
 
 /// Binds outputs, HAVING and ORDER BY: over rows, or over groups, whose aggregates it gathers on the way.
 struct Binder<'a> {
-    aliases: &'a Aliases<'a>,
+    names: &'a Names<'a>,
     session: &'a Session,
     /// GROUP BY's expressions, in the order of the grouping's keys.
     keys: Vec<Expression>,
@@ -119,27 +115,24 @@ struct Binder<'a> {
 }
 
 impl<'a> Binder<'a> {
-    fn new(select: &Select, aliases: &'a Aliases<'a>, session: &'a Session) -> Outcome<Self> {
-        let keys = select
-            .group_by
-            .iter()
-            .map(|key| aliases.expand(positional(key, aliases.items)?));
+    fn new(select: &Select, names: &'a Names<'a>, session: &'a Session) -> Outcome<Self> {
+        let keys = select.group_by.iter().map(|key| names.expand_key(key));
         let keys = keys.collect::<Outcome<Vec<_>>>()?;
-        let everywhere = aliases.items.iter().map(|item| &item.expression);
-        let everywhere = everywhere
+        let items = names.items.iter().map(|item| &item.expression);
+        let everywhere = items
             .chain(&select.having)
             .chain(select.order_by.iter().map(|key| &key.expression));
         let grouped = !keys.is_empty() || everywhere.into_iter().any(has_aggregate);
         let bound = keys
             .iter()
-            .map(|key| bind_row_expression(key, aliases.columns, session));
+            .map(|key| bind_row_expression(key, names.columns, session));
         let grouping = Grouping {
             keys: bound.collect::<Outcome<_>>()?,
             aggregates: Vec::new(),
             all_rows: keys.is_empty(),
         };
         Ok(Self {
-            aliases,
+            names,
             session,
             keys,
             calls: Vec::new(),
@@ -147,14 +140,13 @@ impl<'a> Binder<'a> {
         })
     }
 
+    /// Binds an expression that has no alias left in it.
     fn bind(&mut self, expression: &Expression) -> Outcome<Bound> {
-        let expression = self.aliases.expand(expression)?;
         let Some(grouping) = &mut self.grouping else {
-            return bind_row_expression(&expression, self.aliases.columns, self.session);
+            return bind_row_expression(expression, self.names.columns, self.session);
         };
-        let (keys, calls, columns, session) =
-            (&self.keys, &mut self.calls, self.aliases.columns, self.session);
-        bind(&expression, session, &mut |part| {
+        let (keys, calls, columns, session) = (&self.keys, &mut self.calls, self.names.columns, self.session);
+        bind(expression, session, &mut |part| {
             if let Some(at) = keys.iter().position(|key| key == part) {
                 return Ok(Some(Bound::column(at, &grouping.keys[at].data_type)));
             }
@@ -180,8 +172,10 @@ impl<'a> Binder<'a> {
     }
 
     fn bind_order(&mut self, order: &Order) -> Outcome<(Bound, bool)> {
-        let expression = positional(&order.expression, self.aliases.items)?.clone();
-        Ok((self.bind(&expression)?, order.descending))
+        Ok((
+            self.bind(&self.names.expand_key(&order.expression)?)?,
+            order.descending,
+        ))
     }
 }
 

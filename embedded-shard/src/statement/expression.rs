@@ -108,6 +108,7 @@ fn joined_by_word(
 fn negation(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
     let mut count = 0;
     while parser.take_word("NOT")? {
+        parser.chain()?;
         count += 1;
     }
     let negate = |expression, _| Expression::call("not", vec![expression]);
@@ -175,11 +176,11 @@ fn membership(
     Ok(Expression::call(function, arguments))
 }
 
+/// One call, not two comparisons of copies: nested, those would double at every level.
 fn between(parser: &mut Parser<'_>, depth: usize, left: Expression) -> Outcome<Expression> {
-    let low = Expression::call("greaterOrEquals", vec![left.clone(), sum(parser, depth)?]);
+    let low = sum(parser, depth)?;
     parser.expect_word("AND")?;
-    let high = Expression::call("lessOrEquals", vec![left, sum(parser, depth)?]);
-    Ok(Expression::call("and", vec![low, high]))
+    Ok(Expression::call("between", vec![left, low, sum(parser, depth)?]))
 }
 
 fn sum(parser: &mut Parser<'_>, depth: usize) -> Outcome<Expression> {
@@ -203,6 +204,7 @@ fn joined_by_operator(
 ) -> Outcome<Expression> {
     let mut left = level(parser, depth)?;
     while let Some(function) = take_operator(parser, operators)? {
+        parser.chain()?;
         left = Expression::call(function, vec![left, level(parser, depth)?]);
     }
     Ok(left)
@@ -342,10 +344,7 @@ mod tests {
         check("-a", "negate(a)");
         check("(a OR b) and c and d", "and(or(a, b), c, d)");
         check("a IN (1, 'x') or a not in (2)", "or(in(a, 1, 'x'), notIn(a, 2))");
-        check(
-            "a BETWEEN 1 AND 2 AND b",
-            "and(and(greaterOrEquals(a, 1), lessOrEquals(a, 2)), b)",
-        );
+        check("a BETWEEN 1 AND 2 AND b", "and(between(a, 1, 2), b)");
         check("a IS NOT NULL or b is null", "or(isNotNull(a), isNull(b))");
         check(
             "a <> 1 AND b == 2 AND c <= 3",
@@ -381,5 +380,7 @@ mod tests {
         refuses("a NOT b", code::SYNTAX_ERROR);
         refuses(&"(".repeat(1000), code::SYNTAX_ERROR);
         refuses("- - 1", code::SYNTAX_ERROR);
+        refuses(&"1 + ".repeat(100_000), code::SYNTAX_ERROR);
+        refuses(&"NOT ".repeat(100_000), code::SYNTAX_ERROR);
     }
 }

@@ -12,7 +12,12 @@ pub(crate) struct Parser<'a> {
     /// Byte offset at which the word looked at begins (after space and comments before it have not been skipped).
     start: usize,
     token: Token,
+    /// Operators in rows so far, see [`Parser::chain`].
+    chained: usize,
 }
+
+/// Operators in rows (`1 + 1 + …`) nest as brackets do; more in one statement are refused, because computing recurses.
+const CHAINED_MAX: usize = 1_000;
 
 impl<'a> Parser<'a> {
     pub fn new(statement: &'a [u8]) -> Outcome<Self> {
@@ -22,6 +27,7 @@ impl<'a> Parser<'a> {
             cursor,
             start: 0,
             token,
+            chained: 0,
         })
     }
 
@@ -199,6 +205,17 @@ impl<'a> Parser<'a> {
         } else {
             self.expected("the end of the statement")
         }
+    }
+
+    /// Counts an operator that nests without brackets.
+    pub fn chain(&mut self) -> Outcome<()> {
+        self.chained += 1;
+        if self.chained <= CHAINED_MAX {
+            return Ok(());
+        }
+        code::SYNTAX_ERROR.refuse(format_args!(
+            "a statement has more than {CHAINED_MAX} of + - * / % and NOT"
+        ))
     }
 
     pub fn expected<T>(&self, what: &str) -> Outcome<T> {

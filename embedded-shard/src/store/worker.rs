@@ -10,6 +10,9 @@ use crate::error::{Outcome, code};
 
 /// Statements that wait for the thread; more wait at the door, their connections unread.
 const QUEUE: usize = 64;
+/// Reading and computing expressions recurse, within limits that this has ample room for in a build without
+/// optimisation.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// A handle on the store's thread; the thread ends when the last handle is dropped and the queue is done.
 #[derive(Clone)]
@@ -29,6 +32,7 @@ impl Worker {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         let thread = std::thread::Builder::new()
             .name("embedded-shard".to_owned())
+            .stack_size(STACK_BYTES)
             .spawn(move || {
                 while let Some(job) = queue.blocking_recv() {
                     // Whoever asked may be gone; what was done stays done, as on a real server.

@@ -39,6 +39,14 @@ impl<'a> Lexer<'a> {
         self.at
     }
 
+    /// Where the next token starts, or the end.
+    pub(super) fn next_start(&self) -> usize {
+        let mut ahead = Self { text: self.text, at: self.at };
+        // A comment that does not end is an error for whoever reads the token.
+        let _ = ahead.skip_space();
+        ahead.at
+    }
+
     /// Goes back to an earlier position.
     pub(super) fn rewind(&mut self, position: usize) {
         self.at = position;

@@ -12,6 +12,8 @@ mod lexer;
 
 pub use insert::{Insert, InsertColumns, Source};
 
+use std::ops::Range;
+
 use lexer::{Lexer, Token};
 
 /// ClickHouse's default max_query_size (262,144 bytes): the longest statement head that is read.
@@ -24,6 +26,13 @@ pub enum Statement {
     Insert(Insert),
     /// Reads or sets something for its own session, changes nothing: passed through to a replica.
     Read,
+    /// DESCRIBE of a table by its name: a read whose table may exist only in Weir.
+    Describe {
+        /// The table.
+        table: TableRef,
+        /// Where its name stands in the text, in bytes.
+        name: Range<usize>,
+    },
     /// Changes tables, databases or rights; with the statement's first word in upper case and the table it names, if it is plain.
     Ddl {
         /// `CREATE`, `ALTER`, …
@@ -119,7 +128,7 @@ fn settle(statement: Statement, lexer: &Lexer<'_>, complete: bool) -> Recognised
             Source::Select | Source::Function(_) | Source::Infile => false,
         },
         Statement::Empty => true,
-        Statement::Read | Statement::Ddl { .. } | Statement::System(_) | Statement::Kill => lexer.at_end(),
+        Statement::Read | Statement::Describe { .. } | Statement::Ddl { .. } | Statement::System(_) | Statement::Kill => lexer.at_end(),
     };
     if could_go_on && !complete && lexer.len() < STATEMENT_BYTES_MAX {
         Recognised::NeedMore
@@ -140,6 +149,7 @@ fn statement(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
         "WITH" => with(lexer),
         "SYSTEM" => system(lexer).map(Statement::System),
         "KILL" => Ok(Statement::Kill),
+        "DESCRIBE" | "DESC" => Ok(describe(lexer).unwrap_or(Statement::Read)),
         read if READS.contains(&read) => Ok(Statement::Read),
         ddl if DDLS.contains(&ddl) => {
             let table = ddl_table(lexer, ddl);
@@ -167,6 +177,17 @@ fn with(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
         }
         lexer.next()?;
     }
+}
+
+/// `DESCRIBE [TABLE] t`; anything less plain (a SELECT, a table function) is a read like others.
+fn describe(lexer: &mut Lexer<'_>) -> Option<Statement> {
+    lexer.next().ok()?;
+    lexer.take_word("TABLE").ok()?;
+    let start = lexer.next_start();
+    let table = lexer.table().ok()?;
+    let name = start..lexer.position();
+    let is_function = lexer.peek().ok()? == Token::Punctuation(b'(');
+    (!is_function).then_some(Statement::Describe { table, name })
 }
 
 fn system(lexer: &mut Lexer<'_>) -> Result<System, StatementError> {
@@ -238,13 +259,22 @@ mod tests {
             "(SELECT 1) UNION ALL (SELECT 2)",
             "WITH 1 AS x SELECT x",
             "WITH t AS (SELECT 1 AS insert) SELECT * FROM t",
-            "DESCRIBE TABLE `db`.`t` FORMAT Native",
+            "DESCRIBE TABLE (SELECT 1)",
+            "DESCRIBE remote('h', t)",
             "EXISTS t",
             "USE db",
             "SET max_threads = 1",
         ] {
             assert_eq!(recognised(text), Statement::Read, "{text}");
         }
+    }
+
+    #[test]
+    fn a_described_table_is_found_with_the_place_of_its_name() {
+        let text = "describe /* x */ TABLE `db`.`t` FORMAT Native";
+        let Statement::Describe { table: described, name } = recognised(text) else { panic!("no DESCRIBE") };
+        assert_eq!((described, &text[name]), (table(Some("db"), "t"), "`db`.`t`"));
+        assert!(matches!(recognised("DESC t"), Statement::Describe { .. }));
     }
 
     #[test]

@@ -7,7 +7,6 @@ use futures_util::future;
 use shard_client::Replica;
 
 use super::CommandError;
-use crate::replica::ReplicaRuntime;
 use crate::routing;
 use crate::schema::{self, Description, SchemaFiles, TableSchema};
 
@@ -89,8 +88,9 @@ async fn first_description(cluster: &Cluster, table: &Table) -> Result<(Origin, 
 
 async fn describe_by(replica: &config::Replica, table: &Table) -> Result<(Origin, Description), String> {
     let client = client(replica, Some(PATIENCE)).map_err(|error| error.0)?;
-    let replica = ReplicaRuntime::new(replica.clone(), client, CONNECTIONS);
-    let description = schema::describe(&replica, &table.target).await;
+    let database = replica.database.as_deref().unwrap_or(&table.target.database);
+    let facts = client.facts(&[]).await.map_err(|error| error.to_string())?;
+    let description = schema::describe(&client, &facts, database, &table.target.table).await;
     let description = description.map_err(|error| error.to_string())?;
-    Ok((Origin::Replica(replica.address().to_owned()), description))
+    Ok((Origin::Replica(replica.address()), description))
 }

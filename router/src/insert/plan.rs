@@ -83,13 +83,7 @@ impl Plan {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let reading = self.reading.pinned(self.format.payload());
         let all = (self.payload_settings.iter().cloned())
-            .chain(
-                self.table
-                    .config
-                    .settings
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.clone())),
-            )
+            .chain(self.table.config.settings.iter().map(|(name, value)| (name.clone(), value.clone())))
             .chain(reading.into_iter().map(|(name, value)| (name.to_owned(), value)))
             .chain(shard_client::PINNED_SETTINGS.iter().map(owned));
         all.collect::<BTreeMap<_, _>>().into_iter().collect()
@@ -198,7 +192,9 @@ impl KeyDefaults {
             .iter()
             .find(|(name, default)| default.is_some() && !listed.contains(name))
         {
-            Some((name, default)) => Err(self.refusal(name, default.as_deref(), "The INSERT leaves out")),
+            Some((name, default)) => {
+                Err(self.refusal(name, default.as_deref(), "The INSERT leaves out"))
+            }
             None => Ok(()),
         }
     }

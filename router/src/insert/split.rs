@@ -22,14 +22,15 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is their first one's number in the body,
-    /// from 1, for errors.
+    /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is the number of the first of them in
+    /// the body, from 1.
     pub fn values(&self, rows: &Rows<'_>, first_row: u64, rng: &mut SmallRng) -> Result<Vec<u64>, Exception> {
         match self {
             Self::Whole(_) => Ok(Vec::new()),
-            Self::Slots(key, _) | Self::Ring(key, _) => key
-                .values(rows.key, rows.ranges.len(), rng)
-                .map_err(|error| evaluation(&error, first_row)),
+            Self::Slots(key, _) | Self::Ring(key, _) => {
+                let values = key.values(rows.key, rows.ranges.len(), rng);
+                values.map_err(|error| evaluation(&error, first_row))
+            }
         }
     }
 
@@ -169,9 +170,7 @@ impl Scatter {
         let shard_of_row = &mut self.shard_of_row;
         match &self.placement {
             Placement::Whole(shard) => shard_of_row.resize(rows.ranges.len(), *shard),
-            Placement::Slots(_, slots) => {
-                shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)))
-            }
+            Placement::Slots(_, slots) => shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value))),
             Placement::Ring(_, ring) => shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value))),
         }
         Ok(())
@@ -191,10 +190,8 @@ impl Share {
 /// The error names a row of its window; the client counts from the body's beginning, from 1.
 fn evaluation(error: &sharding::EvalError, first_row: u64) -> Exception {
     let row = first_row + error.row as u64;
-    let message = format!(
-        "The sharding key has no value in row {row}: function {}: {}.",
-        error.function, error.reason
-    );
+    let message =
+        format!("The sharding key has no value in row {row}: function {}: {}.", error.function, error.reason);
     Exception::bad_input(i32::from(error.code()), message)
 }
 
