@@ -36,15 +36,32 @@ impl AdminSocket {
         let path = spool.join(SOCKET_NAME);
         match UnixStream::connect(&path).await {
             Ok(_) => Ok(Some(Self { path })),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-            Err(error) => Err(CommandError(format!("cannot reach the router at {}: {error}", path.display()))),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(CommandError(format!(
+                "cannot reach the router at {}: {error}",
+                path.display()
+            ))),
         }
     }
 
     /// Asks for a change with these parameters and waits for the answer.
     pub async fn post(&self, page: &str, parameters: &[(&str, &str)]) -> Result<Answer, CommandError> {
-        let failed = |error: String| CommandError(format!("the router at {} did not answer: {error}", self.path.display()));
-        let stream = UnixStream::connect(&self.path).await.map_err(|error| failed(error.to_string()))?;
+        let failed = |error: String| {
+            CommandError(format!(
+                "the router at {} did not answer: {error}",
+                self.path.display()
+            ))
+        };
+        let stream = UnixStream::connect(&self.path)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed(error.to_string()))?;
@@ -56,18 +73,29 @@ impl AdminSocket {
             .header(HOST, "localhost")
             .body(Empty::<Bytes>::new())
             .map_err(|error| failed(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let body = body.collect().await.map_err(|error| failed(error.to_string()))?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| failed(error.to_string()))?
+            .to_bytes();
         let text = String::from_utf8_lossy(&body).trim_end().to_owned();
         Ok(Answer { status, text })
     }
 }
 
 fn target(page: &str, parameters: &[(&str, &str)]) -> String {
-    let encoded = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
+    let encoded = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let pairs = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encoded(value)));
     format!("{page}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
@@ -78,7 +106,10 @@ mod tests {
     #[test]
     fn parameters_are_encoded() {
         let parameters = [("table", "default.hits"), ("replica", "[::1]:8123")];
-        assert_eq!(target("/spool/retry", &parameters), "/spool/retry?table=default%2Ehits&replica=%5B%3A%3A1%5D%3A8123");
+        assert_eq!(
+            target("/spool/retry", &parameters),
+            "/spool/retry?table=default%2Ehits&replica=%5B%3A%3A1%5D%3A8123"
+        );
     }
 
     #[tokio::test]

@@ -43,7 +43,10 @@ pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
         return say(format!("\n{file} is sound"));
     }
     let number = counted(report.mistakes.len() as u64, "mistake");
-    Err(CommandError(format!("{number} in {file}\n{}", report.mistakes.join("\n"))))
+    Err(CommandError(format!(
+        "{number} in {file}\n{}",
+        report.mistakes.join("\n")
+    )))
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +91,10 @@ fn tell_cluster(config: &Config, cluster: &Cluster, report: &mut Report) {
             "refused at a start".to_owned()
         }
     };
-    report.line(format_args!("cluster {}, epoch {} ({standing})", cluster.name, cluster.epoch));
+    report.line(format_args!(
+        "cluster {}, epoch {} ({standing})",
+        cluster.name, cluster.epoch
+    ));
     for line in shards(cluster).to_string().lines() {
         report.line(format_args!("  {line}"));
     }
@@ -151,7 +157,10 @@ fn tell_key(schema: &TableSchema, key: Option<&str>, origin: &Origin, report: &m
     let columns = counted(schema.insertable.len() as u64, "column");
     match (&schema.key, key) {
         (Some(key), Some(text)) => {
-            report.line(format_args!("    key {text}: {}; {columns} {origin}", key.result_type()));
+            report.line(format_args!(
+                "    key {text}: {}; {columns} {origin}",
+                key.result_type()
+            ));
         }
         _ => report.line(format_args!("    no key; {columns} {origin}")),
     }

@@ -67,7 +67,13 @@ fn lines(cluster: &Cluster) -> impl Iterator<Item = impl Future<Output = Line<'_
             let slots = slots.clone();
             async move {
                 let version = version(replica).await;
-                Line { cluster, shard, replica, slots, version }
+                Line {
+                    cluster,
+                    shard,
+                    replica,
+                    slots,
+                    version,
+                }
             }
         })
     })

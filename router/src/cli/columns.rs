@@ -41,7 +41,9 @@ fn column(item: &str) -> Result<DescribedColumn, String> {
     let (name, type_name) = named.unwrap_or((item, ""));
     let type_name = type_name.trim();
     if name.is_empty() || type_name.is_empty() {
-        return Err(format!("'{item}' is not a column: write it as 'name Type', and commas between columns"));
+        return Err(format!(
+            "'{item}' is not a column: write it as 'name Type', and commas between columns"
+        ));
     }
     Ok(DescribedColumn {
         name: name.to_owned(),
@@ -58,7 +60,10 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
         let columns = parse(text).unwrap();
-        let found: Vec<_> = columns.iter().map(|c| (c.name.as_str(), c.type_name.as_str())).collect();
+        let found: Vec<_> = columns
+            .iter()
+            .map(|c| (c.name.as_str(), c.type_name.as_str()))
+            .collect();
         assert_eq!(found, expected);
     }
 
@@ -70,8 +75,14 @@ mod tests {
 
     #[test]
     fn commas_in_parentheses_and_quotes_belong_to_the_type_or_the_name() {
-        check("d Decimal(10, 2), k UInt8", &[("d", "Decimal(10, 2)"), ("k", "UInt8")]);
-        check(r"e Enum8('a,b' = 1, 'it\'s' = 2), k UInt8", &[("e", r"Enum8('a,b' = 1, 'it\'s' = 2)"), ("k", "UInt8")]);
+        check(
+            "d Decimal(10, 2), k UInt8",
+            &[("d", "Decimal(10, 2)"), ("k", "UInt8")],
+        );
+        check(
+            r"e Enum8('a,b' = 1, 'it\'s' = 2), k UInt8",
+            &[("e", r"Enum8('a,b' = 1, 'it\'s' = 2)"), ("k", "UInt8")],
+        );
         check("`a, b` String", &[("a, b", "String")]);
     }
 

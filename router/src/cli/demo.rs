@@ -102,7 +102,11 @@ impl World {
         std::fs::write(&config_file, text).map_err(failed("writing the configuration"))?;
         let config = config::load(&config_file).map_err(|mistakes| CommandError(mistakes.to_string()))?;
         let router = Running::start(config.clone(), &config_file).await?;
-        let address = router.http.first().copied().ok_or_else(|| CommandError("the router does not listen".to_owned()))?;
+        let address = router
+            .http
+            .first()
+            .copied()
+            .ok_or_else(|| CommandError("the router does not listen".to_owned()))?;
         Ok(Self {
             directory,
             config_file,
@@ -119,19 +123,39 @@ impl World {
         self.introduce()?;
         let rows = sample();
         let places = self.places(&rows).await?;
-        say(format_args!("INSERT INTO default.hits FORMAT JSONEachRow, {}, by HTTP to {}", counted(ROWS, "row"), self.address))?;
+        say(format_args!(
+            "INSERT INTO default.hits FORMAT JSONEachRow, {}, by HTTP to {}",
+            counted(ROWS, "row"),
+            self.address
+        ))?;
         let began = Instant::now();
-        query(&client(self.address)?, &format!("INSERT INTO default.hits FORMAT JSONEachRow\n{rows}")).await?;
-        say(format_args!("answered 200 after {:.1?}; each row's place by {KEY}:\n", began.elapsed()))?;
+        query(
+            &client(self.address)?,
+            &format!("INSERT INTO default.hits FORMAT JSONEachRow\n{rows}"),
+        )
+        .await?;
+        say(format_args!(
+            "answered 200 after {:.1?}; each row's place by {KEY}:\n",
+            began.elapsed()
+        ))?;
         say(self.place_table(&places))?;
-        self.show_shards("The local share is on its shard when the INSERT returns; the others wait in the spool:", &places).await?;
+        self.show_shards(
+            "The local share is on its shard when the INSERT returns; the others wait in the spool:",
+            &places,
+        )
+        .await?;
         self.show_spool("weir spool ls")?;
         let all_there = self.until_delivered(&places).await?;
-        let title = format!("After max_batch_delay ({MAX_BATCH_DELAY}) their batches were cut and sent; {:.1?} after the INSERT:", began.elapsed());
+        let title = format!(
+            "After max_batch_delay ({MAX_BATCH_DELAY}) their batches were cut and sent; {:.1?} after the INSERT:",
+            began.elapsed()
+        );
         self.show_shards(&title, &places).await?;
         self.show_spool("weir spool ls (what was delivered stays in sent/ for a while, for replay)")?;
         match all_there {
-            true => say(format_args!("Done: {ROWS} of {ROWS} rows are on the shard that their key names, once each.")),
+            true => say(format_args!(
+                "Done: {ROWS} of {ROWS} rows are on the shard that their key names, once each."
+            )),
             false => Err(CommandError(format!(
                 "some rows are not where they should be {} s after the INSERT",
                 DELIVERY_PATIENCE.as_secs()
@@ -141,17 +165,33 @@ impl World {
 
     fn introduce(&self) -> Result<(), CommandError> {
         say("Three shards (SQLite, in this process) and a router in front of them:")?;
-        let mut table = Table::new(&[("SHARD", Align::Left), ("ADDRESS", Align::Left), ("", Align::Left)]);
+        let mut table = Table::new(&[
+            ("SHARD", Align::Left),
+            ("ADDRESS", Align::Left),
+            ("", Align::Left),
+        ]);
         for (at, shard) in self.shards.iter().enumerate() {
             let local = if at == 0 { "local to the router" } else { "" };
-            table.row(vec![shard.name.to_owned(), shard.client.address().to_owned(), local.to_owned()]);
+            table.row(vec![
+                shard.name.to_owned(),
+                shard.client.address().to_owned(),
+                local.to_owned(),
+            ]);
         }
-        table.row(vec!["router".to_owned(), self.address.to_string(), "what clients talk to".to_owned()]);
+        table.row(vec![
+            "router".to_owned(),
+            self.address.to_string(),
+            "what clients talk to".to_owned(),
+        ]);
         say(table)
     }
 
     async fn places(&self, rows: &str) -> Result<Vec<Routed>, CommandError> {
-        let table = self.config.tables.first().ok_or_else(|| CommandError("no table is configured".to_owned()))?;
+        let table = self
+            .config
+            .tables
+            .first()
+            .ok_or_else(|| CommandError("no table is configured".to_owned()))?;
         let router = Router::of_config(&self.config, table).await?;
         router.places_of(Format::JsonEachRow, rows)
     }
@@ -166,18 +206,31 @@ impl World {
         let text = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
         for (user_id, place) in user_ids().zip(places) {
             let shard = SHARDS.get(place.shard).copied().unwrap_or_default();
-            table.row(vec![user_id.to_string(), text(place.value), text(place.slot), shard.to_owned()]);
+            table.row(vec![
+                user_id.to_string(),
+                text(place.value),
+                text(place.slot),
+                shard.to_owned(),
+            ]);
         }
         table
     }
 
     async fn show_shards(&self, title: &str, places: &[Routed]) -> Result<(), CommandError> {
         let expected = expected(places);
-        let mut table = Table::new(&[("SHARD", Align::Left), ("HOLDS", Align::Left), ("OF", Align::Right)]);
+        let mut table = Table::new(&[
+            ("SHARD", Align::Left),
+            ("HOLDS", Align::Left),
+            ("OF", Align::Right),
+        ]);
         for shard in &self.shards {
             let held = shard.user_ids().await?;
             let ids: Vec<_> = held.iter().map(ToString::to_string).collect();
-            let shown = if ids.is_empty() { "nothing".to_owned() } else { ids.join(" ") };
+            let shown = if ids.is_empty() {
+                "nothing".to_owned()
+            } else {
+                ids.join(" ")
+            };
             let of = expected.get(shard.name).map_or(0, Vec::len);
             table.row(vec![shard.name.to_owned(), shown, of.to_string()]);
         }
@@ -210,7 +263,11 @@ impl World {
 
     fn invite(&self) -> Result<(), CommandError> {
         let (address, config) = (self.address, self.config_file.display());
-        let first = self.shards.first().map(|shard| shard.client.address().to_owned()).unwrap_or_default();
+        let first = self
+            .shards
+            .first()
+            .map(|shard| shard.client.address().to_owned())
+            .unwrap_or_default();
         say(format_args!(
             "\nAll of it keeps running until Ctrl-C. Try, in another terminal:\n\n  \
              curl 'http://{address}/?query=INSERT+INTO+default.hits+FORMAT+CSV' --data-binary $'100,/a\\n101,/b\\n'\n  \
@@ -234,7 +291,10 @@ impl DemoShard {
         let answer = query(&self.client, sql).await?;
         answer
             .lines()
-            .map(|line| line.parse().map_err(|_| CommandError(format!("{} answered {line:?}", self.name))))
+            .map(|line| {
+                line.parse()
+                    .map_err(|_| CommandError(format!("{} answered {line:?}", self.name)))
+            })
             .collect()
     }
 }
@@ -280,8 +340,12 @@ fn config_text(directory: &Path, shards: &[SocketAddr]) -> String {
 }
 
 async fn start_shard(name: &str, tasks: &Tasks) -> Result<SocketAddr, CommandError> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed("listening on a free port"))?;
-    let address = listener.local_addr().map_err(failed("listening on a free port"))?;
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .map_err(failed("listening on a free port"))?;
+    let address = listener
+        .local_addr()
+        .map_err(failed("listening on a free port"))?;
     let options = embedded_shard::Options {
         name: name.to_owned(),
         ..embedded_shard::Options::default()

@@ -126,11 +126,20 @@ mod tests {
 
     /// Commands without commands of their own end their help with an example of themselves.
     fn check_examples(command: &clap::Command, path: &str) {
-        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        for command in command
+            .get_subcommands()
+            .filter(|command| command.get_name() != "help")
+        {
             let path = format!("{path} {}", command.get_name());
             assert!(command.get_about().is_some(), "{path} says nothing");
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(command.has_subcommands() || help.contains(&path), "{path} has no example");
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                command.has_subcommands() || help.contains(&path),
+                "{path} has no example"
+            );
             check_examples(command, &path);
         }
     }

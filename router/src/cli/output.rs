@@ -57,7 +57,9 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), Interrupted>) -> R
     match written.and(flushed) {
         Ok(()) => Ok(()),
         Err(Interrupted::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(Interrupted::Output(error)) => Err(CommandError(format!("cannot write to standard output: {error}"))),
+        Err(Interrupted::Output(error)) => {
+            Err(CommandError(format!("cannot write to standard output: {error}")))
+        }
         Err(Interrupted::Source(error)) => Err(error),
     }
 }

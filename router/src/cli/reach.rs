@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use config::{Cluster, Config, Table};
 use futures_util::future;
-use shard_client::{Replica, ShardError};
+use shard_client::Replica;
 
 use super::CommandError;
 use crate::routing;
@@ -45,50 +45,40 @@ pub fn client(replica: &config::Replica, patience: Option<Duration>) -> Result<R
         .map_err(|error| CommandError(format!("replica {}: {error}", replica.address())))
 }
 
-/// Every replica of a cluster with its shard, in the file's order.
-pub fn replicas(cluster: &Cluster) -> impl Iterator<Item = (&config::Shard, &config::Replica)> {
-    cluster.shards.iter().flat_map(|shard| shard.replicas.iter().map(move |replica| (shard, replica)))
-}
-
 /// What is known of a table's target: a replica's word, else what was kept; the last trouble if neither is there.
 pub async fn described(
     config: &Config,
     cluster: &Cluster,
     table: &Table,
 ) -> Result<(Origin, Description), String> {
-    let trouble = match describe(cluster, table).await {
-        Ok((address, description)) => return Ok((Origin::Replica(address), description)),
+    let trouble = match first_description(cluster, table).await {
+        Ok(described) => return Ok(described),
         Err(trouble) => trouble,
     };
     let files = SchemaFiles::below(&config.spool.path);
-    match files.read(&cluster.name, &table.target.to_string()) {
-        Some(description) => Ok((Origin::Kept, description)),
-        None => Err(trouble),
-    }
+    let kept = files.read(&cluster.name, &table.target.to_string());
+    kept.map(|description| (Origin::Kept, description)).ok_or(trouble)
 }
 
 /// The table's schema with its sharding key compiled, even where one shard makes it idle.
-pub async fn schema(
-    config: &Config,
-    cluster: &Cluster,
-    table: &Table,
-) -> Result<(Origin, TableSchema), CommandError> {
+pub async fn schema(config: &Config, cluster: &Cluster, table: &Table) -> Result<TableSchema, CommandError> {
     let name = table.name.to_string();
-    let (origin, description) = described(config, cluster, table).await.map_err(|trouble| {
+    let (_, description) = described(config, cluster, table).await.map_err(|trouble| {
         CommandError(format!(
-            "the columns of {}, which {name} stands for, are not known: no replica of cluster {} tells them and none were kept; {trouble}",
+            "the columns of {}, which {name} stands for, are not known: no replica of cluster {} tells them and none \
+             were kept; {trouble}",
             table.target, cluster.name
         ))
     })?;
     let schema = TableSchema::new(&name, description, table.sharding_key.as_deref());
-    let schema = schema.map_err(|error| CommandError(error.message))?;
-    Ok((origin, schema))
+    schema.map_err(|error| CommandError(error.message))
 }
 
 /// The first replica's answer: all are asked at once.
-async fn describe(cluster: &Cluster, table: &Table) -> Result<(String, Description), String> {
-    let asked: Vec<_> = replicas(cluster)
-        .map(|(_, replica)| Box::pin(describe_by(replica, table)))
+async fn first_description(cluster: &Cluster, table: &Table) -> Result<(Origin, Description), String> {
+    let replicas = cluster.shards.iter().flat_map(|shard| &shard.replicas);
+    let asked: Vec<_> = replicas
+        .map(|replica| Box::pin(describe_by(replica, table)))
         .collect();
     if asked.is_empty() {
         return Err(format!("cluster {} has no replica", cluster.name));
@@ -96,16 +86,11 @@ async fn describe(cluster: &Cluster, table: &Table) -> Result<(String, Descripti
     future::select_ok(asked).await.map(|(answer, _)| answer)
 }
 
-async fn describe_by(
-    replica: &config::Replica,
-    table: &Table,
-) -> Result<(String, Description), String> {
+async fn describe_by(replica: &config::Replica, table: &Table) -> Result<(Origin, Description), String> {
     let client = client(replica, Some(PATIENCE)).map_err(|error| error.0)?;
     let database = replica.database.as_deref().unwrap_or(&table.target.database);
-    let asked = async {
-        let facts = client.facts(&[]).await?;
-        schema::describe(&client, &facts, database, &table.target.table).await
-    };
-    let description = asked.await.map_err(|error: ShardError| error.to_string())?;
-    Ok((replica.address(), description))
+    let facts = client.facts(&[]).await.map_err(|error| error.to_string())?;
+    let description = schema::describe(&client, &facts, database, &table.target.table).await;
+    let description = description.map_err(|error| error.to_string())?;
+    Ok((Origin::Replica(replica.address()), description))
 }

@@ -44,7 +44,12 @@ pub struct RouteArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// The distributed table, `database.table`, of the configuration.
-    #[arg(long, value_name = "TABLE", required_unless_present = "columns", conflicts_with = "columns")]
+    #[arg(
+        long,
+        value_name = "TABLE",
+        required_unless_present = "columns",
+        conflicts_with = "columns"
+    )]
     table: Option<String>,
     /// Instead of a table: its columns as CREATE TABLE would name them.
     #[arg(long, value_name = "COLUMNS", requires_all = ["sharding_key", "weights"])]
@@ -102,11 +107,17 @@ fn body(args: &RouteArgs) -> Result<Box<dyn Read>, CommandError> {
 /// Values of the key as a row of TabSeparated: their names, and the line.
 fn row_of(given: &[String]) -> Result<(Vec<String>, String), CommandError> {
     let pair = |text: &String| {
-        let pair = text.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.to_owned()));
+        let pair = text
+            .split_once('=')
+            .map(|(name, value)| (name.trim().to_owned(), value.to_owned()));
         pair.ok_or_else(|| CommandError(format!("--key {text}: write it as NAME=VALUE")))
     };
-    let (names, values): (Vec<_>, Vec<_>) =
-        given.iter().map(pair).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let (names, values): (Vec<_>, Vec<_>) = given
+        .iter()
+        .map(pair)
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .unzip();
     Ok((names, values.join("\t") + "\n"))
 }
 
@@ -140,18 +151,32 @@ impl Router {
     async fn of_table(args: &RouteArgs) -> Result<Self, CommandError> {
         let config = args.config.load()?;
         let name = TableName::parse(args.table.as_deref().unwrap_or_default()).map_err(CommandError)?;
-        let known = || config.tables.iter().map(|table| table.name.to_string()).collect::<Vec<_>>().join(", ");
-        let table = config
-            .table(&name)
-            .ok_or_else(|| CommandError(format!("{name} is no table of {}; its tables are {}", args.config.config.display(), known())))?;
+        let known = || {
+            config
+                .tables
+                .iter()
+                .map(|table| table.name.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let table = config.table(&name).ok_or_else(|| {
+            CommandError(format!(
+                "{name} is no table of {}; its tables are {}",
+                args.config.config.display(),
+                known()
+            ))
+        })?;
         Self::of_config(&config, table).await
     }
 
-    pub(super) async fn of_config(config: &config::Config, table: &config::Table) -> Result<Self, CommandError> {
+    pub(super) async fn of_config(
+        config: &config::Config,
+        table: &config::Table,
+    ) -> Result<Self, CommandError> {
         let cluster = config
             .cluster_of(table)
             .ok_or_else(|| CommandError(format!("there is no cluster {}", table.cluster)))?;
-        let (_, schema) = reach::schema(config, cluster, table).await?;
+        let schema = reach::schema(config, cluster, table).await?;
         let (slots, ring) = routing::assignment(table, cluster).map_err(told)?;
         let placement = match (schema.key.clone(), ring) {
             (Some(key), Some(ring)) => Placement::Ring(key, ring),
@@ -174,7 +199,12 @@ impl Router {
         sharding_key: Option<&str>,
         weights: &[u32],
     ) -> Result<Self, CommandError> {
-        let schema = TableSchema::new("--columns", Description::of_columns(columns), sharding_key);
+        let description = Description {
+            columns,
+            time_zone: "UTC".to_owned(),
+            reading_defaults: Vec::new(),
+        };
+        let schema = TableSchema::new("--columns", description, sharding_key);
         let schema = schema.map_err(|error| CommandError(error.message))?;
         let slots = Slots::new(weights).map_err(told)?;
         let placement = match schema.key.clone() {
@@ -211,8 +241,12 @@ impl Router {
 
     /// Finds the rows of one body.
     fn stream(&self, format: Format, listed: Option<&[String]>) -> Result<RowStream, CommandError> {
-        let settings = formats::Settings::read([]).map_err(told)?;
-        self.defaults.refuse_left_out(listed).map_err(|error| CommandError(error.message))?;
+        let defaults = self.schema.reading_defaults.iter();
+        let settings = formats::Settings::read(defaults.map(|(name, value)| (name.as_str(), value.as_str())));
+        let settings = settings.map_err(told)?;
+        self.defaults
+            .refuse_left_out(listed)
+            .map_err(|error| CommandError(error.message))?;
         let spec = Spec {
             columns: &self.schema.insertable,
             listed,
@@ -255,7 +289,8 @@ impl Router {
         let mut rng = SmallRng::from_rng(&mut rand::rng());
         let mut rows_before = 0;
         let mut on_rows = |rows: &Rows<'_>| {
-            self.places(rows, rows_before, &mut rng)?.try_for_each(&mut *take)?;
+            self.places(rows, rows_before, &mut rng)?
+                .try_for_each(&mut *take)?;
             rows_before += rows.ranges.len() as u64;
             Ok(())
         };
@@ -289,23 +324,49 @@ impl Router {
 
     fn heading(&self) -> String {
         let name = if self.shards.is_empty() { "" } else { "  NAME" };
-        format!("{:>10}  {:>20}  {:>8}  {:>5}{name}\n", "ROW", "VALUE", "SLOT", "SHARD")
+        format!(
+            "{:>10}  {:>20}  {:>8}  {:>5}{name}\n",
+            "ROW", "VALUE", "SLOT", "SHARD"
+        )
     }
 
     fn line(&self, routed: Routed) -> String {
-        let or_none = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let Routed { row, value, slot, shard } = routed;
-        let name = self.shards.get(shard).map(|name| format!("  {name}")).unwrap_or_default();
-        format!("{row:>10}  {:>20}  {:>8}  {:>5}{name}", or_none(value), or_none(slot), shard + 1)
+        let or_none =
+            |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let Routed {
+            row,
+            value,
+            slot,
+            shard,
+        } = routed;
+        let name = self
+            .shards
+            .get(shard)
+            .map(|name| format!("  {name}"))
+            .unwrap_or_default();
+        format!(
+            "{row:>10}  {:>20}  {:>8}  {:>5}{name}",
+            or_none(value),
+            or_none(slot),
+            shard + 1
+        )
     }
 }
 
 /// One line, its fields in the order that design.md gives: programs compare it as text too.
 fn json(routed: Routed) -> String {
-    let Routed { row, value, slot, shard } = routed;
+    let Routed {
+        row,
+        value,
+        slot,
+        shard,
+    } = routed;
     let value = value.map_or_else(|| "null".to_owned(), |value| format!("\"{value}\""));
     let slot = slot.map_or_else(|| "null".to_owned(), |slot| slot.to_string());
-    format!("{{\"row\":{row},\"value\":{value},\"slot\":{slot},\"shard\":{}}}", shard + 1)
+    format!(
+        "{{\"row\":{row},\"value\":{value},\"slot\":{slot},\"shard\":{}}}",
+        shard + 1
+    )
 }
 
 enum Failed {
@@ -379,7 +440,10 @@ mod tests {
         let places = router.places_of(Format::TabSeparated, &rows).unwrap();
         assert_eq!(places.len(), 50_000);
         for (at, place) in (0..).zip(places) {
-            assert_eq!((place.row, place.value, place.shard), (at, Some(at), (at % 2) as usize));
+            assert_eq!(
+                (place.row, place.value, place.shard),
+                (at, Some(at), (at % 2) as usize)
+            );
         }
     }
 
@@ -394,7 +458,9 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_read_is_named() {
         let router = router("k UInt64, s String", "k", &[1]);
-        let error = router.places_of(Format::TabSeparated, "1\ta\nx\tb\n").unwrap_err();
+        let error = router
+            .places_of(Format::TabSeparated, "1\ta\nx\tb\n")
+            .unwrap_err();
         assert!(error.0.contains("ow 2"), "{error}");
     }
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use spool::RecoveryReport;
 use clap::Args;
+use spool::RecoveryReport;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -66,12 +66,31 @@ async fn router(config: config::Config, config_path: &Path) -> Result<(), Comman
 
 /// What was found in the spool; damage is for somebody to look at.
 fn tell_recovery(report: &RecoveryReport) {
-    let RecoveryReport { uncut_shares, pending, waiting, in_doubt, torn_bytes, took, .. } = report;
-    tracing::info!(uncut_shares, pending, waiting, in_doubt, torn_bytes, ?took, "the spool is open");
+    let RecoveryReport {
+        uncut_shares,
+        pending,
+        waiting,
+        in_doubt,
+        torn_bytes,
+        took,
+        ..
+    } = report;
+    tracing::info!(
+        uncut_shares,
+        pending,
+        waiting,
+        in_doubt,
+        torn_bytes,
+        ?took,
+        "the spool is open"
+    );
     let set_aside = [
         ("a journal segment is damaged and set aside", &report.corrupt),
         ("a batch file cannot be read and is held", &report.damaged),
-        ("a file in the spool is not known and left in place", &report.unknown),
+        (
+            "a file in the spool is not known and left in place",
+            &report.unknown,
+        ),
     ];
     for (what, files) in set_aside {
         for file in files {
@@ -79,7 +98,10 @@ fn tell_recovery(report: &RecoveryReport) {
         }
     }
     if report.lost_shares > 0 {
-        tracing::error!(lost_shares = report.lost_shares, "accepted rows lay in a damaged part of the journal and are lost");
+        tracing::error!(
+            lost_shares = report.lost_shares,
+            "accepted rows lay in a damaged part of the journal and are lost"
+        );
     }
 }
 
@@ -105,11 +127,16 @@ impl Running {
         let listeners = Listeners::bind(&app).await?;
         app.start();
         listeners.tell(&app);
-        let connections_max = usize::try_from(app.routing().config.limits.max_connections).unwrap_or(usize::MAX);
+        let connections_max =
+            usize::try_from(app.routing().config.limits.max_connections).unwrap_or(usize::MAX);
         Ok(Self {
             http: addresses(&listeners.http),
             clients: Serving::start(listeners.http, connections_max, &app),
-            admin: Serving::start(listeners.admin, ADMIN_CONNECTIONS_MAX, &Arc::new(Admin(app.clone()))),
+            admin: Serving::start(
+                listeners.admin,
+                ADMIN_CONNECTIONS_MAX,
+                &Arc::new(Admin(app.clone())),
+            ),
             app,
         })
     }
@@ -132,9 +159,14 @@ struct Serving {
 impl Serving {
     fn start<H: Handler>(listeners: Vec<Listener>, connections_max: usize, handler: &Arc<H>) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let each = listeners
-            .into_iter()
-            .map(|listener| serve(listener, connections_max, handler.clone(), stopped(stopping.clone())));
+        let each = listeners.into_iter().map(|listener| {
+            serve(
+                listener,
+                connections_max,
+                handler.clone(),
+                stopped(stopping.clone()),
+            )
+        });
         let all = futures_util::future::join_all(each);
         let served = tokio::spawn(async { drop(all.await) });
         Self { stop, served }

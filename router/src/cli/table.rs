@@ -137,7 +137,11 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_by_characters_and_lines_have_no_blanks_at_their_end() {
-        let mut table = Table::new(&[("NAME", Align::Left), ("ROWS", Align::Right), ("ERROR", Align::Left)]);
+        let mut table = Table::new(&[
+            ("NAME", Align::Left),
+            ("ROWS", Align::Right),
+            ("ERROR", Align::Left),
+        ]);
         table.row(vec!["é".into(), "12,000".into(), "none".into()]);
         table.row(vec!["longer".into(), "1".into()]);
         let expected = "NAME      ROWS  ERROR\né       12,000  none\nlonger       1\n";
@@ -182,8 +186,14 @@ mod tests {
 
     #[test]
     fn numbers_have_commas_and_nouns_their_endings() {
-        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([counted(1, "row"), counted(0, "row"), counted(2, "batch")], ["1 row", "0 rows", "2 batches"]);
+        assert_eq!(
+            [count(0), count(999), count(1000), count(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [counted(1, "row"), counted(0, "row"), counted(2, "batch")],
+            ["1 row", "0 rows", "2 batches"]
+        );
     }
 
     #[test]

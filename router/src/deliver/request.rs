@@ -36,25 +36,23 @@ impl BatchInsert<'_> {
     /// The request for a replica that said `facts` of itself: bytes, token and settings are the file's; only what this replica does not know
     /// is left out.
     pub fn request(&self, into: &InsertInto<'_>, facts: &Facts, query_id: String) -> InsertRequest {
-        let known = |name: &str| facts.known_settings.contains(name);
-        let mut settings: Vec<_> = self
-            .shape
-            .settings
-            .iter()
-            .filter(|(name, _)| !is_pinned(name) || known(name))
-            .cloned()
-            .collect();
-        if known(TOKEN) {
-            settings.push((TOKEN.to_owned(), self.token.to_owned()));
-        }
         InsertRequest {
             statement: self.statement(into),
-            settings,
+            settings: self.settings(facts),
             query_id,
             envelope: !into.bare_frames,
             payload_bytes: self.frames_bytes,
             payload_crc32: self.frames_crc32,
         }
+    }
+
+    fn settings(&self, facts: &Facts) -> Vec<(String, String)> {
+        let known = |name: &str| facts.known_settings.contains(name);
+        let pinned = pinned();
+        let kept = self.shape.settings.iter();
+        let kept = kept.filter(|(name, _)| !pinned.contains(&name.as_str()) || known(name));
+        let token = known(TOKEN).then(|| (TOKEN.to_owned(), self.token.to_owned()));
+        kept.cloned().chain(token).collect()
     }
 
     fn statement(&self, into: &InsertInto<'_>) -> String {
@@ -69,9 +67,10 @@ impl BatchInsert<'_> {
     }
 }
 
-/// Whether Weir itself has put the setting into the shape: a server that does not know it has nothing to be told.
-fn is_pinned(name: &str) -> bool {
-    reading_settings().contains(&name) || shard_client::PINNED_SETTINGS.iter().any(|(pinned, _)| *pinned == name)
+/// Settings that Weir itself puts into shapes: a server that does not know one has nothing to be told.
+fn pinned() -> Vec<&'static str> {
+    let blocks = shard_client::PINNED_SETTINGS.iter().map(|(name, _)| *name);
+    blocks.chain(reading_settings()).collect()
 }
 
 /// Whether the replica recognises a repeat by its token; older ones do by the block's content, if the target is replicated.
@@ -136,7 +135,13 @@ mod tests {
 
     #[test]
     fn an_old_replica_is_spared_what_it_does_not_know_but_never_what_the_client_asked_for() {
-        let names = |request: &InsertRequest| request.settings.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let names = |request: &InsertRequest| {
+            request
+                .settings
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&request(&[])), ["date_time_input_format"]);
         let all = ["date_time_input_format", "async_insert", TOKEN];
         assert_eq!(names(&request(&all[1..])), all);

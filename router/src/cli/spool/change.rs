@@ -133,7 +133,10 @@ impl Change {
 
 async fn ask(router: &AdminSocket, destination: &Destination, change: Change) -> Result<(), CommandError> {
     let seq = change.seq().map(|seq| seq.to_string());
-    let mut parameters = vec![("table", destination.table.as_str()), ("shard", &destination.shard)];
+    let mut parameters = vec![
+        ("table", destination.table.as_str()),
+        ("shard", &destination.shard),
+    ];
     parameters.extend(destination.replica.as_deref().map(|replica| ("replica", replica)));
     parameters.extend(seq.as_deref().map(|seq| ("seq", seq)));
     let answer = router.post(change.page(), &parameters).await?;

@@ -79,7 +79,8 @@ impl ChoiceArgs {
 
     fn wants(&self, info: &BinInfo) -> bool {
         let trailer = &info.trailer;
-        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.table, &trailer.shape.table)
             && is(&self.shard, &trailer.shard)
             && self.since.is_none_or(|since| trailer.created_at_ms >= since)
@@ -95,7 +96,10 @@ fn search(path: &Path, depth_left: usize, found: &mut Vec<PathBuf>) -> Result<()
         return Ok(());
     }
     if depth_left == 0 {
-        return Err(CommandError(format!("{}: too many directories inside each other", path.display())));
+        return Err(CommandError(format!(
+            "{}: too many directories inside each other",
+            path.display()
+        )));
     }
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -123,7 +127,9 @@ fn readable(paths: Vec<PathBuf>) -> Result<Vec<Chosen>, CommandError> {
     }
     let number = counted(unreadable.len() as u64, "file");
     let list = unreadable.join("\n");
-    Err(CommandError(format!("{number} cannot be read, and nothing was sent; name others with --from\n{list}")))
+    Err(CommandError(format!(
+        "{number} cannot be read, and nothing was sent; name others with --from\n{list}"
+    )))
 }
 
 /// Milliseconds since 1970: so long ago, or a date and time.
@@ -132,12 +138,16 @@ fn time_ms(text: &str) -> Result<u64, String> {
     let ago = seconds(text).map(|seconds| now_ms.saturating_sub(seconds.saturating_mul(1000)));
     let at = || {
         let timestamp = text.parse::<jiff::Timestamp>();
-        let civil = || text.parse::<jiff::civil::DateTime>()?.to_zoned(jiff::tz::TimeZone::UTC);
+        let civil = || {
+            text.parse::<jiff::civil::DateTime>()?
+                .to_zoned(jiff::tz::TimeZone::UTC)
+        };
         timestamp.or_else(|_| civil().map(|zoned| zoned.timestamp())).ok()
     };
     let at_ms = || u64::try_from(at()?.as_millisecond()).ok();
-    ago.or_else(at_ms)
-        .ok_or_else(|| "write it as '2h' (ago), '2026-11-21 14:00' (UTC) or '2026-11-21T14:00:00Z'".to_owned())
+    ago.or_else(at_ms).ok_or_else(|| {
+        "write it as '2h' (ago), '2026-11-21 14:00' (UTC) or '2026-11-21T14:00:00Z'".to_owned()
+    })
 }
 
 /// `90s`, `30m`, `2h`, `1d` in seconds.
@@ -193,6 +203,9 @@ mod tests {
         let path = root.path().join("1.bin");
         std::fs::write(&path, "no").unwrap();
         let error = readable(vec![path]).unwrap_err();
-        assert!(error.0.starts_with("1 file cannot be read, and nothing was sent"), "{error}");
+        assert!(
+            error.0.starts_with("1 file cannot be read, and nothing was sent"),
+            "{error}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use spool::{DestinationStatus, RecoveryReport, Tally};
 use super::{PlaceArgs, told};
 use crate::cli::CommandError;
 use crate::cli::output::Output;
-use crate::cli::table::{Align, Table, age, count, counted, one_line, size};
+use crate::cli::table::{Align, Table, age, count, one_line, size};
 use crate::time::now_ms;
 
 const EXAMPLE: &str = "\
@@ -52,7 +52,8 @@ pub fn run(args: &LsArgs) -> Result<(), CommandError> {
     report_damage(&listed.report);
     let mut statuses = listed.destinations;
     statuses.retain(|status| {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&args.table, &status.destination.table) && is(&args.shard, &status.destination.shard)
     });
     let (table, json) = match args.files {
@@ -74,8 +75,14 @@ fn files(directory: &Path, args: &LsArgs) -> Result<Vec<FileListing>, CommandErr
 /// What a start would find amiss is no part of the listing, and too important to be left out.
 fn report_damage(report: &RecoveryReport) {
     let damaged = report.damaged.iter().map(|path| ("is damaged or missing", path));
-    let corrupt = report.corrupt.iter().map(|path| ("is a damaged part of the journal", path));
-    let unknown = report.unknown.iter().map(|path| ("is not ours, or of a later version", path));
+    let corrupt = report
+        .corrupt
+        .iter()
+        .map(|path| ("is a damaged part of the journal", path));
+    let unknown = report
+        .unknown
+        .iter()
+        .map(|path| ("is not ours, or of a later version", path));
     for (what, path) in damaged.chain(corrupt).chain(unknown) {
         eprintln!("weir: {} {what}", path.display());
     }
@@ -85,7 +92,9 @@ fn report_damage(report: &RecoveryReport) {
 pub fn listing(mut statuses: Vec<DestinationStatus>, now_ms: u64) -> (Table, Value) {
     statuses.sort_by(|a, b| {
         let oldest = |status: &DestinationStatus| status.oldest_ms.unwrap_or(u64::MAX);
-        oldest(a).cmp(&oldest(b)).then_with(|| a.destination.cmp(&b.destination))
+        oldest(a)
+            .cmp(&oldest(b))
+            .then_with(|| a.destination.cmp(&b.destination))
     });
     let mut table = Table::new(&[
         ("TABLE", Align::Left),
@@ -100,7 +109,9 @@ pub fn listing(mut statuses: Vec<DestinationStatus>, now_ms: u64) -> (Table, Val
         ("AGE", Align::Right),
         ("STATE", Align::Left),
     ]);
-    statuses.iter().for_each(|status| table.row(texts(status, now_ms)));
+    statuses
+        .iter()
+        .for_each(|status| table.row(texts(status, now_ms)));
     let json = statuses.iter().map(|status| json(status, now_ms)).collect();
     (table, Value::Array(json))
 }
@@ -179,8 +190,15 @@ impl State {
     }
 
     fn text(self, status: &DestinationStatus) -> String {
-        let why = status.destination_held.as_deref().or(status.last_error.as_deref());
-        let parts = [Some(self.word()), self.next_step(), why.filter(|_| self != Self::Idle)];
+        let why = status
+            .destination_held
+            .as_deref()
+            .or(status.last_error.as_deref());
+        let parts = [
+            Some(self.word()),
+            self.next_step(),
+            why.filter(|_| self != Self::Idle),
+        ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 }
@@ -234,7 +252,11 @@ fn file_listing(files: &[FileListing], statuses: &[DestinationStatus], now_ms: u
 }
 
 fn file_texts(file: &FileListing, now_ms: u64) -> Vec<String> {
-    let trailer = file.info.as_ref().ok().map(|info| (&info.trailer, info.file_bytes));
+    let trailer = file
+        .info
+        .as_ref()
+        .ok()
+        .map(|info| (&info.trailer, info.file_bytes));
     let unread = file.info.as_ref().err();
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     vec![
@@ -247,7 +269,10 @@ fn file_texts(file: &FileListing, now_ms: u64) -> Vec<String> {
         or_none(trailer.map(|(trailer, _)| age(trailer.created_at_ms, now_ms))),
         file.attempts.to_string(),
         file.path.display().to_string(),
-        one_line(unread.or(file.error.as_ref()).map_or("", String::as_str), ERROR_CHARS),
+        one_line(
+            unread.or(file.error.as_ref()).map_or("", String::as_str),
+            ERROR_CHARS,
+        ),
     ]
 }
 
@@ -310,12 +335,6 @@ pub fn word(state: FileState) -> &'static str {
     }
 }
 
-/// What waits, in a sentence.
-pub fn waiting(statuses: &[DestinationStatus]) -> String {
-    let rows = statuses.iter().map(|status| status.uncut.rows + status.waiting.rows + status.held.rows).sum();
-    format!("{} wait", counted(rows, "row"))
-}
-
 #[cfg(test)]
 mod tests {
     use spool::Destination;
@@ -350,12 +369,24 @@ mod tests {
 
     #[test]
     fn what_waits_longest_is_on_top_and_what_does_not_wait_below() {
-        let statuses = vec![status("s01", None), status("s02", Some(9_000)), status("s03", Some(2_000))];
+        let statuses = vec![
+            status("s01", None),
+            status("s02", Some(9_000)),
+            status("s03", Some(2_000)),
+        ];
         let (table, json) = listing(statuses, 10_000);
-        let shards: Vec<_> = json.as_array().unwrap().iter().map(|line| line["shard"].clone()).collect();
+        let shards: Vec<_> = json
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["shard"].clone())
+            .collect();
         assert_eq!(shards, ["s03", "s02", "s01"]);
         assert_eq!(json[0]["oldest_age_seconds"], 8);
-        assert!(table.to_string().lines().nth(1).unwrap().contains("s03"), "{table}");
+        assert!(
+            table.to_string().lines().nth(1).unwrap().contains("s03"),
+            "{table}"
+        );
     }
 
     #[track_caller]
@@ -369,7 +400,10 @@ mod tests {
     fn the_state_names_the_worst_trouble_and_the_next_step() {
         check_state(|_| {}, "waiting");
         check_state(|s| s.last_error = Some("refused".into()), "retrying; refused");
-        check_state(|s| s.broken.files = 1, "needs you; weir spool ls --files, then retry or drop");
+        check_state(
+            |s| s.broken.files = 1,
+            "needs you; weir spool ls --files, then retry or drop",
+        );
         check_state(
             |s| s.destination_held = Some("wrong password".into()),
             "held; mend the cause; it is probed, or: weir spool retry; wrong password",

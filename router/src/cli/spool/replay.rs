@@ -20,6 +20,7 @@ use crate::cli::table::{Align, Table, age, count, counted, size};
 use crate::cli::{CommandError, ConfigArgs, block_on, reach};
 use crate::deliver::file_body;
 use crate::deliver::request::{BatchInsert, InsertInto, knows_tokens, quoted};
+use crate::replica::reading_settings;
 use crate::time::now_ms;
 
 const EXAMPLE: &str = "\
@@ -112,10 +113,14 @@ fn goal(config: &Config, chosen: &Chosen, args: &ReplayArgs) -> Result<Goal, Com
         .ok_or_else(|| refused(format!("table {name} is not configured")))?;
     if table.cluster != trailer.shape.cluster {
         let (theirs, ours) = (&trailer.shape.cluster, &table.cluster);
-        return Err(refused(format!("it was routed for cluster {theirs}, {name} is on {ours}")));
+        return Err(refused(format!(
+            "it was routed for cluster {theirs}, {name} is on {ours}"
+        )));
     }
     let shard = args.to_shard.clone().unwrap_or_else(|| trailer.shard.clone());
-    let known = config.cluster_of(table).is_some_and(|cluster| cluster.shard(&shard).is_some());
+    let known = config
+        .cluster_of(table)
+        .is_some_and(|cluster| cluster.shard(&shard).is_some());
     match known {
         true => Ok(Goal { table: name, shard }),
         false => Err(refused(format!(
@@ -175,7 +180,11 @@ async fn replay(config: &Config, planned: &[(Goal, Chosen)], args: &ReplayArgs) 
     match sent {
         Ok(()) => say(story),
         Err(CommandError(error)) => {
-            let again = if args.new_tokens { "" } else { "; run it again: the shards recognise what they have" };
+            let again = if args.new_tokens {
+                ""
+            } else {
+                "; run it again: the shards recognise what they have"
+            };
             Err(CommandError(format!("{story}\nthen it failed: {error}{again}")))
         }
     }
@@ -191,7 +200,8 @@ async fn send_all(
     for (goal, chosen) in planned {
         for receiver in receivers.get(goal).into_iter().flatten() {
             let inserted = receiver.send(chosen, new_tokens).await;
-            let inserted = inserted.map_err(|error| CommandError(format!("{}: {error}", chosen.path.display())))?;
+            let inserted =
+                inserted.map_err(|error| CommandError(format!("{}: {error}", chosen.path.display())))?;
             sums.rows += chosen.info.trailer.rows;
             sums.known += u64::from(inserted.written_rows == Some(0));
         }
@@ -202,12 +212,25 @@ async fn send_all(
 }
 
 /// The replicas that take a goal's batches, each with the rows that it has now.
-async fn find_receivers(config: &Config, goal: &Goal, args: &ReplayArgs) -> Result<Vec<Receiver>, CommandError> {
-    let unknown = || CommandError(format!("{} on shard {} is not configured", goal.table, goal.shard));
+async fn find_receivers(
+    config: &Config,
+    goal: &Goal,
+    args: &ReplayArgs,
+) -> Result<Vec<Receiver>, CommandError> {
+    let unknown = || {
+        CommandError(format!(
+            "{} on shard {} is not configured",
+            goal.table, goal.shard
+        ))
+    };
     let table = config.table(&goal.table).ok_or_else(unknown)?;
     let cluster = config.cluster_of(table).ok_or_else(unknown)?;
     let shard = cluster.shard(&goal.shard).ok_or_else(unknown)?;
-    let wanted = |replica: &&config::Replica| args.to_replica.as_ref().is_none_or(|only| *only == replica.address());
+    let wanted = |replica: &&config::Replica| {
+        args.to_replica
+            .as_ref()
+            .is_none_or(|only| *only == replica.address())
+    };
     let candidates: Vec<_> = shard.replicas.iter().filter(wanted).collect();
     let mut trouble = format!("shard {} has no such replica", goal.shard);
     let mut receivers = Vec::new();
@@ -229,10 +252,17 @@ async fn find_receivers(config: &Config, goal: &Goal, args: &ReplayArgs) -> Resu
 }
 
 impl Receiver {
-    async fn new(replica: &config::Replica, table: &config::Table, bare_frames: bool) -> Result<Self, CommandError> {
+    async fn new(
+        replica: &config::Replica,
+        table: &config::Table,
+        bare_frames: bool,
+    ) -> Result<Self, CommandError> {
         let client = reach::client(replica, None)?;
-        let database = replica.database.clone().unwrap_or_else(|| table.target.database.clone());
-        let facts = client.facts(&[]).await.map_err(told)?;
+        let database = replica
+            .database
+            .clone()
+            .unwrap_or_else(|| table.target.database.clone());
+        let facts = client.facts(&reading_settings()).await.map_err(told)?;
         let mut receiver = Self {
             client,
             facts,
@@ -251,7 +281,12 @@ impl Receiver {
         let answer = self.client.query(&sql, &[]).await.map_err(told)?;
         let text = String::from_utf8_lossy(&answer);
         let rows = text.trim().parse();
-        rows.map_err(|_| CommandError(format!("{} says that {table} has {text:?} rows", self.client.address())))
+        rows.map_err(|_| {
+            CommandError(format!(
+                "{} says that {table} has {text:?} rows",
+                self.client.address()
+            ))
+        })
     }
 
     async fn send(&self, chosen: &Chosen, new_tokens: bool) -> Result<shard_client::Inserted, ShardError> {
@@ -305,7 +340,9 @@ async fn appeared(receivers: impl Iterator<Item = &Receiver>) -> Option<u64> {
 fn story(sums: Sums, appeared: Option<u64>, new_tokens: bool) -> String {
     let (batches, sent) = (counted(sums.batches, "batch"), counted(sums.rows, "row"));
     let Some(appeared) = appeared else {
-        return format!("{batches}, {sent} sent; how many appeared is not known, since a replica does not answer");
+        return format!(
+            "{batches}, {sent} sent; how many appeared is not known, since a replica does not answer"
+        );
     };
     let first = format!("{batches}, {sent} sent, {} appeared", counted(appeared, "row"));
     if appeared > sums.rows {
@@ -342,17 +379,37 @@ mod tests {
 
     #[test]
     fn the_end_says_what_was_sent_and_what_appeared() {
-        check_story((1, 1, 0), Some(1), false, &["1 batch, 1 row sent, 1 row appeared"]);
-        check_story((3, 3_000, 0), Some(3_000), false, &["3 batches, 3,000 rows sent, 3,000 rows appeared"]);
+        check_story(
+            (1, 1, 0),
+            Some(1),
+            false,
+            &["1 batch, 1 row sent, 1 row appeared"],
+        );
+        check_story(
+            (3, 3_000, 0),
+            Some(3_000),
+            false,
+            &["3 batches, 3,000 rows sent, 3,000 rows appeared"],
+        );
         check_story((3, 3_000, 0), None, false, &["not known"]);
         check_story((3, 3_000, 0), Some(3_001), false, &["estimate"]);
     }
 
     #[test]
     fn batches_that_a_shard_recognised_are_pointed_out_with_the_next_step() {
-        check_story((3, 3_000, 2), Some(1_000), false, &["recognised", "2 batches by", "--new-tokens"]);
+        check_story(
+            (3, 3_000, 2),
+            Some(1_000),
+            false,
+            &["recognised", "2 batches by", "--new-tokens"],
+        );
         // 18.16 does not say how many rows it wrote.
-        check_story((3, 3_000, 0), Some(0), false, &["0 rows appeared", "--new-tokens"]);
+        check_story(
+            (3, 3_000, 0),
+            Some(0),
+            false,
+            &["0 rows appeared", "--new-tokens"],
+        );
         check_story((3, 3_000, 0), Some(0), true, &["deleted meanwhile"]);
     }
 

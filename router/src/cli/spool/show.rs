@@ -66,31 +66,55 @@ pub fn cat(args: &CatArgs) -> Result<(), CommandError> {
 }
 
 fn text(info: &BinInfo, now_ms: u64) -> String {
-    let Trailer { shape, shard, token, .. } = &info.trailer;
+    let Trailer {
+        shape, shard, token, ..
+    } = &info.trailer;
     let trailer = &info.trailer;
     let pairs = |pairs: &[(String, String)], between: &str| {
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}{between}{value}")).collect();
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(name, value)| format!("{name}{between}{value}"))
+            .collect();
         pairs.join("\n          ")
     };
     let lines = [
         ("table", shape.table.clone()),
-        ("shard", format!("{shard}, cluster {}, epoch {}", shape.cluster, shape.epoch)),
+        (
+            "shard",
+            format!("{shard}, cluster {}, epoch {}", shape.cluster, shape.epoch),
+        ),
         ("rows", format!("{} in {}", count(trailer.rows), shape.format)),
-        ("size", format!("{}, {} raw", size(info.file_bytes), size(trailer.raw_bytes))),
-        ("cut", format!("{} ago, by spool {}", age(trailer.created_at_ms, now_ms), info.head.spool)),
+        (
+            "size",
+            format!("{}, {} raw", size(info.file_bytes), size(trailer.raw_bytes)),
+        ),
+        (
+            "cut",
+            format!(
+                "{} ago, by spool {}",
+                age(trailer.created_at_ms, now_ms),
+                info.head.spool
+            ),
+        ),
         ("token", token.clone()),
         ("columns", pairs(&shape.columns, " ")),
         ("settings", pairs(&shape.settings, " = ")),
         ("inserts", segments(&trailer.segments)),
     ];
-    lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:<9} {value}\n"))
+        .collect()
 }
 
 fn segments(segments: &[Segment]) -> String {
     let mut lines: Vec<_> = segments.iter().take(SEGMENTS_SHOWN).map(segment_text).collect();
     let more = segments.len().saturating_sub(SEGMENTS_SHOWN);
     if more > 0 {
-        lines.push(format!("and {} more; --output json names all", count(more as u64)));
+        lines.push(format!(
+            "and {} more; --output json names all",
+            count(more as u64)
+        ));
     }
     lines.join("\n          ")
 }
@@ -106,8 +130,14 @@ fn segment_text(segment: &Segment) -> String {
 fn json(info: &BinInfo) -> Value {
     let trailer = &info.trailer;
     let shape = &trailer.shape;
-    let columns = shape.columns.iter().map(|(name, kind)| json!({"name": name, "type": kind}));
-    let settings = shape.settings.iter().map(|(name, value)| (name.clone(), json!(value)));
+    let columns = shape
+        .columns
+        .iter()
+        .map(|(name, kind)| json!({"name": name, "type": kind}));
+    let settings = shape
+        .settings
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)));
     let segments = trailer.segments.iter().map(|segment| {
         json!({
             "insert": segment.insert.to_string(),

@@ -36,11 +36,21 @@ pub fn run(args: &VerifyArgs) -> Result<(), CommandError> {
     let report = report.map_err(told)?;
     let files = counted(report.files, "file");
     if report.damaged.is_empty() {
-        return say(format_args!("{files}, {}, {}: all sound", counted(report.rows, "row"), size(report.bytes)));
+        return say(format_args!(
+            "{files}, {}, {}: all sound",
+            counted(report.rows, "row"),
+            size(report.bytes)
+        ));
     }
-    let damaged = report.damaged.iter().map(|(path, why)| format!("\n{}: {why}", path.display()));
+    let damaged = report
+        .damaged
+        .iter()
+        .map(|(path, why)| format!("\n{}: {why}", path.display()));
     let number = report.damaged.len();
-    Err(CommandError(format!("{number} of {files} are damaged:{}", damaged.collect::<String>())))
+    Err(CommandError(format!(
+        "{number} of {files} are damaged:{}",
+        damaged.collect::<String>()
+    )))
 }
 
 /// A bar on standard error, which shows nothing when that is no terminal.
