@@ -122,9 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_table_or_a_wrong_password_holds_the_destination_unless_another_replica_knows_better() {
-        check(&answered("Code: 60. DB::Exception: Table default.t doesn't exist."), 1, "other replica: hold destination");
+    fn a_wrong_password_holds_the_destination_unless_another_replica_takes_it() {
         check(&answered("Code: 516. DB::Exception: default: Authentication failed"), 1, "other replica: hold destination");
+    }
+
+    #[test]
+    fn a_missing_table_holds_the_destination_at_once_for_it_may_be_a_view_s() {
+        check(&answered("Code: 60. DB::Exception: Table default.t doesn't exist."), 1, "settled: hold destination");
     }
 
     #[test]

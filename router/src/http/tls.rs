@@ -55,7 +55,15 @@ pub fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use hyper::body::Incoming;
+    use shard_client::{Endpoint, Password, Replica, TlsFiles};
+
     use super::*;
+    use crate::http::answer::{self, Answer};
+    use crate::http::{Handler, Listener, Peer, serve};
 
     #[test]
     fn a_certificate_that_is_none_is_refused_with_its_file() {
@@ -66,16 +74,46 @@ mod tests {
         assert!(error.contains("cert.pem"), "{error}");
     }
 
-    #[test]
-    fn a_certificate_with_its_key_is_taken() {
+    /// Answers `/ping` as a ClickHouse server does.
+    struct Ping;
+
+    impl Handler for Ping {
+        async fn handle(self: Arc<Self>, _: Peer, _: hyper::Request<Incoming>) -> Answer {
+            answer::text(http::StatusCode::OK, "Ok.\n")
+        }
+    }
+
+    /// How Weir reaches a replica of that port, trusting the authority of `ca`.
+    fn replica(port: u16, ca: Option<PathBuf>) -> Replica {
+        let endpoint = Endpoint {
+            host: "localhost".into(),
+            port,
+            secure: true,
+            user: "default".into(),
+            password: Password::fixed(""),
+            database: None,
+            tls: TlsFiles { ca, ..TlsFiles::default() },
+            connect_timeout: Duration::from_secs(5),
+            receive_timeout: Duration::from_secs(5),
+        };
+        Replica::new(endpoint, 1).unwrap()
+    }
+
+    #[tokio::test]
+    async fn weir_speaks_tls_both_ways_and_trusts_only_the_authority_it_was_given() {
         let directory = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-        let (cert, key) = (
-            directory.path().join("cert.pem"),
-            directory.path().join("key.pem"),
-        );
+        let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        assert!(acceptor(&cert, &key).is_ok());
+
+        let tls = acceptor(&cert, &key).unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Some(tls)).await.unwrap();
+        let port = listener.address().unwrap().port();
+        tokio::spawn(serve(listener, 10, Arc::new(Ping), std::future::pending()));
+
+        replica(port, Some(cert)).ping().await.unwrap();
+        let stranger = replica(port, None).ping().await.unwrap_err();
+        assert!(matches!(stranger.failure, shard_client::Failure::Tls(_)), "{stranger}");
     }
 }

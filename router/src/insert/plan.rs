@@ -184,6 +184,12 @@ impl KeyDefaults {
         }
     }
 
+    /// No key column has a default.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self { table: String::new(), columns: Vec::new() }
+    }
+
     /// Refuses an INSERT whose column list leaves such a column out.
     pub fn refuse_left_out(&self, listed: Option<&[String]>) -> Result<(), Exception> {
         let Some(listed) = listed else { return Ok(()) };

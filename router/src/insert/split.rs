@@ -199,3 +199,91 @@ fn evaluation(error: &sharding::EvalError, first_row: u64) -> Exception {
 pub fn random_shard(slots: &Slots) -> usize {
     slots.shard_of(rand::rng().random_range(0..slots.total()))
 }
+
+#[cfg(test)]
+mod tests {
+    use formats::{Format, Settings, Spec};
+    use types::DataType;
+
+    use super::*;
+
+    /// What each shard was given.
+    #[derive(Default)]
+    struct Given {
+        columns: Vec<String>,
+        shares: [Vec<u8>; 3],
+        rows: [u64; 3],
+    }
+
+    impl Shares for Given {
+        fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception> {
+            self.columns = columns.iter().map(|column| column.name.clone()).collect();
+            Ok(())
+        }
+
+        fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception> {
+            self.shares[shard].extend_from_slice(rows);
+            self.rows[shard] += count;
+            Ok(())
+        }
+    }
+
+    fn columns() -> Vec<ColumnDef> {
+        let column = |name: &str, data_type| ColumnDef { name: name.into(), data_type };
+        vec![column("k", DataType::UInt64), column("s", DataType::String)]
+    }
+
+    /// Splits a body over shards of weights 1, 0 and 2, in chunks of `chunk` bytes.
+    fn split(format: Format, key: &str, body: &[u8], chunk: usize) -> Result<Given, Exception> {
+        let columns = columns();
+        let key = Key::compile(key, &columns).unwrap();
+        let spec = Spec {
+            columns: &columns,
+            listed: None,
+            key: key.columns(),
+            settings: &Settings::default(),
+            time_zone: "UTC",
+            max_row_bytes: 1 << 20,
+        };
+        let stream = RowStream::new(format, &spec)?;
+        let placement = Placement::Slots(key, Slots::new(&[1, 0, 2]).unwrap());
+        let terminator = format.payload().terminator();
+        let mut splitter = Splitter::new(stream, placement, KeyDefaults::none(), 3, terminator);
+        let mut given = Given::default();
+        for chunk in body.chunks(chunk) {
+            splitter.push(chunk, &mut given)?;
+        }
+        splitter.finish(&mut given)?;
+        Ok(given)
+    }
+
+    #[test]
+    fn each_row_goes_to_the_shard_of_its_slot_and_a_shard_of_weight_zero_gets_none() {
+        for chunk in [1, 3, 1000] {
+            let given = split(Format::TabSeparated, "k", b"0\ta\n1\tb\n2\tc\n3\td", chunk).unwrap();
+            assert_eq!(given.shares, [b"0\ta\n3\td\n".to_vec(), vec![], b"1\tb\n2\tc\n".to_vec()]);
+            assert_eq!(given.rows, [2, 0, 2]);
+        }
+    }
+
+    #[test]
+    fn a_header_decides_the_columns_of_the_shares_and_is_not_part_of_them() {
+        let given = split(Format::CsvWithNames, "k", b"s,k\nx,4\n", 1000).unwrap();
+        assert_eq!(given.columns, ["s", "k"]);
+        assert_eq!(given.shares[2], b"x,4\n");
+    }
+
+    #[test]
+    fn no_row_is_lost_or_doubled_however_many_there_are() {
+        let body: String = (0..50_000).map(|k| format!("{k}\tvalue {k}\n")).collect();
+        let given = split(Format::TabSeparated, "cityHash64(k)", body.as_bytes(), 64 * 1024).unwrap();
+        assert_eq!(given.rows.iter().sum::<u64>(), 50_000);
+        assert_eq!(given.shares.iter().map(Vec::len).sum::<usize>(), body.len());
+    }
+
+    #[test]
+    fn a_row_without_a_sharding_value_is_named_by_its_number_in_the_body() {
+        let error = split(Format::TabSeparated, "k % (k - 2)", b"1\ta\n2\tb\n", 1000).err().unwrap();
+        assert!(error.message.contains("row 2"), "{error}");
+    }
+}
