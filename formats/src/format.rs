@@ -31,8 +31,13 @@ pub enum Payload {
 
 impl Payload {
     /// Every payload format.
-    pub const ALL: [Payload; 5] =
-        [Payload::JsonEachRow, Payload::TabSeparated, Payload::Csv, Payload::Values, Payload::RowBinary];
+    pub const ALL: [Payload; 5] = [
+        Payload::JsonEachRow,
+        Payload::TabSeparated,
+        Payload::Csv,
+        Payload::Values,
+        Payload::RowBinary,
+    ];
 }
 
 type Open = fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>;

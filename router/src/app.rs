@@ -170,7 +170,11 @@ impl App {
     /// Admits an INSERT before its body is read: not while stopping, not into a full disk, and not while every queue of its table is full.
     pub async fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
         if !self.is_ready() {
-            return Err(Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, "Weir is shutting down."));
+            return Err(Exception::try_again(
+                code::TOO_MANY_SIMULTANEOUS_QUERIES,
+                1,
+                "Weir is shutting down.",
+            ));
         }
         let routing = self.routing();
         backpressure::refuse_full_disk(&routing.config.spool)?;
@@ -200,12 +204,15 @@ impl App {
     /// What metrics and listings read.
     pub fn snapshot(&self) -> Snapshot {
         let routing = self.routing();
-        let replicas = routing.replicas().into_iter().map(|(cluster, shard, replica)| ReplicaUp {
-            cluster: cluster.name.clone(),
-            shard: shard.name.clone(),
-            replica: replica.address().to_owned(),
-            up: replica.is_up(),
-        });
+        let replicas = routing
+            .replicas()
+            .into_iter()
+            .map(|(cluster, shard, replica)| ReplicaUp {
+                cluster: cluster.name.clone(),
+                shard: shard.name.clone(),
+                replica: replica.address().to_owned(),
+                up: replica.is_up(),
+            });
         Snapshot {
             destinations: self.spool.destinations(),
             replicas: replicas.collect(),
@@ -258,7 +265,10 @@ impl App {
 async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
     loop {
         let routing = app.routing();
-        let checks = routing.replicas().into_iter().map(|(_, _, replica)| replica.check());
+        let checks = routing
+            .replicas()
+            .into_iter()
+            .map(|(_, _, replica)| replica.check());
         futures_util::future::join_all(checks).await;
         tokio::select! {
             () = stop.requested() => return,

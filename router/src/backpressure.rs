@@ -45,7 +45,11 @@ pub async fn admit(
 
 /// A destination at or above the limit, if that is what `full` asks for.
 fn fullest(spool: &Spool, destinations: &[Destination], full: Full, limit: u64) -> Option<DestinationStatus> {
-    let over = |d: &Destination| spool.destination(d).filter(|status| status.backlog_bytes() >= limit);
+    let over = |d: &Destination| {
+        spool
+            .destination(d)
+            .filter(|status| status.backlog_bytes() >= limit)
+    };
     match full {
         Full::Any => destinations.iter().find_map(over),
         Full::All => {
@@ -57,7 +61,10 @@ fn fullest(spool: &Spool, destinations: &[Destination], full: Full, limit: u64) 
 }
 
 fn too_much_waits(status: &DestinationStatus, limits: &config::Spool) -> Exception {
-    let why = status.last_error.as_deref().or(status.destination_held.as_deref());
+    let why = status
+        .last_error
+        .as_deref()
+        .or(status.destination_held.as_deref());
     Exception::try_again(
         code::TOO_MANY_SIMULTANEOUS_QUERIES,
         RETRY_AFTER_S,
@@ -75,9 +82,13 @@ fn too_much_waits(status: &DestinationStatus, limits: &config::Spool) -> Excepti
 /// Keeps `reserve_bytes` of the disk free of new INSERTs, so that what was accepted can still be cut and settled.
 pub fn refuse_full_disk(limits: &config::Spool) -> Result<(), Exception> {
     // A system that does not say how full the disk is will say so when it is written to.
-    let Ok(stat) = rustix::fs::statvfs(&limits.path) else { return Ok(()) };
+    let Ok(stat) = rustix::fs::statvfs(&limits.path) else {
+        return Ok(());
+    };
     let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let reserve_bytes = limits.reserve.bytes_of(stat.f_blocks.saturating_mul(stat.f_frsize));
+    let reserve_bytes = limits
+        .reserve
+        .bytes_of(stat.f_blocks.saturating_mul(stat.f_frsize));
     if free_bytes >= reserve_bytes {
         return Ok(());
     }

@@ -124,10 +124,12 @@ async fn question(
     };
     match statement {
         Statement::Insert(statement) => question.insert(app, &statement, read, parts, body).await,
-        Statement::Read | Statement::Describe { .. } if !user.may_select() => Err(Exception::access_denied(format!(
-            "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
-            user.name
-        ))),
+        Statement::Read | Statement::Describe { .. } if !user.may_select() => {
+            Err(Exception::access_denied(format!(
+                "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
+                user.name
+            )))
+        }
         Statement::Describe { table, name } => question.describe(&table, name, read, parts, body).await,
         Statement::Read if !head.query.is_empty() || !read.is_empty() => {
             body.unread(read);
@@ -224,7 +226,10 @@ impl Question<'_> {
         while let Some(chunk) = body.next().await? {
             text.extend_from_slice(&chunk);
             if text.len() > STATEMENT_BYTES_MAX {
-                return Err(Exception::bad_input(code::SYNTAX_ERROR, "The statement is longer than max_query_size."));
+                return Err(Exception::bad_input(
+                    code::SYNTAX_ERROR,
+                    "The statement is longer than max_query_size.",
+                ));
             }
         }
         pass::described(self, parts, &routed, &text, name).await

@@ -15,12 +15,12 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Body, Frame};
 
+use crate::deliver::request::quoted;
 use crate::exception::{Exception, code};
 use crate::front::Question;
 use crate::http::answer::{Answer, BodyError};
 use crate::http::body::RequestBody;
 use crate::replica::ReplicaRuntime;
-use crate::deliver::request::quoted;
 use crate::routing::{Cluster, RoutedTable, password};
 
 /// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried again.
@@ -30,8 +30,16 @@ const TRIES_MAX: usize = 3;
 pub async fn through(question: &Question<'_>, parts: &Parts, body: RequestBody) -> Result<Answer, Exception> {
     let cluster = question.routing.default_cluster(question.user)?;
     let replica = connected_replica(cluster).await?;
-    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
-    let asked = Asked { method: parts.method.clone(), target, headers: parts.headers.clone() };
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", PathAndQuery::as_str)
+        .to_owned();
+    let asked = Asked {
+        method: parts.method.clone(),
+        target,
+        headers: parts.headers.clone(),
+    };
     pass(question, asked, body_stream(body), &replica).await
 }
 
@@ -53,16 +61,32 @@ pub async fn described(
 ) -> Result<Answer, Exception> {
     let replica = connected_replica(&table.cluster).await?;
     let target = &table.config.target;
-    let target = format!("{}.{}", quoted(replica.database(&target.database)), quoted(&target.table));
+    let target = format!(
+        "{}.{}",
+        quoted(replica.database(&target.database)),
+        quoted(&target.table)
+    );
     let statement = [&text[..name.start], target.as_bytes(), &text[name.end..]].concat();
-    let parts = Asked { method: Method::POST, target: without_query(&parts.uri), headers: parts.headers.clone() };
-    pass(question, parts, Full::new(statement.into()).map_err(never), &replica).await
+    let parts = Asked {
+        method: Method::POST,
+        target: without_query(&parts.uri),
+        headers: parts.headers.clone(),
+    };
+    pass(
+        question,
+        parts,
+        Full::new(statement.into()).map_err(never),
+        &replica,
+    )
+    .await
 }
 
 /// A URL's path and its parameters but `query`.
 fn without_query(uri: &Uri) -> String {
     let pairs = uri.query().unwrap_or("").split('&');
-    let kept: Vec<_> = pairs.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("query")).collect();
+    let kept: Vec<_> = pairs
+        .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("query"))
+        .collect();
     format!("{}?{}", uri.path(), kept.join("&"))
 }
 
@@ -89,7 +113,12 @@ async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRu
     ))
 }
 
-async fn pass<B>(question: &Question<'_>, asked: Asked, body: B, replica: &ReplicaRuntime) -> Result<Answer, Exception>
+async fn pass<B>(
+    question: &Question<'_>,
+    asked: Asked,
+    body: B,
+    replica: &ReplicaRuntime,
+) -> Result<Answer, Exception>
 where
     B: Body<Data = Bytes, Error = Exception> + Send + 'static,
 {
@@ -98,7 +127,10 @@ where
         None => replica.client().forward(request).await,
         Some(reads_as) => {
             let password = password(&reads_as.password);
-            replica.client().forward_as(request, &reads_as.user, &password).await
+            replica
+                .client()
+                .forward_as(request, &reads_as.user, &password)
+                .await
         }
     };
     replica.observed(&result);
@@ -122,7 +154,12 @@ fn request<B>(asked: Asked, body: B) -> Result<Request<B>, Exception> {
         *headers = asked.headers;
         headers.remove(CONTENT_LENGTH);
     }
-    let refused = |error| Exception::bad_input(code::BAD_ARGUMENTS, format!("The request cannot be passed on: {error}."));
+    let refused = |error| {
+        Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            format!("The request cannot be passed on: {error}."),
+        )
+    };
     request.body(body).map_err(refused)
 }
 

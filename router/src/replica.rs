@@ -118,7 +118,11 @@ impl ReplicaRuntime {
 /// Settings that Weir adds so that a shard reads rows as it did itself: a replica that does not know one has no other way of reading.
 pub fn reading_settings() -> Vec<&'static str> {
     let reading = formats::Settings::default();
-    Payload::ALL.iter().flat_map(|payload| reading.pinned(*payload)).map(|(name, _)| name).collect()
+    Payload::ALL
+        .iter()
+        .flat_map(|payload| reading.pinned(*payload))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// The order in which a shard's replicas are tried: the local one first if it is usable (ClickHouse's prefer_localhost_replica), then as

@@ -305,7 +305,9 @@ impl Shard {
     ) -> Result<Self, RoutingError> {
         let known = |replica: &config::Replica| {
             let mut replicas = before?.replicas().into_iter().map(|(_, _, known)| known);
-            replicas.find(|known| known.is_the_same(replica, inflight_max)).cloned()
+            replicas
+                .find(|known| known.is_the_same(replica, inflight_max))
+                .cloned()
         };
         let ready = |replica| known(replica).map_or_else(|| new_replica(replica, inflight_max), Ok);
         Ok(Self {
@@ -318,9 +320,15 @@ impl Shard {
 
 fn new_replica(replica: &config::Replica, inflight_max: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
     let connections = inflight_max.saturating_add(CONNECTIONS_BESIDE_SENDERS);
-    let client = Replica::new(endpoint(replica), connections)
-        .map_err(|error| RoutingError::Tls { replica: replica.address(), error })?;
-    Ok(Arc::new(ReplicaRuntime::new(replica.clone(), client, inflight_max)))
+    let client = Replica::new(endpoint(replica), connections).map_err(|error| RoutingError::Tls {
+        replica: replica.address(),
+        error,
+    })?;
+    Ok(Arc::new(ReplicaRuntime::new(
+        replica.clone(),
+        client,
+        inflight_max,
+    )))
 }
 
 /// How the client crate reaches a configured replica.
@@ -444,7 +452,11 @@ pub fn assignment(
     if table.assignment == Assignment::Slots {
         return Ok((slots, None));
     }
-    let named: Vec<_> = cluster.shards.iter().map(|s| (s.name.as_str(), s.weight)).collect();
+    let named: Vec<_> = cluster
+        .shards
+        .iter()
+        .map(|s| (s.name.as_str(), s.weight))
+        .collect();
     let ring = Ring::new(&named).map_err(|error| refused(error.to_string()))?;
     Ok((slots, Some(ring)))
 }

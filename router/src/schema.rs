@@ -57,12 +57,18 @@ pub const SERVER_DEFAULTS: &[&str] = &["input_format_skip_unknown_fields"];
 impl TableSchema {
     /// Makes a schema of what a replica said; the key must compile against it.
     pub fn new(table: &str, description: Description, key: Option<&str>) -> Result<Self, Exception> {
-        let Description { columns: described, time_zone, reading_defaults } = description;
+        let Description {
+            columns: described,
+            time_zone,
+            reading_defaults,
+        } = description;
         let columns = described
             .iter()
             .map(|c| column(table, c))
             .collect::<Result<Vec<_>, _>>()?;
-        let key = key.map(|text| compile(table, text, &columns, &time_zone)).transpose()?;
+        let key = key
+            .map(|text| compile(table, text, &columns, &time_zone))
+            .transpose()?;
         let insertable = described
             .iter()
             .zip(&columns)
@@ -123,9 +129,14 @@ impl TableSchema {
 
     /// As it is kept in `meta/schema/`.
     pub fn to_json(&self) -> String {
-        let column = |c: &DescribedColumn| json!([c.name, c.type_name, c.default_kind.word(), c.default_expression]);
+        let column =
+            |c: &DescribedColumn| json!([c.name, c.type_name, c.default_kind.word(), c.default_expression]);
         let columns: Vec<_> = self.described.iter().map(column).collect();
-        let defaults: Vec<_> = self.reading_defaults.iter().map(|(name, value)| json!([name, value])).collect();
+        let defaults: Vec<_> = self
+            .reading_defaults
+            .iter()
+            .map(|(name, value)| json!([name, value]))
+            .collect();
         json!({"time_zone": self.time_zone, "columns": columns, "reading_defaults": defaults}).to_string()
     }
 }
@@ -133,7 +144,11 @@ impl TableSchema {
 impl Description {
     /// Columns that no server told: in UTC, read strictly.
     pub fn of_columns(columns: Vec<DescribedColumn>) -> Self {
-        Self { columns, time_zone: "UTC".to_owned(), reading_defaults: Vec::new() }
+        Self {
+            columns,
+            time_zone: "UTC".to_owned(),
+            reading_defaults: Vec::new(),
+        }
     }
 
     /// Reads what [`TableSchema::to_json`] wrote; none if it is something else.
@@ -143,8 +158,14 @@ impl Description {
         let pair = |value: &Value| Some((text_at(value, 0)?, text_at(value, 1)?));
         Some(Self {
             time_zone: value.get("time_zone")?.as_str()?.to_owned(),
-            columns: array("columns")?.iter().map(column_of_json).collect::<Option<_>>()?,
-            reading_defaults: array("reading_defaults")?.iter().map(pair).collect::<Option<_>>()?,
+            columns: array("columns")?
+                .iter()
+                .map(column_of_json)
+                .collect::<Option<_>>()?,
+            reading_defaults: array("reading_defaults")?
+                .iter()
+                .map(pair)
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -307,16 +328,30 @@ async fn ask(table: &RoutedTable) -> Result<Description, Exception> {
     ))
 }
 
-async fn ask_replica(replica: &ReplicaRuntime, target: &config::TableName) -> Result<Description, ShardError> {
+async fn ask_replica(
+    replica: &ReplicaRuntime,
+    target: &config::TableName,
+) -> Result<Description, ShardError> {
     let facts = replica.facts().await;
     replica.observed(&facts);
-    let described = describe(replica.client(), &facts?, replica.database(&target.database), &target.table).await;
+    let described = describe(
+        replica.client(),
+        &facts?,
+        replica.database(&target.database),
+        &target.table,
+    )
+    .await;
     replica.observed(&described);
     described
 }
 
 /// Asks one replica for a target.
-pub async fn describe(client: &Replica, facts: &Facts, database: &str, table: &str) -> Result<Description, ShardError> {
+pub async fn describe(
+    client: &Replica,
+    facts: &Facts,
+    database: &str,
+    table: &str,
+) -> Result<Description, ShardError> {
     Ok(Description {
         columns: client.describe(database, table).await?,
         time_zone: facts.timezone.clone(),
@@ -331,9 +366,15 @@ async fn server_defaults(client: &Replica) -> Vec<(String, String)> {
         "SELECT name, value FROM system.settings WHERE name IN ({}) ORDER BY name FORMAT TabSeparated",
         names.join(", ")
     );
-    let Ok(answer) = client.query(&sql, &[]).await else { return Vec::new() };
+    let Ok(answer) = client.query(&sql, &[]).await else {
+        return Vec::new();
+    };
     let lines = String::from_utf8_lossy(&answer).into_owned();
-    lines.lines().filter_map(|line| line.split_once('\t')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+    lines
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -360,7 +401,11 @@ mod tests {
 
     fn description(columns: Vec<DescribedColumn>) -> Description {
         let reading_defaults = vec![("input_format_skip_unknown_fields".into(), "1".into())];
-        Description { columns, time_zone: "UTC".into(), reading_defaults }
+        Description {
+            columns,
+            time_zone: "UTC".into(),
+            reading_defaults,
+        }
     }
 
     #[test]

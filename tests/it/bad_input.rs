@@ -6,8 +6,8 @@ use support::{
 use support::{Scratch, WeirConfig, weir_command};
 
 use crate::setup::{
-    DELIVERY_LIMIT, TABLE, TARGET, cluster, first_is_local, insert, on_all, patient, plain_servers, send, table,
-    weir,
+    DELIVERY_LIMIT, TABLE, TARGET, cluster, first_is_local, insert, on_all, patient, plain_servers, send,
+    table, weir,
 };
 
 struct Bed {
@@ -103,13 +103,25 @@ fn strangers_wrong_passwords_and_tables_of_others_are_refused() {
          [[user]]\nname = \"elsewhere\"\npassword_sha256_hex = \"{hash}\"\nnetworks = [\"10.0.0.0/8\"]\n"
     );
     let sections = cluster(true, &first_is_local(&servers, &[1])) + &table(TABLE, TARGET) + &users;
-    let weir = Weir::start(&WeirConfig { sections, ..patient() });
+    let weir = Weir::start(&WeirConfig {
+        sections,
+        ..patient()
+    });
     let as_user = |name: &str, password: &str| {
         let user = Some((name.to_owned(), password.to_owned()));
-        let http = Endpoint { user, ..weir.http.clone() };
+        let http = Endpoint {
+            user,
+            ..weir.http.clone()
+        };
         http.insert(&insert(TABLE, Format::CSV), body_of(Format::CSV, rows(1, 0..3)))
     };
-    for (name, password) in [("app", "guess"), ("app", ""), ("nobody", ""), ("default", ""), ("elsewhere", "secret")] {
+    for (name, password) in [
+        ("app", "guess"),
+        ("app", ""),
+        ("nobody", ""),
+        ("default", ""),
+        ("elsewhere", "secret"),
+    ] {
         check(&as_user(name, password), 403, 516, &[]);
     }
     check(&as_user("other", "secret"), 403, 497, &[TABLE]);

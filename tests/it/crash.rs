@@ -84,7 +84,11 @@ fn check_spool_shows_what_waits(weir: &Weir) {
 #[track_caller]
 fn told(arguments: &[&str]) -> String {
     let output = weir_command(arguments);
-    assert!(output.status.success(), "weir {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "weir {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).expect("commands print UTF-8")
 }
 

@@ -3,7 +3,8 @@
 use support::{Fingerprint, Format, Weir, WeirConfig, rows, wait_for, weir_command};
 
 use crate::setup::{
-    DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, first_is_local, on_all, patient, plain_servers, send, table, weir,
+    DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, first_is_local, on_all, patient, plain_servers, send,
+    table, weir,
 };
 use crate::tables::create_merge_tree;
 
@@ -16,9 +17,16 @@ fn wait_for_reload(weir: &Weir, told: &str) {
 #[test]
 fn a_reload_routes_a_new_table_and_refuses_another_layout_under_the_same_epoch() {
     let servers = plain_servers(2);
-    servers.iter().for_each(|server| create_merge_tree(&server.http, "default.clicks_local"));
+    servers
+        .iter()
+        .for_each(|server| create_merge_tree(&server.http, "default.clicks_local"));
     let weir = weir(true, &first_is_local(&servers, &[1, 1]));
-    let insert = || weir.http.insert("INSERT INTO clicks FORMAT CSV", support::body_of(Format::CSV, rows(71, 0..200)));
+    let insert = || {
+        weir.http.insert(
+            "INSERT INTO clicks FORMAT CSV",
+            support::body_of(Format::CSV, rows(71, 0..200)),
+        )
+    };
     assert_eq!(insert().code(), Some(60), "not routed yet");
 
     let both = table(TABLE, TARGET) + &table("default.clicks", "default.clicks_local");
@@ -36,11 +44,16 @@ fn a_reload_routes_a_new_table_and_refuses_another_layout_under_the_same_epoch()
 
     weir.edit_config("[cluster.main]\n", "[cluster.main]\nepoch = 2\n");
     weir.hang_up();
-    wait_for("the new epoch", DELIVERY_LIMIT, || (weir.metric("weir_slot_layout") == 2.0).then_some(()));
+    wait_for("the new epoch", DELIVERY_LIMIT, || {
+        (weir.metric("weir_slot_layout") == 2.0).then_some(())
+    });
     insert().expect_success();
     weir.wait_until_delivered(DELIVERY_LIMIT);
     let rows_of_one = Fingerprint::of(rows(71, 0..200));
-    assert_eq!(on_all(&servers, "default.clicks_local"), rows_of_one + rows_of_one + rows_of_one);
+    assert_eq!(
+        on_all(&servers, "default.clicks_local"),
+        rows_of_one + rows_of_one + rows_of_one
+    );
 }
 
 #[test]
@@ -67,7 +80,9 @@ fn a_missing_table_holds_its_destination_alone_until_it_is_there_again() {
     weir.wait_until_delivered(DELIVERY_LIMIT);
     servers[1].http.query(&format!("DROP TABLE {TARGET}"));
     send(&weir.http, Format::CSV, rows(72, 100..300)).expect_success();
-    wait_for("the destination to be held", DELIVERY_LIMIT, || (weir.metric("weir_held_batches") > 0.0).then_some(()));
+    wait_for("the destination to be held", DELIVERY_LIMIT, || {
+        (weir.metric("weir_held_batches") > 0.0).then_some(())
+    });
     let listing = weir.command(&["spool", "ls"]);
     assert!(listing.contains("s2") && listing.contains("held"), "{listing}");
 
@@ -78,7 +93,10 @@ fn a_missing_table_holds_its_destination_alone_until_it_is_there_again() {
     assert_eq!(weir.metric("weir_held_batches"), 0.0);
     let on_first = Fingerprint::in_table(&servers[0].http, TARGET);
     let on_second = Fingerprint::in_table(&servers[1].http, TARGET);
-    assert!(on_second.rows > 0 && on_first.rows + on_second.rows < 300, "the dropped table's first rows are gone");
+    assert!(
+        on_second.rows > 0 && on_first.rows + on_second.rows < 300,
+        "the dropped table's first rows are gone"
+    );
 }
 
 #[test]
@@ -87,15 +105,25 @@ fn a_second_router_on_the_same_spool_is_refused() {
     let weir = weir(true, &first_is_local(&servers, &[1]));
     let output = weir_command(&["serve", "--config", &weir.config_path().display().to_string()]);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && told.contains("is in use by"), "{told}");
+    assert!(
+        !output.status.success() && told.contains("is in use by"),
+        "{told}"
+    );
 }
 
 #[test]
 fn a_full_queue_refuses_inserts_with_503_and_takes_them_again_when_its_shard_is_back() {
     let mut servers = plain_servers(2);
-    let sections = cluster(true, &all_remote(&[servers[0].http.address, servers[1].http.address])) + &table(TABLE, TARGET);
+    let sections = cluster(
+        true,
+        &all_remote(&[servers[0].http.address, servers[1].http.address]),
+    ) + &table(TABLE, TARGET);
     let spool = "bytes_to_delay_insert = \"50KiB\"\nbytes_to_throw_insert = \"100KiB\"\nmax_delay_to_insert = \"200ms\"";
-    let weir = Weir::start(&WeirConfig { sections, spool: spool.into(), ..patient() });
+    let weir = Weir::start(&WeirConfig {
+        sections,
+        spool: spool.into(),
+        ..patient()
+    });
     send(&weir.http, Format::CSV, rows(73, 0..10)).expect_success();
     servers[1].kill9();
     let mut accepted = 10;
@@ -115,5 +143,8 @@ fn a_full_queue_refuses_inserts_with_503_and_takes_them_again_when_its_shard_is_
     weir.wait_until_delivered(DELIVERY_LIMIT);
     send(&weir.http, Format::CSV, rows(73, accepted..accepted + 1_000)).expect_success();
     weir.wait_until_delivered(DELIVERY_LIMIT);
-    assert_eq!(on_all(&servers, TARGET), Fingerprint::of(rows(73, 0..accepted + 1_000)));
+    assert_eq!(
+        on_all(&servers, TARGET),
+        Fingerprint::of(rows(73, 0..accepted + 1_000))
+    );
 }

@@ -41,7 +41,10 @@ impl<'a> Lexer<'a> {
 
     /// Where the next token starts, or the end.
     pub(super) fn next_start(&self) -> usize {
-        let mut ahead = Self { text: self.text, at: self.at };
+        let mut ahead = Self {
+            text: self.text,
+            at: self.at,
+        };
         // A comment that does not end is an error for whoever reads the token.
         let _ = ahead.skip_space();
         ahead.at

@@ -128,7 +128,11 @@ fn settle(statement: Statement, lexer: &Lexer<'_>, complete: bool) -> Recognised
             Source::Select | Source::Function(_) | Source::Infile => false,
         },
         Statement::Empty => true,
-        Statement::Read | Statement::Describe { .. } | Statement::Ddl { .. } | Statement::System(_) | Statement::Kill => lexer.at_end(),
+        Statement::Read
+        | Statement::Describe { .. }
+        | Statement::Ddl { .. }
+        | Statement::System(_)
+        | Statement::Kill => lexer.at_end(),
     };
     if could_go_on && !complete && lexer.len() < STATEMENT_BYTES_MAX {
         Recognised::NeedMore
@@ -272,7 +276,13 @@ mod tests {
     #[test]
     fn a_described_table_is_found_with_the_place_of_its_name() {
         let text = "describe /* x */ TABLE `db`.`t` FORMAT Native";
-        let Statement::Describe { table: described, name } = recognised(text) else { panic!("no DESCRIBE") };
+        let Statement::Describe {
+            table: described,
+            name,
+        } = recognised(text)
+        else {
+            panic!("no DESCRIBE")
+        };
         assert_eq!((described, &text[name]), (table(Some("db"), "t"), "`db`.`t`"));
         assert!(matches!(recognised("DESC t"), Statement::Describe { .. }));
     }

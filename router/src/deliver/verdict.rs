@@ -49,7 +49,9 @@ pub fn next(error: &ShardError, inserts: usize) -> Next {
 fn told(error: &ShardError) -> String {
     match error.class() {
         Class::Destination => error.to_string(),
-        Class::Passing | Class::Rows | Class::Recut | Class::Schema | Class::Statement | Class::Unclear => error.summary(),
+        Class::Passing | Class::Rows | Class::Recut | Class::Schema | Class::Statement | Class::Unclear => {
+            error.summary()
+        }
     }
 }
 
@@ -72,11 +74,18 @@ mod tests {
 
     /// An answer of a server to a whole batch.
     fn answered(text: &str) -> ShardError {
-        failed(Failure::Server(ServerError::read(500, None, text).unwrap()), Sent::Whole)
+        failed(
+            Failure::Server(ServerError::read(500, None, text).unwrap()),
+            Sent::Whole,
+        )
     }
 
     fn failed(failure: Failure, sent: Sent) -> ShardError {
-        ShardError { address: Arc::from("ch-1:8123"), sent, failure }
+        ShardError {
+            address: Arc::from("ch-1:8123"),
+            sent,
+            failure,
+        }
     }
 
     #[track_caller]
@@ -105,7 +114,11 @@ mod tests {
 
     #[test]
     fn a_cut_answer_is_asked_again_at_the_same_replica() {
-        check(&failed(Failure::Cut("no answer".into()), Sent::Whole), 1, "same replica: retry");
+        check(
+            &failed(Failure::Cut("no answer".into()), Sent::Whole),
+            1,
+            "same replica: retry",
+        );
     }
 
     #[test]
@@ -123,23 +136,40 @@ mod tests {
 
     #[test]
     fn a_wrong_password_holds_the_destination_unless_another_replica_takes_it() {
-        check(&answered("Code: 516. DB::Exception: default: Authentication failed"), 1, "other replica: hold destination");
+        check(
+            &answered("Code: 516. DB::Exception: default: Authentication failed"),
+            1,
+            "other replica: hold destination",
+        );
     }
 
     #[test]
     fn a_missing_table_holds_the_destination_at_once_for_it_may_be_a_view_s() {
-        check(&answered("Code: 60. DB::Exception: Table default.t doesn't exist."), 1, "settled: hold destination");
+        check(
+            &answered("Code: 60. DB::Exception: Table default.t doesn't exist."),
+            1,
+            "settled: hold destination",
+        );
     }
 
     #[test]
     fn an_overloaded_or_unknown_answer_is_repeated_unchanged() {
-        check(&answered("Code: 252. DB::Exception: Too many parts (300)."), 1, "same replica: retry");
-        check(&answered("Code: 999999. DB::Exception: Something new."), 1, "same replica: retry");
+        check(
+            &answered("Code: 252. DB::Exception: Too many parts (300)."),
+            1,
+            "same replica: retry",
+        );
+        check(
+            &answered("Code: 999999. DB::Exception: Something new."),
+            1,
+            "same replica: retry",
+        );
     }
 
     #[test]
     fn too_many_partitions_are_taken_apart_by_insert_and_held_when_it_is_one() {
-        let partitions = "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
+        let partitions =
+            "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
         check(&answered(partitions), 3, "settled: refused");
         check(&answered(partitions), 1, "settled: hold batch");
     }

@@ -92,7 +92,10 @@ mod tests {
             user: "default".into(),
             password: Password::fixed(""),
             database: None,
-            tls: TlsFiles { ca, ..TlsFiles::default() },
+            tls: TlsFiles {
+                ca,
+                ..TlsFiles::default()
+            },
             connect_timeout: Duration::from_secs(5),
             receive_timeout: Duration::from_secs(5),
         };
@@ -103,17 +106,25 @@ mod tests {
     async fn weir_speaks_tls_both_ways_and_trusts_only_the_authority_it_was_given() {
         let directory = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-        let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        let (cert, key) = (
+            directory.path().join("cert.pem"),
+            directory.path().join("key.pem"),
+        );
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
 
         let tls = acceptor(&cert, &key).unwrap();
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Some(tls)).await.unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Some(tls))
+            .await
+            .unwrap();
         let port = listener.address().unwrap().port();
         tokio::spawn(serve(listener, 10, Arc::new(Ping), std::future::pending()));
 
         replica(port, Some(cert)).ping().await.unwrap();
         let stranger = replica(port, None).ping().await.unwrap_err();
-        assert!(matches!(stranger.failure, shard_client::Failure::Tls(_)), "{stranger}");
+        assert!(
+            matches!(stranger.failure, shard_client::Failure::Tls(_)),
+            "{stranger}"
+        );
     }
 }

@@ -83,7 +83,13 @@ impl Plan {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let reading = self.reading.pinned(self.format.payload());
         let all = (self.payload_settings.iter().cloned())
-            .chain(self.table.config.settings.iter().map(|(name, value)| (name.clone(), value.clone())))
+            .chain(
+                self.table
+                    .config
+                    .settings
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            )
             .chain(reading.into_iter().map(|(name, value)| (name.to_owned(), value)))
             .chain(shard_client::PINNED_SETTINGS.iter().map(owned));
         all.collect::<BTreeMap<_, _>>().into_iter().collect()
@@ -187,7 +193,10 @@ impl KeyDefaults {
     /// No key column has a default.
     #[cfg(test)]
     pub fn none() -> Self {
-        Self { table: String::new(), columns: Vec::new() }
+        Self {
+            table: String::new(),
+            columns: Vec::new(),
+        }
     }
 
     /// Refuses an INSERT whose column list leaves such a column out.
@@ -198,9 +207,7 @@ impl KeyDefaults {
             .iter()
             .find(|(name, default)| default.is_some() && !listed.contains(name))
         {
-            Some((name, default)) => {
-                Err(self.refusal(name, default.as_deref(), "The INSERT leaves out"))
-            }
+            Some((name, default)) => Err(self.refusal(name, default.as_deref(), "The INSERT leaves out")),
             None => Ok(()),
         }
     }

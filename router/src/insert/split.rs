@@ -170,7 +170,9 @@ impl Scatter {
         let shard_of_row = &mut self.shard_of_row;
         match &self.placement {
             Placement::Whole(shard) => shard_of_row.resize(rows.ranges.len(), *shard),
-            Placement::Slots(_, slots) => shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value))),
+            Placement::Slots(_, slots) => {
+                shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)))
+            }
             Placement::Ring(_, ring) => shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value))),
         }
         Ok(())
@@ -190,8 +192,10 @@ impl Share {
 /// The error names a row of its window; the client counts from the body's beginning, from 1.
 fn evaluation(error: &sharding::EvalError, first_row: u64) -> Exception {
     let row = first_row + error.row as u64;
-    let message =
-        format!("The sharding key has no value in row {row}: function {}: {}.", error.function, error.reason);
+    let message = format!(
+        "The sharding key has no value in row {row}: function {}: {}.",
+        error.function, error.reason
+    );
     Exception::bad_input(i32::from(error.code()), message)
 }
 
@@ -229,7 +233,10 @@ mod tests {
     }
 
     fn columns() -> Vec<ColumnDef> {
-        let column = |name: &str, data_type| ColumnDef { name: name.into(), data_type };
+        let column = |name: &str, data_type| ColumnDef {
+            name: name.into(),
+            data_type,
+        };
         vec![column("k", DataType::UInt64), column("s", DataType::String)]
     }
 
@@ -261,7 +268,10 @@ mod tests {
     fn each_row_goes_to_the_shard_of_its_slot_and_a_shard_of_weight_zero_gets_none() {
         for chunk in [1, 3, 1000] {
             let given = split(Format::TabSeparated, "k", b"0\ta\n1\tb\n2\tc\n3\td", chunk).unwrap();
-            assert_eq!(given.shares, [b"0\ta\n3\td\n".to_vec(), vec![], b"1\tb\n2\tc\n".to_vec()]);
+            assert_eq!(
+                given.shares,
+                [b"0\ta\n3\td\n".to_vec(), vec![], b"1\tb\n2\tc\n".to_vec()]
+            );
             assert_eq!(given.rows, [2, 0, 2]);
         }
     }
@@ -283,7 +293,9 @@ mod tests {
 
     #[test]
     fn a_row_without_a_sharding_value_is_named_by_its_number_in_the_body() {
-        let error = split(Format::TabSeparated, "k % (k - 2)", b"1\ta\n2\tb\n", 1000).err().unwrap();
+        let error = split(Format::TabSeparated, "k % (k - 2)", b"1\ta\n2\tb\n", 1000)
+            .err()
+            .unwrap();
         assert!(error.message.contains("row 2"), "{error}");
     }
 }

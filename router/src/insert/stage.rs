@@ -97,7 +97,14 @@ impl Staging {
     /// The destinations that have rows of it.
     pub fn destinations(&self) -> Vec<Destination> {
         let LazyStage { table, used, .. } = &self.shares;
-        let has_rows = |d: &&Destination| table.cluster.shards.iter().zip(used).any(|(s, used)| *used && s.name == d.shard);
+        let has_rows = |d: &&Destination| {
+            table
+                .cluster
+                .shards
+                .iter()
+                .zip(used)
+                .any(|(s, used)| *used && s.name == d.shard)
+        };
         table.destinations.iter().filter(has_rows).cloned().collect()
     }
 
@@ -120,7 +127,10 @@ impl Shares for LazyStage {
                 .map(|c| (c.name.clone(), c.data_type.to_string()))
                 .collect();
             let shape = Arc::new(self.shape(columns));
-            self.stage = Some(self.spool.stage(self.insert, self.token.clone(), shape, &self.table.lanes));
+            self.stage = Some(
+                self.spool
+                    .stage(self.insert, self.token.clone(), shape, &self.table.lanes),
+            );
         }
         Ok(())
     }
