@@ -171,7 +171,7 @@ impl Scatter {
         match &self.placement {
             Placement::Whole(shard) => shard_of_row.resize(rows.ranges.len(), *shard),
             Placement::Slots(_, slots) => {
-                shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)))
+                shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)));
             }
             Placement::Ring(_, ring) => shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value))),
         }
