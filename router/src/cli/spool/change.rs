@@ -164,8 +164,6 @@ async fn make_offline(
     destination: &Destination,
     change: Change,
 ) -> Result<(), CommandError> {
-    // A spool that is not there would be made by opening it.
-    spool::inspect::list(&options.path).map_err(told)?;
     let (spool, _) = Spool::open(options).map_err(told)?;
     let made = make_in(&spool, destination, change).await;
     spool.shutdown().await;

@@ -23,7 +23,7 @@ aside and BROKEN ones lie in broken/ until `weir spool retry` or `drop`; SENT on
 AGE is that of the oldest row that is not delivered. Needs no running router.";
 
 /// Characters of an error in the table; JSON has it whole.
-const ERROR_CHARS: usize = 100;
+const ERROR_CHARS: usize = 80;
 
 /// List destinations, the one that waits longest first, and what to do about each.
 #[derive(Debug, Args)]
@@ -118,6 +118,7 @@ pub fn listing(mut statuses: Vec<DestinationStatus>, now_ms: u64) -> (Table, Val
 
 fn texts(status: &DestinationStatus, now_ms: u64) -> Vec<String> {
     let oldest = status.oldest_ms.map(|then| age(then, now_ms));
+    let state = State::of(status);
     vec![
         status.destination.table.clone(),
         place(&status.destination),
@@ -129,7 +130,9 @@ fn texts(status: &DestinationStatus, now_ms: u64) -> Vec<String> {
         count(status.broken.files),
         count(status.sent.files),
         oldest.unwrap_or_else(|| "-".to_owned()),
-        one_line(&State::of(status).text(status), ERROR_CHARS),
+        state.word().to_owned(),
+        one_line(state.why(status).unwrap_or_default(), ERROR_CHARS),
+        state.next_step().unwrap_or_default().to_owned(),
     ]
 }
 
@@ -189,17 +192,13 @@ impl State {
         }
     }
 
-    fn text(self, status: &DestinationStatus) -> String {
+    /// The words of whoever keeps it in this state.
+    fn why(self, status: &DestinationStatus) -> Option<&str> {
         let why = status
             .destination_held
             .as_deref()
             .or(status.last_error.as_deref());
-        let parts = [
-            Some(self.word()),
-            self.next_step(),
-            why.filter(|_| self != Self::Idle),
-        ];
-        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+        why.filter(|_| self != Self::Idle)
     }
 }
 
@@ -390,23 +389,27 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_state(change: impl FnOnce(&mut DestinationStatus), expected: &str) {
+    fn check_state(
+        change: impl FnOnce(&mut DestinationStatus),
+        expected: (&str, Option<&str>, Option<&str>),
+    ) {
         let mut status = status("s01", Some(1));
         change(&mut status);
-        assert_eq!(State::of(&status).text(&status), expected);
+        let state = State::of(&status);
+        assert_eq!((state.word(), state.why(&status), state.next_step()), expected);
     }
 
     #[test]
     fn the_state_names_the_worst_trouble_and_the_next_step() {
-        check_state(|_| {}, "waiting");
-        check_state(|s| s.last_error = Some("refused".into()), "retrying; refused");
+        check_state(|_| {}, ("waiting", None, None));
         check_state(
-            |s| s.broken.files = 1,
-            "needs you; weir spool ls --files, then retry or drop",
+            |s| s.last_error = Some("refused".into()),
+            ("retrying", Some("refused"), None),
         );
-        check_state(
-            |s| s.destination_held = Some("wrong password".into()),
-            "held; mend the cause; it is probed, or: weir spool retry; wrong password",
-        );
+        let look = "weir spool ls --files, then retry or drop";
+        check_state(|s| s.broken.files = 1, ("needs you", None, Some(look)));
+        let mend = "mend the cause; it is probed, or: weir spool retry";
+        let hold = |s: &mut DestinationStatus| s.destination_held = Some("wrong password".into());
+        check_state(hold, ("held", Some("wrong password"), Some(mend)));
     }
 }

@@ -18,6 +18,9 @@ use super::{CommandError, ConfigArgs};
 
 pub(super) use ls::listing;
 
+/// The file that every spool has from its first start on.
+const SPOOL_ID: &str = "id";
+
 /// See and change what waits in the spool.
 #[derive(Debug, Args)]
 pub struct SpoolArgs {
@@ -54,11 +57,18 @@ pub struct PlaceArgs {
 }
 
 impl PlaceArgs {
-    /// The spool's directory.
+    /// The spool's directory, if there is a spool in it.
     fn directory(&self) -> Result<PathBuf, CommandError> {
-        match &self.path {
-            Some(path) => Ok(path.clone()),
-            None => Ok(self.config.load()?.spool.path),
+        let directory = match &self.path {
+            Some(path) => path.clone(),
+            None => self.config.load()?.spool.path,
+        };
+        match directory.join(SPOOL_ID).exists() {
+            true => Ok(directory),
+            false => Err(CommandError(format!(
+                "there is no spool in {}: no router has run with it yet, or it is another directory",
+                directory.display()
+            ))),
         }
     }
 }
