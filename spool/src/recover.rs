@@ -13,8 +13,8 @@
 
 pub mod sweep;
 
-use std::collections::VecDeque;
-use std::path::Path;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::error::FileError;
@@ -59,9 +59,23 @@ pub fn recover(files: &Files) -> Result<Recovered, FileError> {
 }
 
 /// What is there, without touching any of it: for a spool that a router may have open.
+///
+/// A file that leaves its place was acknowledged in the journal before. So one that the first look misses and the second still expects
+/// there is really missing, and one that was only on its way is not.
 pub fn look(files: &Files) -> Result<Recovered, FileError> {
+    let first = look_once(files, &BTreeSet::new())?;
+    if first.report.damaged.is_empty() {
+        return Ok(first);
+    }
+    let suspects = first.report.damaged.into_iter().collect();
+    let mut second = look_once(files, &suspects)?;
+    second.report.damaged.retain(|path| suspects.contains(path));
+    Ok(second)
+}
+
+fn look_once(files: &Files, suspects: &BTreeSet<PathBuf>) -> Result<Recovered, FileError> {
     let mut recovered = read(files, Mode::Look)?;
-    sweep::look(files, &mut recovered.state, &mut recovered.report)?;
+    sweep::look(files, &mut recovered.state, &mut recovered.report, suspects)?;
     summarise(&recovered.state, &mut recovered.report);
     Ok(recovered)
 }

@@ -114,3 +114,26 @@ fn a_directory_that_is_no_spool_is_said_to_be_none() {
     let directory = tempfile::tempdir().unwrap();
     assert!(list(directory.path()).unwrap_err().to_string().contains("/id"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_beside_a_router_at_work_never_takes_a_moved_file_for_a_missing_one() {
+    let world = World::new();
+    let spool = world.open();
+    let lane = spool.lane(&remote("s1")).unwrap();
+    let path = world.options.path.clone();
+    let looks = tokio::task::spawn_blocking(move || {
+        // The journal grows with every batch, and so does the time of a look: some dozens of them are enough.
+        let began = std::time::Instant::now();
+        while began.elapsed() < std::time::Duration::from_secs(1) {
+            let listed = list(&path).unwrap();
+            assert_eq!(listed.report.damaged, Vec::<PathBuf>::new());
+            assert!(listed.destinations.iter().all(|status| status.held.files == 0));
+        }
+    });
+    while !looks.is_finished() {
+        world.commit(&spool, &[(lane, b"row", 1)]).await;
+        spool.flush(None).await;
+        settle_next(&spool, &destination("s1"), Outcome::Acknowledged).await;
+    }
+    looks.await.unwrap();
+}

@@ -20,18 +20,24 @@ pub fn sweep(files: &Files, state: &mut State, report: &mut RecoveryReport) -> R
     for directory in destination_directories(files, report)? {
         sweep_destination(files, state, report, &directory)?;
     }
-    measure_waiting(files, state, report);
+    measure_waiting(files, state, report, |_| true);
     sweep_journal(files, state, report)?;
     report_missing_sources(files, state, report);
     Ok(())
 }
 
-/// Sizes of what waits, and what is kept, without touching anything.
-pub fn look(files: &Files, state: &mut State, report: &mut RecoveryReport) -> Result<(), FileError> {
+/// Sizes of what waits, and what is kept, without touching anything. A waiting batch without its file is reported; it counts
+/// as held only if it was a suspect before: a router at work moves files between two looks.
+pub fn look(
+    files: &Files,
+    state: &mut State,
+    report: &mut RecoveryReport,
+    suspects: &BTreeSet<PathBuf>,
+) -> Result<(), FileError> {
     for destination in destination_directories(files, report)? {
         count_kept(files, state, &destination)?;
     }
-    measure_waiting(files, state, report);
+    measure_waiting(files, state, report, |path| suspects.contains(path));
     Ok(())
 }
 
@@ -211,8 +217,13 @@ fn sweep_temporary(
     }
 }
 
-/// Every batch that waits must have its file.
-fn measure_waiting(files: &Files, state: &mut State, report: &mut RecoveryReport) {
+/// Every batch that waits must have its file; one without is reported, and held if `is_believed` says so of the path.
+fn measure_waiting(
+    files: &Files,
+    state: &mut State,
+    report: &mut RecoveryReport,
+    is_believed: impl Fn(&Path) -> bool,
+) {
     for (destination, seq) in state.waiting_batches() {
         let path = files.batch(&destination, seq);
         let is_measured = state.is_measured(&destination, seq);
@@ -224,13 +235,13 @@ fn measure_waiting(files: &Files, state: &mut State, report: &mut RecoveryReport
         match read {
             Ok(None) => {}
             Ok(Some(info)) => state.measure(&destination, seq, &info.batch()),
-            Err(error) => {
+            Err(error) if is_believed(&path) => {
                 tracing::error!(%error, %destination, seq, "a waiting batch's file cannot be used: it is held");
                 report.damaged.push(path);
-                state
-                    .queue(&destination)
-                    .set_aside(seq, &format!("its file cannot be used: {error}"));
+                let queue = state.queue(&destination);
+                queue.set_aside(seq, &format!("its file cannot be used: {error}"));
             }
+            Err(_) => report.damaged.push(path),
         }
     }
 }
