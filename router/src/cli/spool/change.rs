@@ -17,7 +17,7 @@ Examples:
   weir spool retry --config weir.toml --table default.hits --shard s02 --seq 17
   weir spool retry --config weir.toml --table default.hits --shard s02
 
-With --seq the held or broken batch goes back into the queue, unchanged: its bytes and its token are the same. Without it the
+With --seq the held or broken batch goes back into the queue, unchanged: its bytes and its token are the same. Without it the \
 held destination is resumed. `weir spool ls --files` shows numbers and errors.";
 
 const DROP_EXAMPLE: &str = "\
