@@ -72,6 +72,8 @@ pub enum LogLevel {
 const MEMORY_LIMIT_MIN: u64 = 16 << 20;
 const MEMORY_LIMIT_DEFAULT: u64 = 160 << 20;
 const MAX_ROW_BYTES_DEFAULT: u64 = 64 << 20;
+/// A row is never divided, and a frame of a spool file holds no more.
+const MAX_ROW_BYTES: u64 = 64 << 20;
 /// ClickHouse's own `max_connections`.
 const MAX_CONNECTIONS_DEFAULT: u64 = 4096;
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8124);
@@ -106,7 +108,7 @@ impl Listen {
 impl Limits {
     pub(crate) fn read(section: &Section<'_>) -> Limits {
         let memory = section.bytes("memory_limit", MEMORY_LIMIT_MIN..=u64::MAX);
-        let row = section.bytes("max_row_bytes", 1024..=(1 << 30));
+        let row = section.bytes("max_row_bytes", 1024..=MAX_ROW_BYTES);
         let connections = section.count("max_connections", 1..=1_000_000);
         let limits = Limits {
             memory_limit: memory.map_or(MEMORY_LIMIT_DEFAULT, |bytes| bytes.value),

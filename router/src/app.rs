@@ -23,6 +23,9 @@ use crate::tasks::Tasks;
 /// How often each replica is asked whether it is there.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often the spool is asked whether its journal has failed.
+const POISON_LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// How long senders may take to finish the batch in hand at shutdown; one that does not is found again at the next start.
 const SENDERS_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -115,6 +118,16 @@ impl App {
     /// Load balancers are told first, then listeners stop.
     pub fn not_ready(&self) {
         self.is_ready.store(false, Ordering::Release);
+    }
+
+    /// Resolves with the reason once the spool's journal has failed: nothing can be accepted or recorded any more.
+    pub async fn poisoned(&self) -> String {
+        loop {
+            if let Some(cause) = self.spool.poison_cause() {
+                return cause;
+            }
+            tokio::time::sleep(POISON_LOOK_EVERY).await;
+        }
     }
 
     /// Stops what runs in the order of the data. The listeners are closed and their requests ended before.

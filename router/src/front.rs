@@ -115,34 +115,38 @@ async fn question(
     let routing = app.routing();
     let user = routing.admit(&head.credentials, address_of(peer))?;
     refuse_encoded(head)?;
-    let (statement, read) = statement(head, &mut body).await?;
+    let recognition = recognition(head, &mut body).await?;
     let question = Question {
         routing: routing.clone(),
         head,
         user,
         since,
     };
-    match statement {
-        Statement::Insert(statement) => question.insert(app, &statement, read, parts, body).await,
+    match &recognition.statement {
+        Statement::Insert(statement) => question.insert(app, statement, &recognition, parts, body).await,
         Statement::Read | Statement::Describe { .. } if !user.may_select() => {
             Err(Exception::access_denied(format!(
                 "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
                 user.name
             )))
         }
-        Statement::Describe { table, name } => question.describe(&table, name, read, parts, body).await,
-        Statement::Read if !head.query.is_empty() || !read.is_empty() => {
-            body.unread(read);
+        Statement::Describe { table, name } => {
+            question
+                .describe(table, name.clone(), &recognition, parts, body)
+                .await
+        }
+        Statement::Read => {
+            body.unread(recognition.body());
             pass::through(&question, parts, body).await
         }
-        Statement::Read | Statement::Empty => Err(Exception::bad_input(
-            62,
+        Statement::Empty => Err(Exception::bad_input(
+            code::SYNTAX_ERROR,
             "The query is empty: send it in the URL's query parameter or in the body.",
         )),
         Statement::Ddl { verb, .. } => Err(Exception::not_implemented(format!(
             "{verb} is DDL, which this router does not run: run it on every shard (ddl = \"refuse\" in weir.toml)."
         ))),
-        Statement::System(system) => Err(refused_system(&system)),
+        Statement::System(system) => Err(refused_system(system)),
         Statement::Kill => Err(Exception::not_implemented(
             "KILL would reach one replica of many: run it on the server that runs the query.",
         )),
@@ -176,27 +180,46 @@ fn refuse_encoded(head: &Head) -> Result<(), Exception> {
     }
 }
 
-/// Reads as much of the body as the statement's head needs. Returns the statement and the body's bytes read so far; for an INSERT
-/// only those behind the head: its first data.
-async fn statement(head: &Head, body: &mut RequestBody) -> Result<(Statement, Bytes), Exception> {
+/// A recognised statement and the text it was recognised in.
+struct Recognition {
+    statement: Statement,
+    /// The query of the URL, a line feed, and what was read of the body.
+    text: Bytes,
+    /// Where the body begins in `text`.
+    body_at: usize,
+}
+
+impl Recognition {
+    /// What was read of the body, for whoever wants all of it.
+    fn body(&self) -> Bytes {
+        self.text.slice(self.body_at..)
+    }
+
+    /// The first data of an INSERT. Data in the URL are data as well: `query=INSERT INTO t VALUES (1)`.
+    fn data(&self, source: &Source) -> Bytes {
+        match source {
+            Source::Data { data_at, .. } => self.text.slice((*data_at).min(self.text.len())..),
+            Source::Select | Source::Function(_) | Source::Infile => Bytes::new(),
+        }
+    }
+}
+
+/// Reads as much of the body as the statement's head needs.
+async fn recognition(head: &Head, body: &mut RequestBody) -> Result<Recognition, Exception> {
     let mut text = BytesMut::from(head.query.as_bytes());
     if !text.is_empty() {
         // ClickHouse joins the halves of a query with a line feed.
         text.extend_from_slice(b"\n");
     }
-    let in_url = text.len();
+    let body_at = text.len();
     let mut complete = false;
     loop {
         if let Recognised::Statement(statement) = recognise(&text, complete)? {
-            let data_at = match &statement {
-                Statement::Insert(Insert {
-                    source: Source::Data { data_at, .. },
-                    ..
-                }) => *data_at,
-                _ => in_url,
-            };
-            // Data in the URL are data as well: `query=INSERT INTO t VALUES (1)`.
-            return Ok((statement, text.split_off(data_at.min(text.len())).freeze()));
+            return Ok(Recognition {
+                statement,
+                text: text.freeze(),
+                body_at,
+            });
         }
         match body.next().await? {
             Some(chunk) => text.extend_from_slice(&chunk),
@@ -211,18 +234,16 @@ impl Question<'_> {
         &self,
         table: &TableRef,
         name: Range<usize>,
-        read: Bytes,
+        recognition: &Recognition,
         parts: &http::request::Parts,
         mut body: RequestBody,
     ) -> Result<Answer, Exception> {
         let database = table.database.as_deref().unwrap_or_else(|| self.database());
         let Lookup::Routed(routed) = self.routing.lookup(database, &table.table) else {
-            body.unread(read);
+            body.unread(recognition.body());
             return pass::through(self, parts, body).await;
         };
-        let mut text = self.head.query.clone().into_bytes();
-        text.extend_from_slice(if text.is_empty() { b"" } else { b"\n" });
-        text.extend_from_slice(&read);
+        let mut text = recognition.text.to_vec();
         while let Some(chunk) = body.next().await? {
             text.extend_from_slice(&chunk);
             if text.len() > STATEMENT_BYTES_MAX {
@@ -239,18 +260,16 @@ impl Question<'_> {
         &self,
         app: &App,
         statement: &Insert,
-        first_data: Bytes,
+        recognition: &Recognition,
         parts: &http::request::Parts,
         mut body: RequestBody,
     ) -> Result<Answer, Exception> {
-        let table = match self.table(&statement.table)? {
-            Some(table) => table,
-            None => {
-                body.unread(first_data);
-                return pass::through(self, parts, body).await;
-            }
+        let Some(table) = self.table(&statement.table)? else {
+            body.unread(recognition.body());
+            return pass::through(self, parts, body).await;
         };
-        let answered = self.insert_routed(app, &table, statement, first_data, body).await;
+        body.unread(recognition.data(&statement.source));
+        let answered = self.insert_routed(app, &table, statement, body).await;
         match &answered {
             Ok(inserted) => app
                 .metrics
@@ -271,8 +290,7 @@ impl Question<'_> {
         app: &App,
         table: &Arc<RoutedTable>,
         statement: &Insert,
-        first_data: Bytes,
-        mut body: RequestBody,
+        body: RequestBody,
     ) -> Result<insert::Inserted, Exception> {
         if self.head.method != Method::POST && self.head.method != Method::PUT {
             return Err(Exception::bad_input(
@@ -304,7 +322,6 @@ impl Question<'_> {
             query_id: self.head.query_id.clone(),
             since: self.since,
         };
-        body.unread(first_data);
         insert::insert(app, plan, asker, body).await
     }
 

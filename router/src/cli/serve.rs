@@ -50,7 +50,14 @@ async fn router(config: config::Config, config_path: &Path) -> Result<(), Comman
     let mut signals =
         Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
     let running = Running::start(config, config_path).await?;
-    signals.until_asked_to_stop(&running.app).await;
+    let app = running.app.clone();
+    tokio::select! {
+        () = signals.until_asked_to_stop(&app) => {}
+        cause = app.poisoned() => {
+            // What is on the disk is only known by reading it again, so there is nothing to stop in order.
+            return Err(CommandError(format!("the spool's journal failed, restart when the disk is mended: {cause}")));
+        }
+    }
     tracing::info!(
         "stopping: no new requests, then those under way, then the spool; a second signal stops at once"
     );

@@ -65,6 +65,9 @@ pub trait Shares {
     /// Says which columns the rows hold, in order; called before the first rows, and again with the same.
     fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception>;
 
+    /// How many rows may be appended at once, once the columns are said: a run is never divided, and a batch holds so many.
+    fn run_rows_max(&self) -> u64;
+
     /// Appends `count` rows to a shard's share.
     fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception>;
 }
@@ -143,13 +146,14 @@ impl Scatter {
         self.defaults.refuse_absent(rows.absent, first_row)?;
         self.rows += rows.ranges.len() as u64;
         shares.columns_are(rows.columns)?;
+        let run_rows_max = shares.run_rows_max();
         self.assign(rows, first_row)?;
         for (range, shard) in rows.ranges.iter().zip(&self.shard_of_row) {
             let share = &mut self.shares[*shard];
             share.bytes.extend_from_slice(&rows.bytes[range.clone()]);
             share.bytes.extend_from_slice(self.terminator);
             share.rows += 1;
-            if share.bytes.len() >= RUN_BYTES {
+            if share.bytes.len() >= RUN_BYTES || share.rows >= run_rows_max {
                 share.hand_over(*shard, shares)?;
             }
         }
@@ -225,7 +229,12 @@ mod tests {
             Ok(())
         }
 
+        fn run_rows_max(&self) -> u64 {
+            1_000
+        }
+
         fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception> {
+            assert!(count <= self.run_rows_max());
             self.shares[shard].extend_from_slice(rows);
             self.rows[shard] += count;
             Ok(())

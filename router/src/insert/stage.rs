@@ -135,6 +135,10 @@ impl Shares for LazyStage {
         Ok(())
     }
 
+    fn run_rows_max(&self) -> u64 {
+        self.stage.as_ref().map_or(u64::MAX, Stage::run_rows_max)
+    }
+
     fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception> {
         let Some(stage) = &mut self.stage else {
             return Err(Exception::internal("rows came before their columns"));

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::decide::{Answer, Request, decide};
 use super::*;
 use crate::batch::Outcome;
-use crate::event::{BatchInfo, Chunk, Frame, Part, Share};
+use crate::event::{BatchInfo, Chunk, Commit, Cut, Event, Frame, Part, Record, Share};
 
 /// What may happen. Numbers choose among what there is.
 #[derive(Debug, Clone)]

@@ -1,0 +1,215 @@
+//! Sending: the next batch, its attempt, its end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Spool;
+use crate::batch::{Batch, BatchFile, Outcome, Segment, Settled};
+use crate::bin_file::BinInfo;
+use crate::error::{Closed, FileError, QueueError};
+use crate::event::{Recut, Seq};
+use crate::files::{Files, bin_error};
+use crate::lease::Lease;
+use crate::model::Destination;
+use crate::recut;
+use crate::state::decide::{Answer, Request};
+use crate::work::Work;
+
+impl Spool {
+    /// The first batch of the destination that may be sent; waits for one. One is out at a time: while a caller holds
+    /// it, others wait here. A batch whose file cannot be read is held, and the next one given.
+    pub async fn next(&self, destination: &Destination) -> Result<Batch, Closed> {
+        let shared = self.shared();
+        let bell = shared.sender_bell(destination);
+        loop {
+            // Listening begins before looking, so that what comes in between is heard.
+            let ring = bell.notified();
+            tokio::pin!(ring);
+            ring.as_mut().enable();
+            if shared.is_closed() {
+                return Err(Closed);
+            }
+            match self.lease(destination) {
+                None => ring.await,
+                Some((seq, attempts, lease)) => {
+                    if let Some(file) = self.read_batch(destination, seq).await? {
+                        return Ok(Batch {
+                            destination: destination.clone(),
+                            seq,
+                            attempts,
+                            file,
+                            _lease: lease,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn lease(&self, destination: &Destination) -> Option<(Seq, u32, Lease)> {
+        let mut state = self.shared().state();
+        let queue = state.queue(destination);
+        let (seq, _) = queue.first()?;
+        queue.leased = Some(seq);
+        let attempts = queue.attempts(seq);
+        drop(state);
+        let (shared, of_destination) = (Arc::clone(self.shared()), destination.clone());
+        let lease = Lease::new(move || {
+            shared.state().queue(&of_destination).leased = None;
+            shared.wake(&of_destination);
+        });
+        Some((seq, attempts, lease))
+    }
+
+    /// What the batch's file says; `None` after it was held because the file cannot be read.
+    async fn read_batch(&self, destination: &Destination, seq: Seq) -> Result<Option<BatchFile>, Closed> {
+        let path = self.shared().files.batch(destination, seq);
+        let files = self.shared().files.clone();
+        let read = tokio::task::spawn_blocking(move || read_batch_file(&files, &path));
+        let error = match read.await {
+            Ok(Ok(file)) => return Ok(Some(file)),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(%error, %destination, seq, "a waiting batch's file cannot be used: it is held");
+        let outcome = Outcome::HoldBatch { error };
+        let request = Request::Settle {
+            to: destination.clone(),
+            seq,
+            outcome,
+            inserts: 1,
+            broken_room: 0,
+        };
+        self.shared()
+            .asked(request)
+            .await
+            .map(|_| None)
+            .map_err(|_| Closed)
+    }
+
+    /// Records that the batch is about to be sent to `replica` (`host:port`), before its first byte is. Gives the
+    /// attempt's number, from 1.
+    pub async fn attempt(&self, batch: &Batch, replica: &str) -> Result<u32, QueueError> {
+        let request = Request::Attempt {
+            to: batch.destination.clone(),
+            seq: batch.seq,
+            replica: replica.to_owned(),
+        };
+        match self.shared().asked(request).await? {
+            Answer::Attempt(attempt) => Ok(attempt),
+            other => Err(unexpected(batch, &other)),
+        }
+    }
+
+    /// Records how the attempt ended.
+    pub async fn settle(&self, batch: &Batch, outcome: Outcome) -> Result<Settled, QueueError> {
+        let broken = self.shared().state().queue(&batch.destination).broken.file_bytes;
+        let word = outcome.name();
+        let request = Request::Settle {
+            to: batch.destination.clone(),
+            seq: batch.seq,
+            outcome,
+            inserts: batch.file.segments.len(),
+            broken_room: self.shared().options.broken_bytes_max.saturating_sub(broken),
+        };
+        tracing::debug!(destination = %batch.destination, seq = batch.seq, outcome = word, "settling a batch");
+        match self.shared().asked(request).await? {
+            Answer::Settled(settled) => Ok(settled),
+            Answer::MustRecut => self.recut(batch).await,
+            other => Err(unexpected(batch, &other)),
+        }
+    }
+
+    /// Files first, then the record that puts them in the batch's place.
+    async fn recut(&self, batch: &Batch) -> Result<Settled, QueueError> {
+        let shared = self.shared();
+        let (reply, written) = oneshot::channel();
+        let job = Work::Recut {
+            destination: batch.destination.clone(),
+            file: batch.file.clone(),
+            reply,
+        };
+        if shared.work.push(job).is_err() {
+            return Err(shared.queue_error());
+        }
+        let into = written.await.map_err(|_| shared.queue_error())??;
+        let answer = self.record_recut(&batch.destination, batch.seq, into).await?;
+        answer.clone().settled().ok_or_else(|| unexpected(batch, &answer))
+    }
+
+    pub(super) async fn record_recut(
+        &self,
+        destination: &Destination,
+        seq: Seq,
+        into: Vec<Recut>,
+    ) -> Result<Answer, QueueError> {
+        let shared = self.shared();
+        let request = Request::Recut {
+            to: destination.clone(),
+            seq,
+            into: into.clone(),
+        };
+        let answer = shared.asked(request).await;
+        if let Err(QueueError::NotWritten(_)) = &answer {
+            recut::remove(&shared.files, destination, &into);
+        }
+        answer
+    }
+
+    /// Cuts everything that waits now, of one table or of all, and returns when it is cut.
+    pub async fn flush(&self, table: Option<&str>) {
+        let shared = self.shared();
+        let (lanes, through) = shared.state().flush(table);
+        shared.work.ring();
+        let is_done = || shared.poison_cause().is_some() || shared.state().is_cut_through(&lanes, through);
+        shared.progress_until(is_done).await;
+    }
+}
+
+fn unexpected(batch: &Batch, answer: &Answer) -> QueueError {
+    QueueError::WrongState {
+        destination: batch.destination.clone(),
+        seq: batch.seq,
+        reason: format!("was answered {answer:?}"),
+    }
+}
+
+pub(super) fn read_batch_file(files: &Files, path: &Path) -> Result<BatchFile, FileError> {
+    let file = files
+        .disk
+        .open_read(path)
+        .map_err(FileError::at("opening", path))?;
+    let info = BinInfo::of(file.as_ref()).map_err(bin_error("reading", path))?;
+    let frames = info.trailer.frames();
+    let trailer = info.trailer;
+    Ok(BatchFile {
+        path: path.to_owned(),
+        token: trailer.token,
+        rows: trailer.rows,
+        raw_bytes: trailer.raw_bytes,
+        frames,
+        frames_crc32: trailer.frames_crc32,
+        created_at_ms: trailer.created_at_ms,
+        shape: Arc::new(trailer.shape),
+        segments: trailer.segments.into_iter().map(Segment::from).collect(),
+    })
+}
+
+impl From<crate::bin_file::Segment> for Segment {
+    fn from(segment: crate::bin_file::Segment) -> Segment {
+        let crate::bin_file::Segment {
+            insert,
+            client_token,
+            raw,
+            rows,
+        } = segment;
+        Segment {
+            insert,
+            client_token,
+            raw,
+            rows,
+        }
+    }
+}
