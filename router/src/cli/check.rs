@@ -19,7 +19,7 @@ const EXAMPLE: &str = "\
 Example:
   weir check --config weir.toml && systemctl reload weir
 
-Exit code 0: sound (warnings included); 1: mistakes. Sharding keys are compiled against the columns that a replica
+Exit code 0: sound (warnings included); 1: mistakes. Sharding keys are compiled against the columns that a replica \
 tells, or that were kept in the spool's meta/ when none answers; the summary says which.";
 
 /// Validate a configuration: every mistake with its line, or what it means.

@@ -16,7 +16,7 @@ Example:
   weir clusters --config weir.toml
   weir clusters --config weir.toml --output json | jq '.[] | select(.up | not) | .replica'
 
-Every replica is asked for its version as the cluster's own user, all at once, for 2 seconds at most. SLOTS are the
+Every replica is asked for its version as the cluster's own user, all at once, for 2 seconds at most. SLOTS are the \
 remainders of sharding value / sum of weights that belong to the shard.";
 
 /// Characters of an error in the table; JSON has it whole.

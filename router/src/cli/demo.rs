@@ -28,7 +28,7 @@ const EXAMPLE: &str = "\
 Example:
   weir demo --stay
 
-Nothing is installed and nothing is left behind: everything lives in a temporary directory and on free ports of this machine.
+Nothing is installed and nothing is left behind: everything lives in a temporary directory and on free ports of this machine. \
 Exit code 1 if a row is not where it should be.";
 
 /// Show where the rows of an INSERT go: three small shards and a router in this process.

@@ -13,8 +13,9 @@ use super::{CommandError, block_on};
 const EXAMPLE: &str = "\
 Example:
   weir dev-shard --listen 127.0.0.1:9123 --data /tmp/shard1 &
-  curl 127.0.0.1:9123 --data-binary 'CREATE TABLE default.hits_local (user_id UInt64, url String) ENGINE = MergeTree ORDER BY user_id'
-  curl 127.0.0.1:9123 --data-binary 'SELECT count() FROM default.hits_local'
+  curl 127.0.0.1:9123 --data-binary 'CREATE TABLE t (k UInt64, s String) ENGINE = Memory'
+  curl 127.0.0.1:9123 --data-binary 'INSERT INTO t VALUES (1, '\\''a'\\'')'
+  curl 127.0.0.1:9123 --data-binary 'SELECT * FROM t'
 
 It speaks ClickHouse's HTTP well enough for Weir to insert into it. It is for trying and testing: keep your data on ClickHouse servers.";
 

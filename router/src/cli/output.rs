@@ -11,10 +11,10 @@ use super::table::Table;
 /// The form of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
-    /// Aligned columns, for people.
+    // Aligned columns, for people.
     #[default]
     Table,
-    /// JSON, for programs.
+    // For programs.
     Json,
 }
 

@@ -26,9 +26,9 @@ const EXAMPLE: &str = "\
 Examples:
   weir route --config weir.toml --table default.hits --format CSV hits.csv
   weir route --config weir.toml --table default.hits --key user_id=42
-  printf '1\\n2\\n3\\n' | weir route --columns 'k UInt64, s String' --sharding-key 'cityHash64(k)' --weights 1,1,1 --key k=42
+  seq 5 | weir route --columns 'k UInt64' --sharding-key 'cityHash64(k)' --weights 9,10 --format TSV
 
-VALUE is the sharding value, SLOT the remainder of VALUE / sum of weights; rows and slots count from 0, shards from 1. With
+VALUE is the sharding value, SLOT the remainder of VALUE / sum of weights; rows and slots count from 0, shards from 1. With \
 --output json each row is one line, the value a string: {\"row\":0,\"value\":\"1397498628045648351\",\"slot\":1,\"shard\":2}";
 
 /// Bytes of the file read at once.

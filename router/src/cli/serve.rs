@@ -28,7 +28,7 @@ const EXAMPLE: &str = "\
 Example:
   weir check --config weir.toml && weir serve --config weir.toml
 
-Signals: SIGTERM or SIGINT stops in order (requests under way are answered, what was accepted is in the spool), a second one at
+Signals: SIGTERM or SIGINT stops in order (requests under way are answered, what was accepted is in the spool), a second one at \
 once; SIGHUP reads the configuration again, all of it or nothing. Logs go to standard error; RUST_LOG=debug tells more.";
 
 /// Run the router.

@@ -31,6 +31,7 @@ impl Table {
 
     /// Adds a line: one text a column, missing ones are empty.
     pub fn row(&mut self, mut texts: Vec<String>) {
+        debug_assert!(texts.len() <= self.titles.len(), "a column has no title");
         texts.resize(self.titles.len(), String::new());
         self.rows.push(texts);
     }

@@ -17,15 +17,16 @@ Examples:
   weir spool retry --config weir.toml --table default.hits --shard s02 --seq 17
   weir spool retry --config weir.toml --table default.hits --shard s02
 
-With --seq the held or broken batch goes back into the queue, unchanged: its bytes and its token are the same. Without it the
+With --seq the held or broken batch goes back into the queue, unchanged: its bytes and its token are the same. Without it the \
 held destination is resumed. `weir spool ls --files` shows numbers and errors.";
 
 const DROP_EXAMPLE: &str = "\
 Example:
-  weir spool cat /var/lib/weir/default.hits/s02/broken/00000000000000000017.bin > kept.rows
+  weir spool cat /var/lib/weir/default.hits/s02/00000000000000000017.bin > kept.rows
   weir spool drop --config weir.toml --table default.hits --shard s02 --seq 17
 
-The batch's rows are lost; what remains is a line in the journal.";
+The batch's rows are lost; what remains is a line in the journal. A broken batch is not in the queue: `retry` it, or leave it in \
+broken/, which has a limit of its own.";
 
 /// Whose batch it is.
 #[derive(Debug, Clone, Args)]
@@ -54,7 +55,7 @@ pub struct RetryArgs {
     seq: Option<u64>,
 }
 
-/// Give up a waiting, held or broken batch: its rows are lost.
+/// Give up a waiting or held batch: its rows are lost.
 #[derive(Debug, Args)]
 #[command(after_help = DROP_EXAMPLE)]
 pub struct DropArgs {

@@ -18,8 +18,8 @@ Examples:
   weir spool ls --config weir.toml
   weir spool ls --path /var/lib/weir --files --table default.hits
 
-UNCUT rows lie in the journal and are cut into files within max_batch_delay; WAITING files go out in order; HELD ones are set
-aside and BROKEN ones lie in broken/ until `weir spool retry` or `drop`; SENT ones are kept for `weir spool replay`.
+UNCUT rows lie in the journal and are cut into files within max_batch_delay; WAITING files, with ROWS in them, go out in order; \
+HELD ones are set aside until `weir spool retry` or `drop`, BROKEN ones lie in broken/ until `retry`; SENT ones are kept for `weir spool replay`. \
 AGE is that of the oldest row that is not delivered. Needs no running router.";
 
 /// Characters of an error in the table; JSON has it whole.
@@ -108,6 +108,8 @@ pub fn listing(mut statuses: Vec<DestinationStatus>, now_ms: u64) -> (Table, Val
         ("SENT", Align::Right),
         ("AGE", Align::Right),
         ("STATE", Align::Left),
+        ("LAST ERROR", Align::Left),
+        ("NEXT STEP", Align::Left),
     ]);
     statuses
         .iter()
@@ -187,7 +189,7 @@ impl State {
     fn next_step(self) -> Option<&'static str> {
         match self {
             Self::Held => Some("mend the cause; it is probed, or: weir spool retry"),
-            Self::NeedsYou => Some("weir spool ls --files, then retry or drop"),
+            Self::NeedsYou => Some("weir spool ls --files, then retry (or drop)"),
             Self::Retrying | Self::Waiting | Self::Idle => None,
         }
     }
@@ -406,7 +408,7 @@ mod tests {
             |s| s.last_error = Some("refused".into()),
             ("retrying", Some("refused"), None),
         );
-        let look = "weir spool ls --files, then retry or drop";
+        let look = "weir spool ls --files, then retry (or drop)";
         check_state(|s| s.broken.files = 1, ("needs you", None, Some(look)));
         let mend = "mend the cause; it is probed, or: weir spool retry";
         let hold = |s: &mut DestinationStatus| s.destination_held = Some("wrong password".into());

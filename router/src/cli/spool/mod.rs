@@ -42,7 +42,7 @@ enum SpoolCommand {
     Replay(replay::ReplayArgs),
     /// Put a held or broken batch back into the queue, or resume a held destination.
     Retry(change::RetryArgs),
-    /// Give up a waiting, held or broken batch: its rows are lost.
+    /// Give up a waiting or held batch: its rows are lost.
     Drop(change::DropArgs),
 }
 

@@ -29,8 +29,8 @@ Examples:
   weir spool replay --config weir.toml --table default.hits --shard s02 --since 1h
   weir spool replay --config weir.toml --from /backup/weir/default.hits --to-shard s04 --new-tokens
 
-With the batches' own tokens a shard takes only what it does not have: running it twice is harmless within the shard's
-deduplication window. A shard may remember tokens of rows that were since deleted (TRUNCATE and ALTER DELETE do not clear them
+With the batches' own tokens a shard takes only what it does not have: running it twice is harmless within the shard's \
+deduplication window. A shard may remember tokens of rows that were since deleted (TRUNCATE and ALTER DELETE do not clear them \
 everywhere); then --new-tokens sends the batches as new, and running it twice doubles their rows.";
 
 /// Send batches again, from sent/, broken/ or any directory, to their own or another shard.

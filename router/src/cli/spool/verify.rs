@@ -13,7 +13,7 @@ const EXAMPLE: &str = "\
 Example:
   weir spool verify --config weir.toml
 
-Reads sent/ and broken/ too, beside a running router or without one. Exit code 1 if a file is damaged; each is named with
+Reads sent/ and broken/ too, beside a running router or without one. Exit code 1 if a file is damaged; each is named with \
 what is wrong.";
 
 /// Read every batch file whole and check every checksum.
