@@ -52,7 +52,11 @@ const FILE_NAME: &str = "weir.toml";
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
     let name = path.display().to_string();
     let text = read_text(path).map_err(|error| Mistakes::of_file(&name, error))?;
-    let directory = path.parent().unwrap_or(Path::new(""));
+    // The parent of a bare file name is empty, and no directory can be made or synced by that name.
+    let named = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty());
+    let directory = named.unwrap_or(Path::new("."));
     read(&name, &text, &Env::of_process().with_directory(directory))
 }
 

@@ -130,7 +130,6 @@ impl SendSettings {
                 .map_or(own, |duration| duration.value)
         };
         let wait = || Duration::ZERO..=WAIT_MAX;
-        let window = || Duration::ZERO..=WINDOW_MAX;
         let fallback = section.duration("foreground_fallback_timeout", wait());
         let settings = SendSettings {
             max_batch_rows: count("max_batch_rows", 1..=MAX_BATCH_ROWS, self.max_batch_rows),
@@ -144,16 +143,16 @@ impl SendSettings {
                 self.max_inflight_per_replica,
             ),
             local_insert_timeout: duration("local_insert_timeout", wait(), self.local_insert_timeout),
-            insert_token_window: duration("insert_token_window", window(), self.insert_token_window),
-            query_id_window: duration("query_id_window", window(), self.query_id_window),
-            identical_insert_window: duration(
+            insert_token_window: read_window(section, "insert_token_window", self.insert_token_window),
+            query_id_window: read_window(section, "query_id_window", self.query_id_window),
+            identical_insert_window: read_window(
+                section,
                 "identical_insert_window",
-                window(),
                 self.identical_insert_window,
             ),
             client_tokens: read_client_tokens(section).unwrap_or(self.client_tokens),
             on_doubt: read_on_doubt(section).or(self.on_doubt),
-            ordered: section.flag("ordered").map_or(self.ordered, |flag| flag.value),
+            ordered: read_ordered(section).unwrap_or(self.ordered),
             validate: read_validate(section).unwrap_or(self.validate),
             ack: read_ack(section).unwrap_or(self.ack),
             foreground_fallback_timeout: fallback
@@ -169,6 +168,27 @@ fn read_batch_bytes(section: &Section<'_>, own: u64) -> u64 {
     section
         .bytes("max_batch_bytes", BATCH_BYTES)
         .map_or(own, |bytes| bytes.value)
+}
+
+/// A window of retries. This version keeps what it will take to recognise them and recognises none.
+fn read_window(section: &Section<'_>, key: &'static str, own: Duration) -> Duration {
+    let Some(window) = section.duration(key, Duration::ZERO..=WINDOW_MAX) else {
+        return own;
+    };
+    if window.value > Duration::ZERO {
+        let text = format!("{key} has no effect yet: this version does not recognise a client's retry");
+        section.source.warning(window.offset, text);
+    }
+    window.value
+}
+
+fn read_ordered(section: &Section<'_>) -> Option<bool> {
+    let ordered = section.flag("ordered")?;
+    if !ordered.value {
+        let text = "ordered = false is not supported yet by this version";
+        section.source.mistake(ordered.offset, text);
+    }
+    Some(ordered.value)
 }
 
 fn read_client_tokens(section: &Section<'_>) -> Option<ClientTokens> {

@@ -200,10 +200,10 @@ fn a_certificate_needs_its_key_and_both_have_to_be_there() {
 
 #[test]
 fn limits_that_leave_no_room_are_refused() {
-    let text = with("[limits]\nmax_row_bytes = '100MiB'");
+    let text = with("[limits]\nmemory_limit = '64MiB'\nmax_row_bytes = '60MiB'");
     check_mistakes(
         &text,
-        &["2: max_row_bytes is more than half of memory_limit: such a row never fits"],
+        &["3: max_row_bytes is more than half of memory_limit: such a row never fits"],
     );
     let text =
         with("[spool]\nbytes_to_delay_insert = '9GiB'\nsent_retention_bytes = '1TiB'\nreserve_bytes = '60%'");
