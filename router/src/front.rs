@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use formats::statement::{
     Insert, Recognised, STATEMENT_BYTES_MAX, Source, Statement, System, TableRef, recognise,
 };
+use http::header::EXPECT;
 use http::{Method, StatusCode};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -65,9 +66,13 @@ impl Handler for App {
                 );
             }
         };
-        match question(&self, peer, &head, since, &parts, RequestBody::new(incoming)).await {
+        let mut body = RequestBody::new(incoming, parts.headers.contains_key(EXPECT));
+        match question(&self, peer, &head, since, &parts, &mut body).await {
             Ok(answer) => answer,
-            Err(exception) => answer::exception(&exception, &heading(&head)),
+            Err(exception) => {
+                body.drain().await;
+                answer::exception(&exception, &heading(&head))
+            }
         }
     }
 }
@@ -105,17 +110,17 @@ fn heading(head: &Head) -> Heading<'_> {
 }
 
 async fn question(
-    app: &App,
+    app: &Arc<App>,
     peer: Peer,
     head: &Head,
     since: Instant,
     parts: &http::request::Parts,
-    mut body: RequestBody,
+    body: &mut RequestBody,
 ) -> Result<Answer, Exception> {
     let routing = app.routing();
     let user = routing.admit(&head.credentials, address_of(peer))?;
     refuse_encoded(head)?;
-    let recognition = recognition(head, &mut body).await?;
+    let recognition = recognition(head, body).await?;
     let question = Question {
         routing: routing.clone(),
         head,
@@ -137,7 +142,7 @@ async fn question(
         }
         Statement::Read => {
             body.unread(recognition.body());
-            pass::through(&question, parts, body).await
+            pass::through(&question, parts, body.take()).await
         }
         Statement::Empty => Err(Exception::bad_input(
             code::SYNTAX_ERROR,
@@ -236,12 +241,12 @@ impl Question<'_> {
         name: Range<usize>,
         recognition: &Recognition,
         parts: &http::request::Parts,
-        mut body: RequestBody,
+        body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
         let database = table.database.as_deref().unwrap_or_else(|| self.database());
         let Lookup::Routed(routed) = self.routing.lookup(database, &table.table) else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body).await;
+            return pass::through(self, parts, body.take()).await;
         };
         let mut text = recognition.text.to_vec();
         while let Some(chunk) = body.next().await? {
@@ -258,15 +263,15 @@ impl Question<'_> {
 
     async fn insert(
         &self,
-        app: &App,
+        app: &Arc<App>,
         statement: &Insert,
         recognition: &Recognition,
         parts: &http::request::Parts,
-        mut body: RequestBody,
+        body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
         let Some(table) = self.table(&statement.table)? else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body).await;
+            return pass::through(self, parts, body.take()).await;
         };
         body.unread(recognition.data(&statement.source));
         let answered = self.insert_routed(app, &table, statement, body).await;
@@ -287,10 +292,10 @@ impl Question<'_> {
 
     async fn insert_routed(
         &self,
-        app: &App,
+        app: &Arc<App>,
         table: &Arc<RoutedTable>,
         statement: &Insert,
-        body: RequestBody,
+        body: &mut RequestBody,
     ) -> Result<insert::Inserted, Exception> {
         if self.head.method != Method::POST && self.head.method != Method::PUT {
             return Err(Exception::bad_input(

@@ -7,6 +7,7 @@ pub mod settings;
 pub mod split;
 mod stage;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -46,24 +47,48 @@ pub struct Asker {
 }
 
 /// Reads the body, splits it, commits it, and waits for what the answer has to wait for.
-pub async fn insert(app: &App, plan: Plan, asker: Asker, body: RequestBody) -> Result<Inserted, Exception> {
+pub async fn insert(
+    app: &Arc<App>,
+    plan: Plan,
+    asker: Asker,
+    body: &mut RequestBody,
+) -> Result<Inserted, Exception> {
     let table = plan.table.clone();
     let staging = read_and_stage(app, plan, body).await?;
-    let (rows, raw_bytes) = (staging.rows(), staging.raw_bytes());
-    let mut summary = InsertSummary {
-        written_rows: rows,
-        written_bytes: raw_bytes,
-        elapsed_ns: elapsed_ns(asker.since),
-        ..InsertSummary::default()
-    };
-    if rows == 0 {
+    if staging.rows() == 0 {
+        let summary = InsertSummary {
+            elapsed_ns: elapsed_ns(asker.since),
+            ..InsertSummary::default()
+        };
         return Ok(Inserted { summary });
     }
     app.admit_shares(&staging.destinations()).await?;
-    let accepted = commit(app, &table, staging, &asker).await?;
-    summary.receipt = Some(accepted.insert.to_string());
-    summary.waiting = wait_for_local_share(app, &table, accepted).await?;
-    summary.elapsed_ns = elapsed_ns(asker.since);
+    // On its own from here on: a client that goes away must not leave an accepted INSERT pending with nobody to end its wait.
+    let accepted = tokio::spawn(commit_and_wait(app.clone(), table, staging, asker)).await;
+    accepted.unwrap_or_else(|error| {
+        Err(Exception::internal(format!(
+            "Committing an INSERT failed: {error}"
+        )))
+    })
+}
+
+async fn commit_and_wait(
+    app: Arc<App>,
+    table: Arc<RoutedTable>,
+    staging: Staging,
+    asker: Asker,
+) -> Result<Inserted, Exception> {
+    let (rows, raw_bytes) = (staging.rows(), staging.raw_bytes());
+    let accepted = commit(&app, &table, staging, &asker).await?;
+    let receipt = accepted.insert.to_string();
+    let waiting = wait_for_local_share(&app, &table, accepted).await?;
+    let summary = InsertSummary {
+        written_rows: rows,
+        written_bytes: raw_bytes,
+        receipt: Some(receipt),
+        waiting,
+        elapsed_ns: elapsed_ns(asker.since),
+    };
     Ok(Inserted { summary })
 }
 
@@ -72,7 +97,7 @@ fn elapsed_ns(since: Instant) -> u64 {
 }
 
 /// The whole body through the splitter. An error drops what was staged, files included.
-async fn read_and_stage(app: &App, plan: Plan, mut body: RequestBody) -> Result<Staging, Exception> {
+async fn read_and_stage(app: &App, plan: Plan, body: &mut RequestBody) -> Result<Staging, Exception> {
     let mut staging = Staging::new(&app.spool, plan);
     let mut part = Part::default();
     let mut window = BytesMut::new();
@@ -129,13 +154,16 @@ async fn commit(
     };
     let began = Instant::now();
     let staged = staging.into_staged()?;
-    let accepted = app
-        .spool
-        .commit(staged, head)
-        .await
-        .map_err(|error| commit_failed(&table.name, &error))?;
-    app.metrics.committed(began.elapsed());
-    Ok(accepted)
+    match app.spool.commit(staged, head).await {
+        Ok(accepted) => {
+            app.metrics.committed(began.elapsed());
+            Ok(accepted)
+        }
+        // Whether the record is on the disk only a restart can tell, so there is no answer: any would promise something. The process
+        // ends by itself (`App::poisoned`), and with it the connection.
+        Err(CommitError::Poisoned(_)) => std::future::pending().await,
+        Err(error) => Err(commit_failed(&table.name, &error)),
+    }
 }
 
 fn commit_failed(table: &str, error: &CommitError) -> Exception {
@@ -144,15 +172,10 @@ fn commit_failed(table: &str, error: &CommitError) -> Exception {
         CommitError::Full { .. } | CommitError::Overloaded { .. } | CommitError::NoSpace(_) => {
             Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
         }
-        CommitError::Closed => Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message),
+        CommitError::Closed | CommitError::Poisoned(_) => {
+            Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message)
+        }
         CommitError::TooLarge(_) => Exception::bad_input(code::BAD_ARGUMENTS, message),
-        CommitError::Poisoned(_) => Exception::try_again(
-            code::NETWORK_ERROR,
-            5,
-            format!(
-                "INSERT into {table} has no certain outcome: {error}; send it again with the same query_id."
-            ),
-        ),
     }
 }
 
