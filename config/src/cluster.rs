@@ -280,7 +280,8 @@ fn check_shard_names(source: &Source<'_>, shards: &[ShardDraft<'_>]) {
     }
 }
 
-/// The same server twice in a shard would get its rows twice; in two shards (with one database), the rows of both.
+/// The same server twice in a shard would get its rows twice; in two shards (with one database), the rows of
+/// both.
 fn check_replicas_differ(source: &Source<'_>, shards: &[ShardDraft<'_>]) {
     let mut seen: HashMap<(String, Option<&str>), usize> = HashMap::new();
     for shard in shards {

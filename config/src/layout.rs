@@ -1,7 +1,8 @@
 //! The slot layout of a cluster, and the epoch that guards it.
 //!
 //! Which shard a row belongs to follows from the shards' names and weights, from internal_replication (which
-//! decides whose queue it waits in) and from its table's key. If any of them changed unnoticed, rows of one key
+//! decides whose queue it waits in) and from its table's key. If any of them changed unnoticed, rows of one
+//! key
 //! would be spread over two shards for ever. So the layout in force is kept in the spool's meta/, and a start
 //! or reload whose layout differs under the same epoch is refused with the word to raise it.
 //!

@@ -2,12 +2,16 @@
 //!
 //! # What it guarantees
 //!
-//! - **All mistakes at once.** [`parse`] and [`load`] return a [`Config`] without mistakes or all [`Mistakes`],
+//! - **All mistakes at once.** [`parse`] and [`load`] return a [`Config`] without mistakes or all
+//!   [`Mistakes`],
 //!   in the order of their lines: `weir.toml:12: unknown key 'wieght' in [[cluster.main.shard]]: did you mean
 //!   'weight'?`. (Only a file that is not TOML is told as such and read no further.)
-//! - **No setting is silently ignored.** A key that nobody reads is a mistake; so is a setting that this version
-//!   cannot do yet (`unbuilt.rs`), a limit that another one makes meaningless, and `tls` where nothing is secure.
-//! - **Everything is complete.** Defaults, the inheritance cluster → shard → replica and `[send]` → `[[table]]`,
+//! - **No setting is silently ignored.** A key that nobody reads is a mistake; so is a setting that this
+//!   version
+//!   cannot do yet (`unbuilt.rs`), a limit that another one makes meaningless, and `tls` where nothing is
+//!   secure.
+//! - **Everything is complete.** Defaults, the inheritance cluster → shard → replica and `[send]` →
+//!   `[[table]]`,
 //!   `${VAR}`, `local = "auto"`: all are resolved here, and no caller thinks about them again.
 //! - **No secret is shown**: not by `Debug`, not by a mistake, not by a warning.
 //! - **No panic** on anything that a file can contain.

@@ -1,4 +1,5 @@
-//! `[listen]`, `[limits]` and `[logs]`: where clients reach Weir, what they may take from it, and what it says.
+//! `[listen]`, `[limits]` and `[logs]`: where clients reach Weir, what they may take from it, and what it
+//! says.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -92,7 +92,8 @@ fn identifier(text: &str) -> Option<(String, &str)> {
     (!name.is_empty()).then(|| (name.to_owned(), rest))
 }
 
-/// What stands before the closing back-quote; `\` takes the next character as it is, a doubled back-quote is one.
+/// What stands before the closing back-quote; `\` takes the next character as it is, a doubled back-quote is
+/// one.
 fn quoted_identifier(text: &str) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut chars = text.char_indices();

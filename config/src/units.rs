@@ -24,7 +24,8 @@ impl Reserve {
     }
 }
 
-/// Units of bytes. "K", "M" and "G" mean 1024 in ClickHouse and 1000 elsewhere: only the unmistakable are taken.
+/// Units of bytes. "K", "M" and "G" mean 1024 in ClickHouse and 1000 elsewhere: only the unmistakable are
+/// taken.
 const BYTE_UNITS: &[(&str, u64)] = &[
     ("B", 1),
     ("KB", 1_000),

@@ -16,7 +16,8 @@ use crate::secret::{Secret, read_secret_file};
 pub struct User {
     /// The name, unique in the file.
     pub name: String,
-    /// The passwords that open it; several while one takes another's place, none for a user that has no password.
+    /// The passwords that open it; several while one takes another's place, none for a user that has no
+    /// password.
     pub password_hashes: Vec<PasswordHash>,
     /// The tables it may insert into.
     pub tables: Vec<TablePattern>,

@@ -27,7 +27,8 @@ pub struct Code {
 }
 
 impl Code {
-    /// The code of a number, for faults injected by number; one we do not know is sent as 500 under a neutral name.
+    /// The code of a number, for faults injected by number; one we do not know is sent as 500 under a neutral
+    /// name.
     pub fn numbered(number: u16) -> Self {
         let known = code::ALL.iter().find(|code| code.number == number);
         known.copied().unwrap_or(Self {
@@ -70,7 +71,8 @@ impl From<rusqlite::Error> for Exception {
 
 macro_rules! codes {
     ($($name:ident = $number:literal, $status:literal;)*) => {
-        /// ClickHouse's error codes that the embedded shard answers with or is asked to feign; the statuses are those of
+        /// ClickHouse's error codes that the embedded shard answers with or is asked to feign; the statuses
+        /// are those of
         /// ClickHouse's `exceptionCodeToHTTPStatus`.
         #[allow(missing_docs)] // the names are ClickHouse's own
         pub mod code {

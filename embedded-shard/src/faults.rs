@@ -17,7 +17,8 @@ pub enum Fault {
         /// The error's text.
         text: String,
     },
-    /// It waits, not executed, until [`Faults::release`]; then it is executed and answered as usual. If its client goes
+    /// It waits, not executed, until [`Faults::release`]; then it is executed and answered as usual. If its
+    /// client goes
     /// first, it is never executed.
     Hang,
     /// The connection is closed without an answer and nothing is executed.
@@ -82,7 +83,8 @@ impl Faults {
         self.nth(requests, 1, 1, fault);
     }
 
-    /// Lets the `first`-th request from now (counted from 1) and those after it, `count` in all, have the fault.
+    /// Lets the `first`-th request from now (counted from 1) and those after it, `count` in all, have the
+    /// fault.
     /// Several plans may stand side by side; a request that two would strike has the earlier plan's fault.
     pub fn nth(&self, requests: Requests, first: u64, count: u64, fault: Fault) {
         let passes = first.saturating_sub(1);

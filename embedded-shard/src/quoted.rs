@@ -9,7 +9,8 @@ use crate::settings::Reading;
 use crate::text::{from_text, write_text};
 use crate::value::{Shape, Value, default_of};
 
-/// Reads one value at the cursor. A NULL where the type has none becomes the type's default if the settings say so.
+/// Reads one value at the cursor. A NULL where the type has none becomes the type's default if the settings
+/// say so.
 pub(crate) fn read(data_type: &DataType, cursor: &mut Cursor<'_>, reading: Reading) -> Outcome<Value> {
     cursor.skip_space();
     if (data_type.is_nullable() || reading.null_as_default) && take_null(cursor) {

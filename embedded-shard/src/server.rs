@@ -41,10 +41,12 @@ pub struct Options {
     pub faults: Faults,
 }
 
-/// Serves a shard until `shutdown` completes, then lets requests under way finish (5 seconds at most) and closes the
+/// Serves a shard until `shutdown` completes, then lets requests under way finish (5 seconds at most) and
+/// closes the
 /// store.
 ///
-/// Fails when the store cannot be opened: its folder cannot be made, another process holds it, or it is damaged.
+/// Fails when the store cannot be opened: its folder cannot be made, another process holds it, or it is
+/// damaged.
 pub async fn serve(listener: TcpListener, options: Options, shutdown: impl Future) -> io::Result<()> {
     let data = options.data;
     let opened = tokio::task::spawn_blocking(move || Worker::start(data.as_deref())).await;
@@ -64,7 +66,8 @@ pub async fn serve(listener: TcpListener, options: Options, shutdown: impl Futur
     drop(listener);
     stopping.send_replace(true);
     drain(connections).await;
-    // The last handle is gone with the last connection: the thread ends, and the store is closed when we return.
+    // The last handle is gone with the last connection: the thread ends, and the store is closed when we
+    // return.
     drop(shard);
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     joined
@@ -115,7 +118,8 @@ async fn connection(
     shard: Arc<Shard>,
     stop: watch::Receiver<bool>,
 ) {
-    // Answers are small and whole: waiting to fill a packet would only delay them. A failure costs that delay.
+    // Answers are small and whole: waiting to fill a packet would only delay them. A failure costs that
+    // delay.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&shard), request));
     let mut serving = pin!(

@@ -1,6 +1,7 @@
 //! The settings of one statement, from the URL and its SETTINGS clause.
 //!
-//! A setting is either obeyed, or known and without effect here (one INSERT is one transaction of one block however
+//! A setting is either obeyed, or known and without effect here (one INSERT is one transaction of one block
+//! however
 //! ClickHouse would cut it), or refused: code 115, as ClickHouse refuses what it does not know.
 
 use crate::error::{Outcome, code};

@@ -1,7 +1,9 @@
 //! One value as text: what stands in a TabSeparated field after unescaping, in a CSV field, in a JSON string.
 //!
-//! Nested types and the strings in them have quotes of their own: see `quoted`. Where ClickHouse wraps a number that is
-//! too large for its column, or takes a date that is none, this reader refuses: a test that meets that wants to know.
+//! Nested types and the strings in them have quotes of their own: see `quoted`. Where ClickHouse wraps a
+//! number that is
+//! too large for its column, or takes a date that is none, this reader refuses: a test that meets that wants
+//! to know.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -86,7 +88,8 @@ fn bad_text(code: Code, data_type: &DataType, text: &[u8]) -> Exception {
 }
 
 fn integer(data_type: &DataType, text: &str) -> Outcome<Value> {
-    // ClickHouse takes `true` and `false` for integers in JSON only; being lenient here would hide a wrong column.
+    // ClickHouse takes `true` and `false` for integers in JSON only; being lenient here would hide a wrong
+    // column.
     let Some(number) = small_integer(text).or_else(|| Wide::parse(text)) else {
         return Err(bad_text(
             code::CANNOT_PARSE_INPUT_ASSERTION_FAILED,
@@ -140,7 +143,8 @@ fn enum_name(values: &[(String, i16)], number: i128) -> Outcome<&str> {
     })
 }
 
-/// Digits with an optional fraction and exponent, as a whole number of 10^-scale; digits beyond the scale are dropped,
+/// Digits with an optional fraction and exponent, as a whole number of 10^-scale; digits beyond the scale are
+/// dropped,
 /// as ClickHouse drops them.
 fn decimal(data_type: &DataType, text: &str, precision: u8, scale: u8) -> Outcome<Value> {
     let digits = scaled_digits(text, scale)
@@ -250,7 +254,8 @@ fn sixteen(bytes: &[u8]) -> [u8; 16] {
     bytes.try_into().unwrap_or_default()
 }
 
-/// Shortest digits that read back, with an exponent outside [1e-6, 1e21): ClickHouse's (and JavaScript's) way.
+/// Shortest digits that read back, with an exponent outside [1e-6, 1e21): ClickHouse's (and JavaScript's)
+/// way.
 fn float_text<F: fmt::LowerExp + FromStr + PartialEq>(number: &F, class: FpCategory) -> String {
     let scientific = shortest(number);
     match class {
@@ -260,7 +265,8 @@ fn float_text<F: fmt::LowerExp + FromStr + PartialEq>(number: &F, class: FpCateg
     }
 }
 
-/// The shortest digits in scientific notation. Where two are equally short and near, Rust takes the larger and
+/// The shortest digits in scientific notation. Where two are equally short and near, Rust takes the larger
+/// and
 /// ClickHouse the even one, which is also what rounding to so many digits gives.
 fn shortest<F: fmt::LowerExp + FromStr + PartialEq>(number: &F) -> String {
     let shortest = format!("{number:e}");

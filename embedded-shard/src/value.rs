@@ -11,7 +11,8 @@ use crate::wide::Wide;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
-    /// Integers of up to 128 bits except UInt128, Bool, dates (days), times (ticks), enums (their number), IPv4,
+    /// Integers of up to 128 bits except UInt128, Bool, dates (days), times (ticks), enums (their number),
+    /// IPv4,
     /// decimals of up to 38 digits (unscaled).
     Int(i128),
     /// UInt128, (U)Int256 and decimals above 38 digits (unscaled).
@@ -27,7 +28,8 @@ pub(crate) enum Value {
 /// How a type is held in memory and in RowBinary, without its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// A little-endian number of that many bits; `Value::Int`, or `Value::Wide` where [`Shape::is_wide`] says so.
+    /// A little-endian number of that many bits; `Value::Int`, or `Value::Wide` where [`Shape::is_wide`] says
+    /// so.
     Number {
         bits: u32,
         signed: bool,
@@ -177,7 +179,8 @@ pub(crate) fn number_of_shape(shape: Shape, number: Wide) -> Option<Value> {
     Some(Value::Int(i128::from_le_bytes(low)))
 }
 
-/// Orders two cells of one type as ClickHouse's ORDER BY ascending does: NaN behind every number, NULL behind all.
+/// Orders two cells of one type as ClickHouse's ORDER BY ascending does: NaN behind every number, NULL behind
+/// all.
 pub(crate) fn compare(data_type: &DataType, a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Null, Value::Null) => Ordering::Equal,
@@ -193,7 +196,8 @@ pub(crate) fn compare(data_type: &DataType, a: &Value, b: &Value) -> Ordering {
         (Value::Bytes(a), Value::Bytes(b)) if is_uuid(data_type) => uuid_order(a).cmp(&uuid_order(b)),
         (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
         (Value::List(a), Value::List(b)) => compare_lists(data_type, a, b),
-        // A column has one variant and NULL, and comparisons are checked when they are bound: nothing else meets here.
+        // A column has one variant and NULL, and comparisons are checked when they are bound: nothing else
+        // meets here.
         (Value::Wide(_) | Value::Float(_) | Value::Bytes(_) | Value::List(_) | Value::Int(_), _) => {
             Ordering::Equal
         }
@@ -236,7 +240,8 @@ fn compare_lists(data_type: &DataType, a: &[Value], b: &[Value]) -> Ordering {
         .unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
-/// The type of the n-th element of a list. A Map's entries compare as untyped pairs: its keys are never UUIDs here.
+/// The type of the n-th element of a list. A Map's entries compare as untyped pairs: its keys are never UUIDs
+/// here.
 fn element_type(data_type: &DataType, at: usize) -> &DataType {
     match data_type.without_nullable() {
         DataType::Array(element) => element,

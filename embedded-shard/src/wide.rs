@@ -6,7 +6,8 @@ use std::fmt;
 /// Largest power of ten in a limb: text is read and written 19 digits at a time.
 const LIMB_DIGITS: usize = 19;
 
-/// A number between -(2^256 - 1) and 2^256 - 1, exact. Whether it fits its column's type is for the reader to ask.
+/// A number between -(2^256 - 1) and 2^256 - 1, exact. Whether it fits its column's type is for the reader to
+/// ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wide {
     /// Never set for zero.

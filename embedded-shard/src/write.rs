@@ -232,7 +232,8 @@ impl Json {
     }
 }
 
-/// ClickHouse's escapes, which are JSON's and the slash. Bytes that are not UTF-8 pass as they are, as in ClickHouse.
+/// ClickHouse's escapes, which are JSON's and the slash. Bytes that are not UTF-8 pass as they are, as in
+/// ClickHouse.
 fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for byte in text {

@@ -1,4 +1,5 @@
-//! CSV: fields end at the delimiter or the line's end, quotes guard both; a Tuple is a field for each element.
+//! CSV: fields end at the delimiter or the line's end, quotes guard both; a Tuple is a field for each
+//! element.
 
 use crate::delimited::{Announced, Delimited, Dialect, Ending, FieldAt, Nature, need_columns};
 use crate::error::{FormatError, code};

@@ -1,6 +1,7 @@
 //! Rows of fields with a delimiter between them and a line end behind them: what TabSeparated and CSV share.
 //!
-//! A [`Dialect`] knows how one field ends and what its text is; this file counts fields, reads headers and finds a header
+//! A [`Dialect`] knows how one field ends and what its text is; this file counts fields, reads headers and
+//! finds a header
 //! that nobody announced.
 
 use std::ops::Range;
@@ -58,7 +59,8 @@ pub(crate) trait Dialect: Send {
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError>;
 
-    /// Where the row really ends if a delimiter behind its last field is allowed; `next` is the byte behind it.
+    /// Where the row really ends if a delimiter behind its last field is allowed; `next` is the byte behind
+    /// it.
     fn end_behind_delimiter(&self, window: &Window<'_>, next: usize) -> Result<Option<usize>, Stop>;
 
     /// What belongs to no row although it stands where one would begin: the half of a line end, say.
@@ -227,7 +229,8 @@ impl<D: Dialect> Delimited<D> {
         Ok(Step::Skipped { next })
     }
 
-    /// A first line that is a header by its words; what cannot even be read as a line is left to the row's reading.
+    /// A first line that is a header by its words; what cannot even be read as a line is left to the row's
+    /// reading.
     fn perhaps_header(&mut self, window: &Window<'_>, at: usize) -> Result<Step, Stop> {
         match self.line(window, at) {
             Ok((names, next)) if self.header.is_header(&names) => {

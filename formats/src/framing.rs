@@ -72,7 +72,8 @@ pub(crate) enum Token<'a> {
     Binary(&'a [u8]),
 }
 
-/// What one format knows. Only complete steps change its state: a step that stops for more bytes is taken again.
+/// What one format knows. Only complete steps change its state: a step that stops for more bytes is taken
+/// again.
 pub(crate) trait Framing: Send {
     /// Takes the step at `at`; for a row, notes where the key's values are.
     ///

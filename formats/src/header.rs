@@ -34,7 +34,8 @@ impl Header {
         }
     }
 
-    /// Whether a first line is a header: all its texts are columns, or it has as many columns' names as there are columns.
+    /// Whether a first line is a header: all its texts are columns, or it has as many columns' names as there
+    /// are columns.
     pub(crate) fn is_header(&self, texts: &[Vec<u8>]) -> bool {
         let known = texts.iter().filter(|text| self.find(text).is_some()).count();
         known == texts.len() || known == self.columns.len()
@@ -69,7 +70,8 @@ impl Header {
         self.columns.iter().find(|column| column.name.as_bytes() == name)
     }
 
-    /// The Tuple whose elements' names (`t.x`, `t.y`: how ClickHouse writes them in CSV) come next, and their number.
+    /// The Tuple whose elements' names (`t.x`, `t.y`: how ClickHouse writes them in CSV) come next, and their
+    /// number.
     fn tuple_at(&self, names: &[Vec<u8>]) -> Option<(&ColumnDef, usize)> {
         if !self.tuples_as_fields {
             return None;

@@ -1,6 +1,8 @@
-//! JSONEachRow: objects one behind the other, separated by white space, commas or nothing, perhaps inside one array.
+//! JSONEachRow: objects one behind the other, separated by white space, commas or nothing, perhaps inside one
+//! array.
 //!
-//! Values of columns that the key does not read are only followed to their end: strings, brackets and bare words must be well
+//! Values of columns that the key does not read are only followed to their end: strings, brackets and bare
+//! words must be well
 //! formed, what they mean is the shard's business.
 
 mod scan;
@@ -198,7 +200,8 @@ struct Fields {
     key_names: Vec<Vec<u8>>,
     /// The key column that a column is.
     keys: Vec<Option<usize>>,
-    /// The column at each place of the row before: most bodies keep their order, so a name costs one comparison.
+    /// The column at each place of the row before: most bodies keep their order, so a name costs one
+    /// comparison.
     order: Vec<Option<usize>>,
     /// The row in which each column was last seen, to notice a second time.
     seen: Vec<u64>,
@@ -239,7 +242,8 @@ impl Fields {
         self.row += 1;
     }
 
-    /// The column whose name stands at `at` and the first byte behind the name; no column for a field to be skipped.
+    /// The column whose name stands at `at` and the first byte behind the name; no column for a field to be
+    /// skipped.
     fn find(&mut self, window: &Window<'_>, at: usize, place: usize) -> Result<(Option<usize>, usize), Stop> {
         let (column, end) = match self.predicted(&window.bytes[at..], place) {
             Some((column, len)) => (Some(column), at + len),
@@ -299,7 +303,8 @@ impl Fields {
         }
     }
 
-    /// Newer servers match names regardless of case when no other way fits: such a field of the key is not skipped.
+    /// Newer servers match names regardless of case when no other way fits: such a field of the key is not
+    /// skipped.
     fn may_skip(&self, name: &[u8]) -> Result<(), &'static str> {
         let is_key_but_for_case = self
             .key_names

@@ -20,7 +20,8 @@ pub struct Settings {
     pub tsv_crlf: bool,
     /// `input_format_with_names_use_header`: whether a header's names say which column is where.
     pub names_use_header: bool,
-    /// `input_format_skip_unknown_fields`. Off unless the client asks for it: 18.16's default, not that of 26.x,
+    /// `input_format_skip_unknown_fields`. Off unless the client asks for it: 18.16's default, not that of
+    /// 26.x,
     /// because whether the shard will skip the field too depends on its version.
     pub skip_unknown_fields: bool,
     /// `date_time_input_format`.
@@ -31,7 +32,8 @@ pub struct Settings {
 
 /// `date_time_input_format`, as far as it was said.
 ///
-/// 18.16 reads `basic` by default, 26.x `best_effort`. Unsaid, a text is read only if both agree on its meaning.
+/// 18.16 reads `basic` by default, 26.x `best_effort`. Unsaid, a text is read only if both agree on its
+/// meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the variants are ClickHouse's own names
 pub enum DateTimeText {
@@ -121,9 +123,11 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The settings that a batch must carry, where its server knows them, so that the shard reads the rows as this crate did.
+    /// The settings that a batch must carry, where its server knows them, so that the shard reads the rows as
+    /// this crate did.
     ///
-    /// The versions' defaults differ: 18.16 lets `'` quote strings in CSV, and 26.x drops a first row that looks like a header.
+    /// The versions' defaults differ: 18.16 lets `'` quote strings in CSV, and 26.x drops a first row that
+    /// looks like a header.
     pub fn pinned(&self, payload: Payload) -> Vec<(&'static str, String)> {
         let flag = |on: bool| u8::from(on).to_string();
         match payload {

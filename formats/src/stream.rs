@@ -47,10 +47,13 @@ pub struct Rows<'a> {
     pub ranges: &'a [Range<usize>],
     /// The columns that an INSERT of the rows must name, in this order.
     pub columns: &'a [ColumnDef],
-    /// The sharding key's columns in [`Spec::key`]'s order, one value a row. Where a row has none, the type's default.
+    /// The sharding key's columns in [`Spec::key`]'s order, one value a row. Where a row has none, the type's
+    /// default.
     pub key: &'a [types::Column],
-    /// For each key column the rows (positions in `ranges`, ascending) that gave no value of their own: the field is
-    /// missing, is NULL for a type without NULL, is empty in CSV. The shard will take the column's DEFAULT there.
+    /// For each key column the rows (positions in `ranges`, ascending) that gave no value of their own: the
+    /// field is
+    /// missing, is NULL for a type without NULL, is empty in CSV. The shard will take the column's DEFAULT
+    /// there.
     pub absent: &'a [Vec<usize>],
 }
 
@@ -75,7 +78,8 @@ pub struct RowStream {
 impl RowStream {
     /// A stream for one body.
     ///
-    /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here and settings
+    /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here
+    /// and settings
     /// that this crate would not obey (48), an unknown time zone (36).
     pub fn new(format: Format, spec: &Spec<'_>) -> Result<Self, FormatError> {
         let input = Input {
@@ -128,7 +132,8 @@ impl RowStream {
         self.scan_carry(true, out)
     }
 
-    /// The columns that an INSERT of the rows must name, in this order. With a header they are known from the first row on.
+    /// The columns that an INSERT of the rows must name, in this order. With a header they are known from the
+    /// first row on.
     pub fn columns(&self) -> &[ColumnDef] {
         self.framing.columns()
     }

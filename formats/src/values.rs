@@ -1,4 +1,5 @@
-//! Values: SQL tuples. Brackets, quotes and comments are followed; only the key's columns are read, and only as literals.
+//! Values: SQL tuples. Brackets, quotes and comments are followed; only the key's columns are read, and only
+//! as literals.
 
 use std::ops::Range;
 
@@ -237,7 +238,8 @@ fn comment(window: &Window<'_>, at: usize) -> Result<Option<usize>, Stop> {
     }
 }
 
-/// The first byte behind the quotes that open at `at`; a doubled quote reads as two strings, which is as long.
+/// The first byte behind the quotes that open at `at`; a doubled quote reads as two strings, which is as
+/// long.
 fn behind_quotes(bytes: &[u8], at: usize, quote: u8) -> Result<usize, Stop> {
     let mut from = at + 1;
     while let Some(found) = memchr::memchr2(quote, b'\\', bytes.get(from..).unwrap_or_default()) {

@@ -1,4 +1,5 @@
-//! The assembly: the only file that knows every crate. It starts what runs, swaps the configuration, and stops in the order of the data.
+//! The assembly: the only file that knows every crate. It starts what runs, swaps the configuration, and
+//! stops in the order of the data.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How often the spool is asked whether its journal has failed.
 const POISON_LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long senders may take to finish the batch in hand at shutdown; one that does not is found again at the next start.
+/// How long senders may take to finish the batch in hand at shutdown; one that does not is found again at the
+/// next start.
 const SENDERS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running router.
@@ -120,7 +122,8 @@ impl App {
         self.is_ready.store(false, Ordering::Release);
     }
 
-    /// Resolves with the reason once the spool's journal has failed: nothing can be accepted or recorded any more.
+    /// Resolves with the reason once the spool's journal has failed: nothing can be accepted or recorded any
+    /// more.
     pub async fn poisoned(&self) -> String {
         loop {
             if let Some(cause) = self.spool.poison_cause() {
@@ -180,7 +183,8 @@ impl App {
         Ok(())
     }
 
-    /// Admits an INSERT before its body is read: not while stopping, not into a full disk, and not while every queue of its table is full.
+    /// Admits an INSERT before its body is read: not while stopping, not into a full disk, and not while
+    /// every queue of its table is full.
     pub async fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
         if !self.is_ready() {
             return Err(Exception::try_again(
@@ -239,7 +243,8 @@ impl App {
         }
     }
 
-    /// A sender for every destination that the configuration knows and none has yet. One that left the configuration keeps its sender, which
+    /// A sender for every destination that the configuration knows and none has yet. One that left the
+    /// configuration keeps its sender, which
     /// rests: its files are never forgotten.
     fn start_senders(self: &Arc<Self>) {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,7 +258,8 @@ impl App {
         }
     }
 
-    /// INSERTs that were pending when the router died are tried locally again, as long as a client would have waited.
+    /// INSERTs that were pending when the router died are tried locally again, as long as a client would have
+    /// waited.
     fn end_waits_of_recovered_inserts(self: &Arc<Self>) {
         let pending = self.spool.pending();
         if pending.is_empty() {
@@ -290,7 +296,8 @@ async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
     }
 }
 
-/// How a configuration wants its spool. The spool's part of the memory is half of the limit: a quarter for rows that wait for their cut, the rest for senders.
+/// How a configuration wants its spool. The spool's part of the memory is half of the limit: a quarter for
+/// rows that wait for their cut, the rest for senders.
 pub fn spool_options(config: &Config) -> spool::Options {
     let spool = &config.spool;
     let uncut = usize::try_from(config.limits.memory_limit / 4).unwrap_or(usize::MAX);

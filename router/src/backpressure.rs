@@ -1,4 +1,5 @@
-//! What happens when rows come faster than shards take them: INSERTs wait with their bodies unread, then are refused with 503 and code 202,
+//! What happens when rows come faster than shards take them: INSERTs wait with their bodies unread, then are
+//! refused with 503 and code 202,
 //! which clients send again. Only those with rows for a full destination: the others go on.
 
 use std::time::Duration;
@@ -23,7 +24,8 @@ pub enum Full {
     Any,
 }
 
-/// Lets an INSERT through, late if a queue is above `bytes_to_delay_insert`, not at all if it stays there for `max_delay_to_insert` or
+/// Lets an INSERT through, late if a queue is above `bytes_to_delay_insert`, not at all if it stays there for
+/// `max_delay_to_insert` or
 /// is above `bytes_to_throw_insert`.
 pub async fn admit(
     spool: &Spool,
@@ -79,7 +81,8 @@ fn too_much_waits(status: &DestinationStatus, limits: &config::Spool) -> Excepti
     )
 }
 
-/// Keeps `reserve_bytes` of the disk free of new INSERTs, so that what was accepted can still be cut and settled.
+/// Keeps `reserve_bytes` of the disk free of new INSERTs, so that what was accepted can still be cut and
+/// settled.
 pub fn refuse_full_disk(limits: &config::Spool) -> Result<(), Exception> {
     // A system that does not say how full the disk is will say so when it is written to.
     let Ok(stat) = rustix::fs::statvfs(&limits.path) else {

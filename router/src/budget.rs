@@ -1,7 +1,9 @@
-//! The memory that INSERTs may hold while they are read and split: one budget for all of them, so that memory does not grow with
+//! The memory that INSERTs may hold while they are read and split: one budget for all of them, so that memory
+//! does not grow with
 //! the number of clients or the size of their bodies.
 //!
-//! An INSERT takes its part in steps as its body grows, up to [`LARGE_INSERT_BYTES`]: from there on it streams to the disk and needs no
+//! An INSERT takes its part in steps as its body grows, up to [`LARGE_INSERT_BYTES`]: from there on it
+//! streams to the disk and needs no
 //! more. One that cannot get its part in time is answered 503 with code 202, which clients send again.
 
 use std::sync::Arc;
@@ -14,7 +16,8 @@ use crate::exception::{Exception, code};
 /// What a semaphore's permit stands for: the budget's grain.
 const PERMIT_BYTES: u64 = 64 * 1024;
 
-/// What an INSERT of any size holds at most: the frames that its stage keeps in memory, and the windows around them.
+/// What an INSERT of any size holds at most: the frames that its stage keeps in memory, and the windows
+/// around them.
 pub const LARGE_INSERT_BYTES: u64 = 20 << 20;
 
 /// The steps in which a growing INSERT takes its part.
@@ -35,7 +38,8 @@ pub struct Part {
 }
 
 impl Budget {
-    /// A budget of this many bytes, at least one large INSERT's; waiting for a part of it ends after `wait_max`.
+    /// A budget of this many bytes, at least one large INSERT's; waiting for a part of it ends after
+    /// `wait_max`.
     pub fn new(bytes: u64, wait_max: Duration) -> Self {
         let permits = bytes.max(LARGE_INSERT_BYTES) / PERMIT_BYTES;
         let permits = usize::try_from(permits)

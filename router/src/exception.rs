@@ -1,8 +1,10 @@
-//! An error as ClickHouse's clients know it: a code, its name, a text, and the HTTP status that decides whether they try again.
+//! An error as ClickHouse's clients know it: a code, its name, a text, and the HTTP status that decides
+//! whether they try again.
 
 use http::StatusCode;
 
-/// ClickHouse's error codes that Weir itself answers with. Names come from the one table in `shard_client::codes`.
+/// ClickHouse's error codes that Weir itself answers with. Names come from the one table in
+/// `shard_client::codes`.
 pub mod code {
     #![allow(missing_docs)] // ClickHouse's own names
     pub const NO_SUCH_COLUMN_IN_TABLE: i32 = 16;
@@ -72,7 +74,8 @@ impl Exception {
         }
     }
 
-    /// A table that Weir does not route. 503, because the table may be configured while the client retries: a 4xx has
+    /// A table that Weir does not route. 503, because the table may be configured while the client retries: a
+    /// 4xx has
     /// made clients drop rows (reference/peers-and-clients.md, section 6, rule 6).
     pub fn unrouted_table(message: impl Into<String>) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! The slot layout in force: kept in the spool's `meta/layout/<cluster>`, and what may follow it.
 //!
-//! A start or reload whose layout differs under the same epoch is refused: rows of one key would lie on two shards.
+//! A start or reload whose layout differs under the same epoch is refused: rows of one key would lie on two
+//! shards.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ pub enum LayoutsError {
     },
 }
 
-/// The layout that a start would keep for a cluster, and the one in force, if there is one. Reads and changes nothing.
+/// The layout that a start would keep for a cluster, and the one in force, if there is one. Reads and changes
+/// nothing.
 pub fn successor(config: &Config, cluster: &Cluster) -> Result<(Layout, Option<Layout>), LayoutsError> {
     let layout = Layout::of(config, cluster);
     let Some(in_force) = in_force(&file(config, cluster))? else {

@@ -1,23 +1,29 @@
 //! The router: the way of an INSERT from a client's socket to its shards.
 //!
 //! ```text
-//!  client ──HTTP──► front: user, statement ──► insert: schema, plan, split ──► stage ──► spool.commit ──► 200
+//!  client ──HTTP──► front: user, statement ──► insert: schema, plan, split ──► stage ──► spool.commit ──►
+//!  200
 //!                     │                                                                     │
-//!                     └─ a read ──► pass: a replica, streaming                              │ journal, one fdatasync
+//!                     └─ a read ──► pass: a replica, streaming                              │ journal, one
+//!                     fdatasync
 //!                                                                                           ▼
 //!                                        deliver: one sender a destination ◄── spool.next ── .bin files
 //!                                                     │
 //!                                                     └──HTTP──► a replica ──► verdict ──► spool.settle
 //! ```
 //!
-//! - [`front`] answers every request of the client listener; [`http`] knows connections, heads, bodies and answers, and no tables.
+//! - [`front`] answers every request of the client listener; [`http`] knows connections, heads, bodies and
+//!   answers, and no tables.
 //! - [`insert`] is the one way in: nothing reaches the spool before the whole body was read and is sound.
-//! - [`deliver`] is the one way out: a batch's bytes are the file's, an attempt is on disk before its first byte leaves.
-//! - [`routing`] is the configuration made ready; a reload swaps it whole. [`schema`] is what the shards say of their tables.
+//! - [`deliver`] is the one way out: a batch's bytes are the file's, an attempt is on disk before its first
+//!   byte leaves.
+//! - [`routing`] is the configuration made ready; a reload swaps it whole. [`schema`] is what the shards say
+//!   of their tables.
 //! - [`app`] is the only file that knows every crate, starts what runs and stops it in the order of the data.
 //! - [`admin`] serves metrics and changes; [`cli`] is the command line, one file a command.
 //!
-//! Limits are named where they hold: connections and heads in [`http`], the memory of INSERTs in [`budget`], rows and bodies in `formats`,
+//! Limits are named where they hold: connections and heads in [`http`], the memory of INSERTs in [`budget`],
+//! rows and bodies in `formats`,
 //! the queue in `spool`.
 
 pub mod admin;

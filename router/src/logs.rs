@@ -15,7 +15,8 @@ const REPEAT_AFTER: Duration = Duration::from_secs(60);
 /// Errors remembered; above this the oldest are told anew, which costs lines and not memory.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// Starts logging to standard error. `RUST_LOG`, where it is set, says what is told instead of the configuration's level.
+/// Starts logging to standard error. `RUST_LOG`, where it is set, says what is told instead of the
+/// configuration's level.
 pub fn start(logs: &Logs) {
     let level = format!("{:?}", logs.level).to_lowercase();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
@@ -44,7 +45,8 @@ struct Told {
 }
 
 impl Repeats {
-    /// Whether to tell this error now: `Some(n)` with the number of times it happened untold since it was last told.
+    /// Whether to tell this error now: `Some(n)` with the number of times it happened untold since it was
+    /// last told.
     pub fn tell(&mut self, error: &str, now: Instant) -> Option<u64> {
         if self.last.len() >= REMEMBERED_MAX {
             self.last

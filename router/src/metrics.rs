@@ -1,6 +1,8 @@
-//! Metrics in Prometheus' form. Their names are part of the contract with those who alert on them (docs/operations.md lists them).
+//! Metrics in Prometheus' form. Their names are part of the contract with those who alert on them
+//! (docs/operations.md lists them).
 //!
-//! Counters and the commit histogram live here; what the spool and the replicas know is read when it is asked for, so nothing
+//! Counters and the commit histogram live here; what the spool and the replicas know is read when it is asked
+//! for, so nothing
 //! is counted twice. Series of a table and shard exist only while something waits there.
 
 use std::fmt::Write as _;

@@ -1,6 +1,8 @@
-//! Requests that Weir does not answer itself: to a healthy replica of the user's cluster, streaming both ways.
+//! Requests that Weir does not answer itself: to a healthy replica of the user's cluster, streaming both
+//! ways.
 //!
-//! They go under the client's own credentials, or under the user's `as_user`. Nothing of them is kept, and nothing is tried twice once
+//! They go under the client's own credentials, or under the user's `as_user`. Nothing of them is kept, and
+//! nothing is tried twice once
 //! its body was touched.
 
 use std::convert::Infallible;
@@ -23,7 +25,8 @@ use crate::http::body::RequestBody;
 use crate::replica::ReplicaRuntime;
 use crate::routing::{Cluster, RoutedTable, password};
 
-/// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried again.
+/// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried
+/// again.
 const TRIES_MAX: usize = 3;
 
 /// Passes a read through.
@@ -50,7 +53,8 @@ struct Asked {
     headers: HeaderMap,
 }
 
-/// Passes a DESCRIBE through with the target's name in the place of the distributed table's: `text` is the whole statement, `name` where
+/// Passes a DESCRIBE through with the target's name in the place of the distributed table's: `text` is the
+/// whole statement, `name` where
 /// the table stands in it.
 pub async fn described(
     question: &Question<'_>,
@@ -94,7 +98,8 @@ fn never(impossible: Infallible) -> Exception {
     match impossible {}
 }
 
-/// A replica that answers now: the healthy ones first, each asked before the client's request is entrusted to it.
+/// A replica that answers now: the healthy ones first, each asked before the client's request is entrusted to
+/// it.
 async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRuntime>, Exception> {
     let mut last_error = String::from("none is known to be up");
     for replica in cluster.read_order().into_iter().take(TRIES_MAX) {

@@ -22,7 +22,8 @@ pub struct ReplicaRuntime {
     client: Replica,
     address: String,
     health: Mutex<Health>,
-    /// Version, time zone, known settings; asked once and again after the replica was down (it may come back as another version).
+    /// Version, time zone, known settings; asked once and again after the replica was down (it may come back
+    /// as another version).
     facts: Mutex<Arc<OnceCell<Facts>>>,
     /// Batches being sent to it at once.
     inflight: Semaphore,
@@ -115,7 +116,8 @@ impl ReplicaRuntime {
     }
 }
 
-/// Settings that Weir adds so that a shard reads rows as it did itself: a replica that does not know one has no other way of reading.
+/// Settings that Weir adds so that a shard reads rows as it did itself: a replica that does not know one has
+/// no other way of reading.
 pub fn reading_settings() -> Vec<&'static str> {
     let reading = formats::Settings::default();
     Payload::ALL
@@ -125,7 +127,8 @@ pub fn reading_settings() -> Vec<&'static str> {
         .collect()
 }
 
-/// The order in which a shard's replicas are tried: the local one first if it is usable (ClickHouse's prefer_localhost_replica), then as
+/// The order in which a shard's replicas are tried: the local one first if it is usable (ClickHouse's
+/// prefer_localhost_replica), then as
 /// `chooser` draws them; those that are down come last, the one due first in front.
 pub fn order(replicas: &[Arc<ReplicaRuntime>], chooser: &mut Chooser) -> Vec<Arc<ReplicaRuntime>> {
     let (local, mut others): (Vec<_>, Vec<_>) = replicas

@@ -122,7 +122,8 @@ pub enum RoutingError {
 }
 
 impl Routing {
-    /// Makes a configuration ready. Replicas whose description is the same as before keep their connections and health.
+    /// Makes a configuration ready. Replicas whose description is the same as before keep their connections
+    /// and health.
     pub fn new(config: Arc<Config>, spool: &Spool, before: Option<&Routing>) -> Result<Self, RoutingError> {
         let clusters = config
             .clusters
@@ -438,7 +439,8 @@ impl RoutedTable {
     }
 }
 
-/// How a table's sharding values become shards: its cluster's slots, and with `assignment = "consistent"` a ring.
+/// How a table's sharding values become shards: its cluster's slots, and with `assignment = "consistent"` a
+/// ring.
 pub fn assignment(
     table: &config::Table,
     cluster: &config::Cluster,
@@ -502,7 +504,8 @@ fn share_lanes(
     })
 }
 
-/// A shard's destinations: one, or with internal_replication off one for each of its replicas that `wanted` names.
+/// A shard's destinations: one, or with internal_replication off one for each of its replicas that `wanted`
+/// names.
 fn destinations(table: &str, shard: &Shard, wanted: impl Fn(&ReplicaRuntime) -> bool) -> Vec<Destination> {
     let destination = |replica| Destination {
         table: table.to_owned(),
@@ -544,7 +547,8 @@ impl Route {
         insert.request(&into, facts, format!("{}-{attempt}", batch.token()))
     }
 
-    /// The replicas in the order in which a batch tries them: a doubtful one alone, else the local one first, then by load_balancing and health.
+    /// The replicas in the order in which a batch tries them: a doubtful one alone, else the local one first,
+    /// then by load_balancing and health.
     pub fn order(&self, doubtful: Option<&str>) -> Vec<Arc<ReplicaRuntime>> {
         if let Some(replica) =
             doubtful.and_then(|address| self.replicas.iter().find(|r| r.address() == address))

@@ -1,6 +1,8 @@
-//! What a routed table's target looks like on the shards: columns, defaults, time zone, and the sharding key compiled against them.
+//! What a routed table's target looks like on the shards: columns, defaults, time zone, and the sharding key
+//! compiled against them.
 //!
-//! Asked of a replica once, kept in memory and in `meta/schema/`, so that Weir starts and accepts INSERTs while every shard is down.
+//! Asked of a replica once, kept in memory and in `meta/schema/`, so that Weir starts and accepts INSERTs
+//! while every shard is down.
 //! Asked again every [`REVALIDATE_EVERY`], and at once when a shard's answer says that the table changed.
 
 use std::path::{Path, PathBuf};
@@ -18,10 +20,12 @@ use crate::replica::ReplicaRuntime;
 use crate::routing::RoutedTable;
 use crate::tasks::Stop;
 
-/// How often a table in use is described anew: a changed column is known soon after, at the price of one small query.
+/// How often a table in use is described anew: a changed column is known soon after, at the price of one
+/// small query.
 pub const REVALIDATE_EVERY: Duration = Duration::from_secs(5);
 
-/// Replicas asked for a table's columns before it counts as unknown for now: with every shard down each costs a timeout.
+/// Replicas asked for a table's columns before it counts as unknown for now: with every shard down each costs
+/// a timeout.
 const REPLICAS_ASKED_MAX: usize = 4;
 
 /// A target table as Weir needs to know it.
@@ -50,7 +54,8 @@ pub struct Description {
     pub reading_defaults: Vec<(String, String)>,
 }
 
-/// Settings whose default differs between ClickHouse's versions and that decide whether rows are taken: unknown JSON fields are skipped by 26.x
+/// Settings whose default differs between ClickHouse's versions and that decide whether rows are taken:
+/// unknown JSON fields are skipped by 26.x
 /// and refused by 18.16. A client that says nothing gets what its server would do.
 pub const SERVER_DEFAULTS: &[&str] = &["input_format_skip_unknown_fields"];
 

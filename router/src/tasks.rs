@@ -59,7 +59,8 @@ impl Tasks {
         Stop(self.stop.subscribe())
     }
 
-    /// Asks all tasks to stop and waits for them, at most for `patience`; returns the names of those still running, aborted.
+    /// Asks all tasks to stop and waits for them, at most for `patience`; returns the names of those still
+    /// running, aborted.
     pub async fn stop(&self, patience: Duration) -> Vec<String> {
         self.stop.send_replace(true);
         let deadline = tokio::time::Instant::now() + patience;

@@ -1,6 +1,7 @@
 //! The one table of ClickHouse's error codes that Weir treats in its own way.
 //!
-//! Numbers and names are ClickHouse's (`errorCodeToName` of 26.9; 18.16 gives the same numbers). A code that is not
+//! Numbers and names are ClickHouse's (`errorCodeToName` of 26.9; 18.16 gives the same numbers). A code that
+//! is not
 //! here is [`Class::Unclear`] and proves nothing.
 
 /// What kind of trouble a code stands for: what would have to change before the same batch could be taken.
@@ -25,9 +26,11 @@ pub enum Class {
 /// What a code proves about the INSERT it answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proof {
-    /// Thrown before a row is written, and if by a view then in words that name it: nothing was written, unless they do.
+    /// Thrown before a row is written, and if by a view then in words that name it: nothing was written,
+    /// unless they do.
     Always,
-    /// Thrown before the one block of the batch exists: nothing was written, unless the code came from a materialized
+    /// Thrown before the one block of the batch exists: nothing was written, unless the code came from a
+    /// materialized
     /// view, which runs after the block was written into the target.
     OneBlock,
     /// Nothing is proved.
@@ -63,7 +66,8 @@ pub fn number(name: &str) -> Option<u32> {
         .map(|code| code.number)
 }
 
-/// Whether the code is among those that tell that a table may have changed, so that its columns are worth asking anew.
+/// Whether the code is among those that tell that a table may have changed, so that its columns are worth
+/// asking anew.
 pub fn hints_schema_change(number: u32) -> bool {
     matches!(number, 10 | 16 | 27 | 33 | 44 | 47 | 117)
 }

@@ -20,7 +20,8 @@ use crate::tls::Tls;
 /// Of a name that stands for many addresses, so many are tried, each for `connect_timeout`.
 const ADDRESSES_MAX: usize = 4;
 
-/// An open connection. Dropping it closes the socket, also in the middle of a request, which the server sees as cut.
+/// An open connection. Dropping it closes the socket, also in the middle of a request, which the server sees
+/// as cut.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Outgoing>,
     task: AbortHandle,
@@ -90,8 +91,10 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T
 
 /// A socket on which a failed write does not hide the answer that came before.
 ///
-/// A server that refuses in the middle of an upload answers and hangs up; the next write fails, and hyper would report
-/// that. Here writing then waits, without an end, and reading goes on: to the answer, or to the end of the stream, which
+/// A server that refuses in the middle of an upload answers and hangs up; the next write fails, and hyper
+/// would report
+/// that. Here writing then waits, without an end, and reading goes on: to the answer, or to the end of the
+/// stream, which
 /// the kernel reports at once since the socket is dead for both ways.
 struct AnswerFirst<S> {
     stream: S,
@@ -181,7 +184,8 @@ mod tests {
     use super::*;
     use crate::progress::{Progress, outgoing};
 
-    /// A peer that takes the head, hangs up at the next write, and only then turns out to have answered: the order that
+    /// A peer that takes the head, hangs up at the next write, and only then turns out to have answered: the
+    /// order that
     /// a race between the answer and the reset can take.
     #[derive(Default)]
     struct HangsUp {

@@ -66,7 +66,8 @@ impl DefaultKind {
 }
 
 impl Replica {
-    /// The columns of `database`.`table`, in the table's order. A table that does not exist is the server's code 60.
+    /// The columns of `database`.`table`, in the table's order. A table that does not exist is the server's
+    /// code 60.
     pub async fn describe(&self, database: &str, table: &str) -> Result<Vec<DescribedColumn>, ShardError> {
         let (database, table) = (quoted_name(database), quoted_name(table));
         let answer = self
@@ -79,7 +80,8 @@ impl Replica {
     }
 }
 
-/// Reads the answer's lines. 18.16 gives five fields and later versions seven or more; the first four are the same.
+/// Reads the answer's lines. 18.16 gives five fields and later versions seven or more; the first four are the
+/// same.
 fn columns(answer: &str) -> Result<Vec<DescribedColumn>, String> {
     answer.lines().map(column).collect()
 }
@@ -104,7 +106,8 @@ pub(crate) fn fields(line: &str) -> Vec<String> {
     line.split('\t').map(unescape).collect()
 }
 
-/// Undoes TabSeparated's escapes: `\t`, `\n`, `\'`, `\\` and so on; any other escaped character stands for itself.
+/// Undoes TabSeparated's escapes: `\t`, `\n`, `\'`, `\\` and so on; any other escaped character stands for
+/// itself.
 pub(crate) fn unescape(field: &str) -> String {
     let mut out = String::with_capacity(field.len());
     let mut chars = field.chars();

@@ -40,7 +40,8 @@ impl Endpoint {
     }
 }
 
-/// PEM files of a TLS connection. All absent: the machine's own roots, no client certificate, the host's name.
+/// PEM files of a TLS connection. All absent: the machine's own roots, no client certificate, the host's
+/// name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Roots to trust instead of the machine's own.
@@ -53,7 +54,8 @@ pub struct TlsFiles {
     pub server_name: Option<String>,
 }
 
-/// A password that is asked for whenever it is needed, so that a changed file counts without a restart. It is never
+/// A password that is asked for whenever it is needed, so that a changed file counts without a restart. It is
+/// never
 /// shown.
 #[derive(Clone)]
 pub struct Password(Arc<dyn Fn() -> io::Result<String> + Send + Sync>);
@@ -65,7 +67,8 @@ impl Password {
         Password::from_fn(move || Ok(password.clone()))
     }
 
-    /// A password read anew at each request. The function runs on the runtime's threads: it may read a small local
+    /// A password read anew at each request. The function runs on the runtime's threads: it may read a small
+    /// local
     /// file, and nothing slower.
     pub fn from_fn(read: impl Fn() -> io::Result<String> + Send + Sync + 'static) -> Password {
         Password(Arc::new(read))

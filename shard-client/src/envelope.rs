@@ -1,15 +1,20 @@
 //! The self-terminating body: one gzip member of *stored* blocks around bytes that are compressed already.
 //!
-//! ClickHouse's compressed frames have no end mark: a body cut at a frame's border is a shorter body, and 18.16 commits
-//! what it holds. gzip has an end mark, and the server's reader insists on it; stored blocks make it cost five bytes in
-//! 65,535 and no copying. `Content-Encoding: gzip` and `decompress=1` together unpack both layers (tried on 18.16 and
+//! ClickHouse's compressed frames have no end mark: a body cut at a frame's border is a shorter body, and
+//! 18.16 commits
+//! what it holds. gzip has an end mark, and the server's reader insists on it; stored blocks make it cost
+//! five bytes in
+//! 65,535 and no copying. `Content-Encoding: gzip` and `decompress=1` together unpack both layers (tried on
+//! 18.16 and
 //! on 26.9: a cut anywhere leaves no row).
 //!
 //! # Bytes
 //!
 //! ```text
-//! 1f 8b 08 00 00 00 00 00 00 ff               gzip member: deflate, no name, no time, unknown system (RFC 1952)
-//! 00 <len> <!len> <len bytes>                 stored block, not final; both u16 little-endian (RFC 1951, 3.2.4)
+//! 1f 8b 08 00 00 00 00 00 00 ff               gzip member: deflate, no name, no time, unknown system (RFC
+//! 1952)
+//! 00 <len> <!len> <len bytes>                 stored block, not final; both u16 little-endian (RFC 1951,
+//! 3.2.4)
 //! …
 //! 01 00 00 ff ff                              stored block, final, empty
 //! <crc32> <length mod 2^32>                   both u32 little-endian, of the bytes within

@@ -1,4 +1,5 @@
-//! Why a request to a replica failed: whose fault it was, what has to change, whether to try again, and what it proves.
+//! Why a request to a replica failed: whose fault it was, what has to change, whether to try again, and what
+//! it proves.
 
 use std::error::Error;
 use std::fmt;
@@ -181,7 +182,8 @@ impl ShardError {
         }
     }
 
-    /// Whether the same request may be tried again. `Never` is said only of bytes that cannot be taken; where a
+    /// Whether the same request may be tried again. `Never` is said only of bytes that cannot be taken; where
+    /// a
     /// destination has to be mended first, that is told by [`ShardError::class`].
     pub fn retry(&self) -> Retry {
         match (self.class(), self.server().and_then(|error| error.retry_after)) {
@@ -196,8 +198,10 @@ impl ShardError {
 
     /// What the failed INSERT left behind, as far as this failure proves it.
     ///
-    /// Nothing is certain only where no byte left; where the body was cut before the end mark that the server needs;
-    /// and where the server's code comes before the batch's one block (see [`Proof`]), as long as no materialized view
+    /// Nothing is certain only where no byte left; where the body was cut before the end mark that the server
+    /// needs;
+    /// and where the server's code comes before the batch's one block (see [`Proof`]), as long as no
+    /// materialized view
     /// can have thrown it: the target has none, or the text names a row of the input and no view.
     pub fn wrote(&self, views: Views) -> Wrote {
         match (&self.sent, &self.failure) {

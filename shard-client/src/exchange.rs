@@ -1,4 +1,5 @@
-//! One request and its answer over a pooled connection: what is sent once, what is waited for, what counts as the end.
+//! One request and its answer over a pooled connection: what is sent once, what is waited for, what counts as
+//! the end.
 
 use std::time::Duration;
 
@@ -117,7 +118,8 @@ impl Replica {
         }
     }
 
-    /// Nobody can have taken a body whose end was not sent. Whatever answers so does not read bodies as ClickHouse does:
+    /// Nobody can have taken a body whose end was not sent. Whatever answers so does not read bodies as
+    /// ClickHouse does:
     /// the envelope proves nothing there, so the request counts as sent whole.
     fn early_success(&self) -> ShardError {
         let what = "success before the end of the request's body".to_owned();

@@ -59,12 +59,14 @@ impl fmt::Display for Version {
 /// Always asked for, beside [`PINNED_SETTINGS`]: whether a repeated batch can be recognised at all.
 const DEDUPLICATION_TOKEN: &str = "insert_deduplication_token";
 
-/// A server that has no such function, table or right answers with one of these (UNKNOWN_FUNCTION, UNKNOWN_IDENTIFIER,
+/// A server that has no such function, table or right answers with one of these (UNKNOWN_FUNCTION,
+/// UNKNOWN_IDENTIFIER,
 /// NOT_IMPLEMENTED, UNKNOWN_TABLE, SYNTAX_ERROR, ACCESS_DENIED).
 const NOT_TOLD: [u32; 6] = [46, 47, 48, 60, 62, 497];
 
 impl Replica {
-    /// Asks the replica what it is. Besides [`PINNED_SETTINGS`] and `insert_deduplication_token` it is asked which of
+    /// Asks the replica what it is. Besides [`PINNED_SETTINGS`] and `insert_deduplication_token` it is asked
+    /// which of
     /// `settings` it knows.
     pub async fn facts(&self, settings: &[&str]) -> Result<Facts, ShardError> {
         let row = self

@@ -39,10 +39,12 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 impl Replica {
-    /// Passes a request on as it is: method, path with query, headers, body; without the connection's own headers, and
+    /// Passes a request on as it is: method, path with query, headers, body; without the connection's own
+    /// headers, and
     /// with this replica's `Host`. No credentials are added.
     ///
-    /// The answer is given back whatever its status: an error of the server is an `Ok` here. It holds one of the
+    /// The answer is given back whatever its status: an error of the server is an `Ok` here. It holds one of
+    /// the
     /// replica's connections until its body was read to the end or dropped.
     pub async fn forward<B>(&self, request: Request<B>) -> Result<Response<ForwardedBody>, ShardError>
     where
@@ -108,7 +110,8 @@ impl Replica {
     }
 }
 
-/// An answer's body on its way to the client. Dropped before its end it closes the connection, so that the server can
+/// An answer's body on its way to the client. Dropped before its end it closes the connection, so that the
+/// server can
 /// stop the query.
 pub struct ForwardedBody {
     body: Incoming,
@@ -173,7 +176,8 @@ impl Body for ForwardedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Not before `poll_frame` saw the end: a body that says so is not polled again, and its connection would be lost.
+        // Not before `poll_frame` saw the end: a body that says so is not polled again, and its connection
+        // would be lost.
         self.lease.is_none() && self.body.is_end_stream()
     }
 

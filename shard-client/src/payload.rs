@@ -1,4 +1,5 @@
-//! The body of an INSERT: the batch's bytes as they lie in the file, checked against what was announced while they
+//! The body of an INSERT: the batch's bytes as they lie in the file, checked against what was announced while
+//! they
 //! pass, in an envelope or bare.
 
 use std::convert::Infallible;
@@ -15,9 +16,11 @@ use tokio::sync::mpsc;
 use crate::envelope;
 use crate::progress::{BoxError, Progress, Wire, bare};
 
-/// Where an INSERT's bytes come from: ClickHouse's compressed frames, one behind the other, in pieces of any size.
+/// Where an INSERT's bytes come from: ClickHouse's compressed frames, one behind the other, in pieces of any
+/// size.
 ///
-/// Made from bytes in memory, from a channel that a reading task fills (dropping its sender ends the payload), or from
+/// Made from bytes in memory, from a channel that a reading task fills (dropping its sender ends the
+/// payload), or from
 /// any body.
 pub struct Payload(UnsyncBoxBody<Bytes, io::Error>);
 
@@ -75,7 +78,8 @@ impl Body for Pieces {
     }
 }
 
-/// Why a payload could not be sent to its end. Always our side's fault; the body was cut, visibly where it has an
+/// Why a payload could not be sent to its end. Always our side's fault; the body was cut, visibly where it
+/// has an
 /// envelope.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
@@ -113,7 +117,8 @@ pub(crate) struct Announced {
     pub(crate) crc32: u32,
 }
 
-/// The payload on its way out. Its end, the envelope's tail or a bare body's last piece, is given out only after
+/// The payload on its way out. Its end, the envelope's tail or a bare body's last piece, is given out only
+/// after
 /// length and CRC32 agreed with what was announced.
 pub(crate) struct PayloadBody {
     source: Payload,
@@ -155,7 +160,8 @@ impl PayloadBody {
         }
     }
 
-    /// Counts a piece and, with the last one, compares the CRC32: before the piece is given out, so that a payload that
+    /// Counts a piece and, with the last one, compares the CRC32: before the piece is given out, so that a
+    /// payload that
     /// changed is cut even where it has no envelope.
     fn admit(&mut self, piece: &Bytes) -> Result<(), PayloadError> {
         self.passed += piece.len() as u64;

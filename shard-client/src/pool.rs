@@ -1,4 +1,5 @@
-//! The connections of one replica: so many at a time, kept for the next request while the server surely keeps them too.
+//! The connections of one replica: so many at a time, kept for the next request while the server surely keeps
+//! them too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,8 +12,10 @@ use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase};
 use crate::tls::Tls;
 
-/// The longest time a connection lies idle: ClickHouse 18.16 closes after 3 seconds in its own configuration, later
-/// versions after 10 or 30. A request on a connection that is just being closed would be in doubt for nothing.
+/// The longest time a connection lies idle: ClickHouse 18.16 closes after 3 seconds in its own configuration,
+/// later
+/// versions after 10 or 30. A request on a connection that is just being closed would be in doubt for
+/// nothing.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// So much before the server's own announced time a connection is left alone.
@@ -120,7 +123,8 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Keeps the connection for the next request. Only after request and answer are both through; `server_keeps` is
+    /// Keeps the connection for the next request. Only after request and answer are both through;
+    /// `server_keeps` is
     /// what the answer's `Keep-Alive` said.
     pub(crate) fn give_back(self, server_keeps: Option<Duration>) {
         let keep = server_keeps.map_or(IDLE_MAX, |time| time.saturating_sub(IDLE_MARGIN).min(IDLE_MAX));

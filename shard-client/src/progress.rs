@@ -21,7 +21,8 @@ pub enum Sent {
     Nothing,
     /// The head, and a body whose end had not been reached.
     Part {
-        /// Whether the body has an end mark of its own, so that the server cannot have taken the part for the whole.
+        /// Whether the body has an end mark of its own, so that the server cannot have taken the part for the
+        /// whole.
         ends_itself: bool,
     },
     /// Everything.

@@ -32,11 +32,13 @@ pub struct Replica {
 pub struct InsertRequest {
     /// `INSERT INTO … (columns) FORMAT …`, without data.
     pub statement: String,
-    /// Settings, sent as they are: the server must know each (see [`settings_known_to`](crate::settings_known_to)).
+    /// Settings, sent as they are: the server must know each (see
+    /// [`settings_known_to`](crate::settings_known_to)).
     pub settings: Vec<(String, String)>,
     /// The attempt's name in the server's `query_log` and `processes`.
     pub query_id: String,
-    /// Whether the payload goes in the self-terminating envelope. Without it a cut body may pass for a whole one.
+    /// Whether the payload goes in the self-terminating envelope. Without it a cut body may pass for a whole
+    /// one.
     pub envelope: bool,
     /// The payload's length in bytes.
     pub payload_bytes: u64,
@@ -47,14 +49,16 @@ pub struct InsertRequest {
 /// An INSERT that the server took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inserted {
-    /// The rows written, where the server says so (18.16 does not); 0 where it knew the token or the block already.
+    /// The rows written, where the server says so (18.16 does not); 0 where it knew the token or the block
+    /// already.
     pub written_rows: Option<u64>,
     /// From the beginning of the request to the end of the answer.
     pub elapsed: Duration,
 }
 
 impl Replica {
-    /// A client for this endpoint with at most `connections_max` connections; nothing is connected yet. The endpoint's
+    /// A client for this endpoint with at most `connections_max` connections; nothing is connected yet. The
+    /// endpoint's
     /// certificates are read now.
     pub fn new(endpoint: Endpoint, connections_max: usize) -> Result<Replica, TlsError> {
         let tls = Tls::of(&endpoint)?;
@@ -81,7 +85,8 @@ impl Replica {
             .map(drop)
     }
 
-    /// Runs a query of our own, as the endpoint's user, and gives back its whole answer, at most [`ANSWER_BYTES_MAX`].
+    /// Runs a query of our own, as the endpoint's user, and gives back its whole answer, at most
+    /// [`ANSWER_BYTES_MAX`].
     pub async fn query(&self, sql: &str, settings: &[(&str, &str)]) -> Result<Bytes, ShardError> {
         let progress = Progress::new(false);
         let parameters = request::query_parameters(settings, self.pool.endpoint().database.as_deref());
@@ -93,7 +98,8 @@ impl Replica {
         Ok(self.answer(exchanged, &progress, ANSWER_BYTES_MAX).await?.body)
     }
 
-    /// Sends one batch. The payload is ClickHouse's compressed frames, one behind the other, of exactly the announced
+    /// Sends one batch. The payload is ClickHouse's compressed frames, one behind the other, of exactly the
+    /// announced
     /// length and CRC32; where they differ the body is cut, visibly with an envelope, and the error is
     /// [`Failure::Payload`].
     ///

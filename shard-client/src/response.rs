@@ -70,9 +70,11 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The exception's text out of its frame, `__exception__\r\n<tag>\r\n<text>\n<length> <tag>\r\n__exception__\r\n`.
+/// The exception's text out of its frame, `__exception__\r\n<tag>\r\n<text>\n<length>
+/// <tag>\r\n__exception__\r\n`.
 ///
-/// The tag is random and announced in a header, so that no row can pass for a frame. Servers before the tag write
+/// The tag is random and announced in a header, so that no row can pass for a frame. Servers before the tag
+/// write
 /// `__exception__\r\n<text>`.
 fn framed_exception<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a [u8]> {
     match headers.get(EXCEPTION_TAG) {

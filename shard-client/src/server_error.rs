@@ -12,7 +12,8 @@ pub struct ServerError {
     pub code: u32,
     /// ClickHouse's name of the code, `UNKNOWN` where neither the answer nor the table of codes has one.
     pub name: String,
-    /// The server's words, without code, name and version. **May hold values of rows**: for `.error` files and for the
+    /// The server's words, without code, name and version. **May hold values of rows**: for `.error` files
+    /// and for the
     /// client whose rows they are, not for logs (see [`ServerError::summary`]).
     pub text: String,
     /// The HTTP status of the answer; 200 where the exception came inside a body that had begun as a success.
@@ -26,7 +27,8 @@ impl ServerError {
     /// (`Code: 60, e.displayText() = DB::Exception: Table …, e.what() = DB::Exception`) or of today
     /// (`Code: 60. DB::Exception: Table …. (UNKNOWN_TABLE) (version 26.9.1.1)`).
     ///
-    /// `header_code` is `X-ClickHouse-Exception-Code`; it stands above the text's own. Without either code the answer
+    /// `header_code` is `X-ClickHouse-Exception-Code`; it stands above the text's own. Without either code
+    /// the answer
     /// is no ClickHouse server's, and `None` is returned.
     pub fn read(status: u16, header_code: Option<u32>, body: &str) -> Option<ServerError> {
         let code = header_code.or_else(|| code_in(body))?;
@@ -67,7 +69,8 @@ impl ServerError {
         }
     }
 
-    /// Whether the text says that a materialized view failed, thus after the rows were written into the target.
+    /// Whether the text says that a materialized view failed, thus after the rows were written into the
+    /// target.
     pub fn names_view(&self) -> bool {
         self.text.contains("while pushing to view") || self.text.contains("while executing MaterializedView")
     }
@@ -77,7 +80,8 @@ impl ServerError {
         self.text.contains("(at row ")
     }
 
-    /// 252 stands for "too many parts", which passes when merges catch up, and for "too many partitions for single
+    /// 252 stands for "too many parts", which passes when merges catch up, and for "too many partitions for
+    /// single
     /// INSERT block", which never passes for this batch.
     fn is_too_many_partitions(&self) -> bool {
         self.code == TOO_MANY_PARTS && self.text.contains("single INSERT block")

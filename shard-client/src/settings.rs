@@ -7,8 +7,10 @@ pub const BATCH_ROWS_MAX: u64 = 1_000_000;
 
 /// The settings stored with every batch and sent with every attempt, in ClickHouse's own names.
 ///
-/// The block sizes are one more than [`BATCH_ROWS_MAX`]: a block that is full is handed on before the body's end was
-/// seen, so a batch of exactly the block size would survive a cut (tried on 18.16; see the crate's documentation).
+/// The block sizes are one more than [`BATCH_ROWS_MAX`]: a block that is full is handed on before the body's
+/// end was
+/// seen, so a batch of exactly the block size would survive a cut (tried on 18.16; see the crate's
+/// documentation).
 /// A server refuses settings it does not know (code 115): [`settings_known_to`] leaves those out.
 pub const PINNED_SETTINGS: &[(&str, &str)] = &[
     ("max_insert_block_size", "1000001"),
@@ -25,7 +27,8 @@ pub const PINNED_SETTINGS: &[(&str, &str)] = &[
 
 /// Those of `settings` that the replica knows, in their order.
 ///
-/// The replica must have been asked for them: [`Replica::facts`](crate::Replica::facts) asks for [`PINNED_SETTINGS`]
+/// The replica must have been asked for them: [`Replica::facts`](crate::Replica::facts) asks for
+/// [`PINNED_SETTINGS`]
 /// and for the names it is given. A name it was not asked for counts as unknown.
 pub fn settings_known_to<'a>(facts: &Facts, settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     settings

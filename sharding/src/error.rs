@@ -1,10 +1,12 @@
 //! Errors: a key that cannot be compiled, and rows for which a compiled key has no value.
 //!
-//! Texts name functions, columns, types and rows, never a value: they end up in logs, and rows do not belong there.
+//! Texts name functions, columns, types and rows, never a value: they end up in logs, and rows do not belong
+//! there.
 
 use types::DataType;
 
-/// A sharding key that cannot be used. The configuration or the table's definition is at fault; trying again is useless.
+/// A sharding key that cannot be used. The configuration or the table's definition is at fault; trying again
+/// is useless.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("sharding key '{text}': {reason}{}", offset.map(|at| format!(" at byte {at}")).unwrap_or_default())]
 pub struct KeyError {
@@ -179,7 +181,8 @@ impl Failure {
         Self { row, reason }
     }
 
-    /// A column of another kind than its type says: `Key::values` has checked, so only a mistake of ours gets here.
+    /// A column of another kind than its type says: `Key::values` has checked, so only a mistake of ours gets
+    /// here.
     pub fn wrong_columns() -> Self {
         Self {
             row: 0,

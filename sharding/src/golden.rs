@@ -1,4 +1,5 @@
-//! Every case of `golden/`: what ClickHouse 26.9 answered for an expression over some rows, and what we answer.
+//! Every case of `golden/`: what ClickHouse 26.9 answered for an expression over some rows, and what we
+//! answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 

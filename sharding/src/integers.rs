@@ -1,6 +1,8 @@
-//! Whole numbers of every width as 64-bit words: the form in which arithmetic, casts and the sharding value work.
+//! Whole numbers of every width as 64-bit words: the form in which arithmetic, casts and the sharding value
+//! work.
 //!
-//! A word is the number sign-extended to 64 bits. Sums, differences and products of words, cut to the result's width, are
+//! A word is the number sign-extended to 64 bits. Sums, differences and products of words, cut to the
+//! result's width, are
 //! what C++ computes in that width; so one loop serves all 64 pairs of types.
 
 use std::borrow::Cow;
@@ -19,7 +21,8 @@ pub(crate) struct Integer {
 }
 
 impl Integer {
-    /// What a type is as a number: the integers of up to 64 bits, and Bool as UInt8. Dates and Enums are none.
+    /// What a type is as a number: the integers of up to 64 bits, and Bool as UInt8. Dates and Enums are
+    /// none.
     pub fn of(data_type: &DataType) -> Option<Self> {
         let (bytes, signed) = match data_type {
             DataType::UInt8 | DataType::Bool => (1, false),
@@ -173,7 +176,8 @@ fn words(data: &Data) -> Option<Cow<'_, [u64]>> {
 
 /// The unsigned sharding values of a column of integers.
 ///
-/// ClickHouse takes a signed number of up to 4 bytes as UInt32 and one of 8 bytes as UInt64, both in two's complement:
+/// ClickHouse takes a signed number of up to 4 bytes as UInt32 and one of 8 bytes as UInt64, both in two's
+/// complement:
 /// -1 is 4294967295 as Int8, Int16 and Int32, and 18446744073709551615 as Int64.
 pub(crate) fn sharding_values(data: Cow<'_, Data>) -> Option<Vec<u64>> {
     let short = |number: i32| u64::from(number.cast_unsigned());

@@ -2,23 +2,30 @@
 //!
 //! # What it guarantees
 //!
-//! 1. A row goes where ClickHouse's own Distributed table would send it: the value of the sharding expression as
-//!    ClickHouse 26.9 computes it, widened to an unsigned number by its rule, modulo the sum of the weights. What this
-//!    crate cannot compute exactly so it refuses when the key is compiled; it never guesses. `golden/` holds what
+//! 1. A row goes where ClickHouse's own Distributed table would send it: the value of the sharding expression
+//!    as
+//!    ClickHouse 26.9 computes it, widened to an unsigned number by its rule, modulo the sum of the weights.
+//!    What this
+//!    crate cannot compute exactly so it refuses when the key is compiled; it never guesses. `golden/` holds
+//!    what
 //!    ClickHouse answered, and the tests of `src/golden.rs` compare every case.
 //! 2. Pure: no clock, no I/O, no global state. Randomness (`rand()`) is a parameter.
-//! 3. No input makes it panic: expressions, types and rows are errors with a place ([`KeyError`], [`EvalError`]).
+//! 3. No input makes it panic: expressions, types and rows are errors with a place ([`KeyError`],
+//!    [`EvalError`]).
 //!
 //! # How
 //!
 //! ```text
-//! text ── lex, parse ──> tree ── check ──> typed calls ── evaluate ──> column ── widen ──> values ── Slots / Ring ──> shards
+//! text ── lex, parse ──> tree ── check ──> typed calls ── evaluate ──> column ── widen ──> values ── Slots /
+//! Ring ──> shards
 //!                                   │                        ▲
 //!                                   └ functions: types once, then one loop over a column
 //! ```
 //!
-//! A key is compiled once for a table ([`Key::compile`]) and evaluated for a block of rows at a time ([`Key::values`]):
-//! each function runs over whole columns, with one allocation a call. A key of a plain UInt64 column is one copy,
+//! A key is compiled once for a table ([`Key::compile`]) and evaluated for a block of rows at a time
+//! ([`Key::values`]):
+//! each function runs over whole columns, with one allocation a call. A key of a plain UInt64 column is one
+//! copy,
 //! `cityHash64(column)` is one loop.
 //!
 //! ```
@@ -41,7 +48,8 @@
 //!
 //! # Limits
 //!
-//! An expression has at most [`TEXT_BYTES_MAX`] bytes and [`DEPTH_MAX`] calls inside each other; more is refused
+//! An expression has at most [`TEXT_BYTES_MAX`] bytes and [`DEPTH_MAX`] calls inside each other; more is
+//! refused
 //! (code 62). The functions, argument types and the widening rule are in `docs/sharding.md`.
 
 mod error;

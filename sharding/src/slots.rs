@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-/// The slots of a cluster: `value % total` is a row's slot, and shard i owns as many slots as its weight, behind those of
+/// The slots of a cluster: `value % total` is a row's slot, and shard i owns as many slots as its weight,
+/// behind those of
 /// the shards before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slots {
@@ -26,7 +27,8 @@ pub enum SlotsError {
 }
 
 impl Slots {
-    /// The slots of shards in the order of the configuration. A shard of weight 0 owns none and keeps its number.
+    /// The slots of shards in the order of the configuration. A shard of weight 0 owns none and keeps its
+    /// number.
     pub fn new(weights: &[u32]) -> Result<Self, SlotsError> {
         if weights.is_empty() {
             return Err(SlotsError::NoShards);

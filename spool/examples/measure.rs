@@ -1,6 +1,8 @@
-//! Measures the spool on the disk of a directory: `cargo run --release -p spool --example measure -- DIRECTORY`.
+//! Measures the spool on the disk of a directory: `cargo run --release -p spool --example measure --
+//! DIRECTORY`.
 //!
-//! Commits a second of one-row INSERTs from 32 tasks, with and without fsync; throughput and peak memory of a staged
+//! Commits a second of one-row INSERTs from 32 tasks, with and without fsync; throughput and peak memory of a
+//! staged
 //! INSERT of 1 GB over 4 and over 40 shards.
 
 use std::sync::Arc;

@@ -8,8 +8,10 @@ use crate::event::Seq;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
 
-/// One batch file that may be sent now: one INSERT, one block, one token. It is leased: its destination gives out no
-/// other batch until this value is dropped. Dropping it without [`settle`](crate::Spool::settle) leaves the batch
+/// One batch file that may be sent now: one INSERT, one block, one token. It is leased: its destination gives
+/// out no
+/// other batch until this value is dropped. Dropping it without [`settle`](crate::Spool::settle) leaves the
+/// batch
 /// first in line.
 #[derive(Debug)]
 pub struct Batch {
@@ -120,7 +122,8 @@ pub enum Outcome {
         /// The shard's or the network's words.
         error: String,
     },
-    /// Proof that nothing was written, and that the rows are at fault. Several INSERTs are tried one by one, a single
+    /// Proof that nothing was written, and that the rows are at fault. Several INSERTs are tried one by one,
+    /// a single
     /// one is aborted while it is pending, and goes to broken/ otherwise.
     Refused {
         /// ClickHouse's error code.

@@ -1,4 +1,5 @@
-//! A `.bin`: one batch, one INSERT, one block, with all that is needed to send it, keep it, replay it or isolate a row of it.
+//! A `.bin`: one batch, one INSERT, one block, with all that is needed to send it, keep it, replay it or
+//! isolate a row of it.
 //!
 //! ```text
 //! head, 64 bytes     0  8  magic "WEIR.BIN"
@@ -14,8 +15,10 @@
 //!                    8  8  magic "WEIR.END"
 //! ```
 //!
-//! Numbers are little endian. The file is written front to back, nothing is patched: one that was cut short has no foot.
-//! Head, frames (each its CityHash128, all a CRC32) and trailer are checked apart, so that an error says which of them is damaged.
+//! Numbers are little endian. The file is written front to back, nothing is patched: one that was cut short
+//! has no foot.
+//! Head, frames (each its CityHash128, all a CRC32) and trailer are checked apart, so that an error says
+//! which of them is damaged.
 //!
 //! # Limits
 //!
@@ -43,7 +46,8 @@ pub const HEAD_BYTES: usize = 64;
 pub const FOOT_BYTES: usize = 16;
 /// The version that is written.
 pub const VERSION: u32 = 1;
-/// INSERTs that one batch can name. The trailer is read whole when its batch is next to be sent: with tokens of 100 bytes
+/// INSERTs that one batch can name. The trailer is read whole when its batch is next to be sent: with tokens
+/// of 100 bytes
 /// this is 10 MB.
 pub const SEGMENTS_MAX: usize = 65_536;
 

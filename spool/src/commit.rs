@@ -1,4 +1,5 @@
-//! The journal thread: the only one that changes the queue. It gathers what waits, writes one record, syncs once, applies
+//! The journal thread: the only one that changes the queue. It gathers what waits, writes one record, syncs
+//! once, applies
 //! it, answers all.
 
 use std::collections::VecDeque;
@@ -50,7 +51,8 @@ pub struct Accepted {
 pub struct PendingWait(oneshot::Receiver<PendingOutcome>);
 
 impl PendingWait {
-    /// Waits for the end. There is no bound: the caller sets the timeout, and then asks [`Spool::go`](crate::Spool::go).
+    /// Waits for the end. There is no bound: the caller sets the timeout, and then asks
+    /// [`Spool::go`](crate::Spool::go).
     /// May be called again after a timeout that dropped the future, not after it gave an outcome.
     pub async fn outcome(&mut self) -> PendingOutcome {
         let closed = || PendingOutcome::Waiting("the spool is closed".to_owned());
@@ -359,7 +361,8 @@ impl JournalThread {
     }
 }
 
-/// Writes the checkpoint file. Files that were moved are where they belong for good before it stops naming them.
+/// Writes the checkpoint file. Files that were moved are where they belong for good before it stops naming
+/// them.
 pub fn write_checkpoint(shared: &Shared, segment: u64) -> Result<(), FileError> {
     sync_moved(shared)?;
     let checkpoint = shared.state().checkpoint(segment);

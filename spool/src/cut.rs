@@ -12,7 +12,8 @@ use crate::names;
 use crate::state::lane::{CutPlan, Piece};
 use crate::state::share::Run;
 
-/// Writes the planned batch and gives it its names. Everything is durable when this returns, and removed again when it
+/// Writes the planned batch and gives it its names. Everything is durable when this returns, and removed
+/// again when it
 /// fails.
 pub fn write(files: &Files, plan: &CutPlan) -> Result<BatchInfo, FileError> {
     for destination in &plan.key.destinations {

@@ -1,4 +1,5 @@
-//! The handful of file operations that the spool's promises rest on, behind a trait, so that tests can cut the power.
+//! The handful of file operations that the spool's promises rest on, behind a trait, so that tests can cut
+//! the power.
 //!
 //! What holds after a call returns, and no sooner:
 //!
@@ -9,8 +10,10 @@
 //! | [`Disk::create_new`], [`rename`](Disk::rename), [`hard_link`](Disk::hard_link), [`remove_file`](Disk::remove_file) | yes | no |
 //! | [`Disk::sync_dir`] | | the names in that directory |
 //!
-//! A failed `sync` says nothing about what is on disk, and a second one may succeed without having written a byte (the
-//! kernel drops the dirty mark with the error). So no caller repeats it: the journal is poisoned, a `.bin` is discarded.
+//! A failed `sync` says nothing about what is on disk, and a second one may succeed without having written a
+//! byte (the
+//! kernel drops the dirty mark with the error). So no caller repeats it: the journal is poisoned, a `.bin` is
+//! discarded.
 
 mod real;
 #[cfg(test)]
@@ -67,8 +70,10 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Makes what was written durable, and the length needed to read it again (fdatasync).
     fn sync(&self) -> io::Result<()>;
 
-    /// Reserves space so that the file is at least `bytes` long, reading as zeros where nothing was written. Where the file system
-    /// cannot reserve, nothing happens and later writes grow the file: slower, and out of space later, not wrong.
+    /// Reserves space so that the file is at least `bytes` long, reading as zeros where nothing was written.
+    /// Where the file system
+    /// cannot reserve, nothing happens and later writes grow the file: slower, and out of space later, not
+    /// wrong.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
 
     /// Cuts or zero-extends the file to `bytes`.
@@ -86,7 +91,8 @@ pub trait DiskFile: Send + Sync + Debug {
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
-    /// The name, without the directory. One that is not UTF-8 is shown with replacement characters: it is none of ours.
+    /// The name, without the directory. One that is not UTF-8 is shown with replacement characters: it is
+    /// none of ours.
     pub name: String,
     /// The file's length; 0 for a directory.
     pub bytes: u64,

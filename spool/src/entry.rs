@@ -1,17 +1,24 @@
-//! The bytes of what the journal, the checkpoint and a `.bin`'s trailer say. The only file that names bincode.
+//! The bytes of what the journal, the checkpoint and a `.bin`'s trailer say. The only file that names
+//! bincode.
 //!
-//! Each struct's fields are listed here once, in the order of their bytes. **This is version 1, and it is frozen**: a field that is
-//! added to a struct and not listed here does not compile, and listing it is version 2. Whoever makes version 2 copies
-//! today's structs and these lists into a file `entry/v1.rs`, turns what it reads into the new structs, and raises the
+//! Each struct's fields are listed here once, in the order of their bytes. **This is version 1, and it is
+//! frozen**: a field that is
+//! added to a struct and not listed here does not compile, and listing it is version 2. Whoever makes version
+//! 2 copies
+//! today's structs and these lists into a file `entry/v1.rs`, turns what it reads into the new structs, and
+//! raises the
 //! version in the files' heads; spool/golden/v1 then proves that old files are still read.
 //!
-//! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is a byte 0
+//! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
+//! a byte 0
 //! or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
 //!
 //! # Limits
 //!
-//! Decoding never takes more than 128 times the bytes' size (rounded up to 2 KiB, 64 KiB, 2 MiB or 64 MiB), whatever lengths
-//! they claim, and they are at most [`ENCODED_BYTES_MAX`]. What would be larger is refused when it is encoded: nothing is
+//! Decoding never takes more than 128 times the bytes' size (rounded up to 2 KiB, 64 KiB, 2 MiB or 64 MiB),
+//! whatever lengths
+//! they claim, and they are at most [`ENCODED_BYTES_MAX`]. What would be larger is refused when it is
+//! encoded: nothing is
 //! written that could not be read.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
@@ -28,7 +35,8 @@ use crate::event::{
 };
 use crate::model::{Destination, InsertId, LaneKey, Shape};
 
-/// Bytes that one encoded record (without its rows), checkpoint or trailer may have. A trailer of the largest batch, 65,536
+/// Bytes that one encoded record (without its rows), checkpoint or trailer may have. A trailer of the largest
+/// batch, 65,536
 /// INSERTs with tokens of 500 bytes, is half of it.
 pub const ENCODED_BYTES_MAX: usize = 64 << 20;
 
@@ -157,7 +165,8 @@ fn encode<T: Encode>(what: &'static str, value: &T) -> Result<Vec<u8>, CodecErro
     }
 }
 
-/// bincode's limit is a constant of the type, so the smallest that is generous enough for these bytes is picked.
+/// bincode's limit is a constant of the type, so the smallest that is generous enough for these bytes is
+/// picked.
 fn decode<T: Decode<()>>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     let read = match bytes.len() {
         ..=0x800 => bincode::decode_from_slice(bytes, limited::<{ 0x800 * MEMORY_FACTOR }>()),

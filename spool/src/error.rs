@@ -76,7 +76,8 @@ pub enum LaneError {
         /// What file systems take.
         limit: usize,
     },
-    /// `max_rows` is 0 or above [`BatchLimits::ROWS_MAX`](crate::BatchLimits::ROWS_MAX), or `max_bytes` is 0 or above
+    /// `max_rows` is 0 or above [`BatchLimits::ROWS_MAX`](crate::BatchLimits::ROWS_MAX), or `max_bytes` is 0
+    /// or above
     /// 1 GiB.
     #[error(
         "a batch limit of {rows} rows and {bytes} bytes cannot be kept: 1 to 1000000 rows, 1 byte to 1 GiB"
@@ -124,7 +125,8 @@ pub enum StageError {
 
 /// Why an INSERT was not committed: nothing of it will be delivered.
 ///
-/// The one exception is [`CommitError::Poisoned`]: the record may or may not have reached the disk, so the INSERT has
+/// The one exception is [`CommitError::Poisoned`]: the record may or may not have reached the disk, so the
+/// INSERT has
 /// no answer, as if the process had died.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
@@ -136,7 +138,8 @@ pub enum CommitError {
         /// [`Options::max_bytes`](crate::Options::max_bytes).
         max_bytes: u64,
     },
-    /// INSERTs come faster than the disk takes them, and waiting did not help; nothing was written, again later.
+    /// INSERTs come faster than the disk takes them, and waiting did not help; nothing was written, again
+    /// later.
     #[error("the INSERT was not accepted: the disk could not keep up for {seconds} s")]
     Overloaded {
         /// How long it waited.
@@ -148,7 +151,8 @@ pub enum CommitError {
     /// What is to be noted of the INSERT does not fit a record, by hundreds of GB of rows; split it.
     #[error("the INSERT was not accepted: {0}")]
     TooLarge(String),
-    /// A write or sync of the journal failed. Final: only a restart helps, which reads what really is on disk.
+    /// A write or sync of the journal failed. Final: only a restart helps, which reads what really is on
+    /// disk.
     #[error("the spool's journal failed and is closed until a restart: {0}")]
     Poisoned(String),
     /// The spool is shutting down.

@@ -1,7 +1,9 @@
 //! What the journal says. One [`Record`] is one group commit: it is on disk whole, or it never was.
 //!
-//! Records name lanes and shapes in tables of their own, so that each can be read without any other. Everything the
-//! queue knows after a restart follows from a [`Checkpoint`] and the events after it; the bytes are in `entry.rs`.
+//! Records name lanes and shapes in tables of their own, so that each can be read without any other.
+//! Everything the
+//! queue knows after a restart follows from a [`Checkpoint`] and the events after it; the bytes are in
+//! `entry.rs`.
 
 use std::ops::Range;
 
@@ -241,7 +243,8 @@ pub struct Taken {
     pub units: u32,
 }
 
-/// An INSERT of a refused batch, and the batch that has its rows now; INSERTs that stay together name the same.
+/// An INSERT of a refused batch, and the batch that has its rows now; INSERTs that stay together name the
+/// same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recut {
     /// The batch's number.
@@ -252,7 +255,8 @@ pub struct Recut {
     pub batch: BatchInfo,
 }
 
-/// Everything that the queue knew when a journal segment was closed, but the rows. With the commits of older segments
+/// Everything that the queue knew when a journal segment was closed, but the rows. With the commits of older
+/// segments
 /// that are still waiting, and every event of newer ones, it gives the state after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {

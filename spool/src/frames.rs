@@ -9,12 +9,14 @@
 //!     25      …  the LZ4 block
 //! ```
 //!
-//! Frames stand end to end; a body may be cut between any two of them without a server noticing, which is why batches are
+//! Frames stand end to end; a body may be cut between any two of them without a server noticing, which is why
+//! batches are
 //! sent inside a self-terminating envelope. A frame here holds whole rows.
 //!
 //! # Limits
 //!
-//! A frame holds 1 to [`RAW_BYTES_MAX`] raw bytes. A frame that claims more, or a block that does not come out at the
+//! A frame holds 1 to [`RAW_BYTES_MAX`] raw bytes. A frame that claims more, or a block that does not come
+//! out at the
 //! size that its header says, is refused before memory is taken for it.
 
 use std::io::{self, Read};
@@ -30,15 +32,18 @@ pub const HEADER_BYTES: usize = CHECKSUM_BYTES + SIZES_BYTES;
 /// ClickHouse's byte for an LZ4 block.
 const METHOD_LZ4: u8 = 0x82;
 
-/// Raw bytes that frames are filled to. LZ4's table and window stay in the cache up to here, it compresses fastest
+/// Raw bytes that frames are filled to. LZ4's table and window stay in the cache up to here, it compresses
+/// fastest
 /// (measured: 64 KiB); ClickHouse's own writers use up to 1 MiB.
 pub const RAW_BYTES_TARGET: usize = 64 << 10;
-/// Raw bytes that a frame can hold: one row of `max_row_bytes` (64 MiB) with its terminator and the columns that Weir adds.
+/// Raw bytes that a frame can hold: one row of `max_row_bytes` (64 MiB) with its terminator and the columns
+/// that Weir adds.
 pub const RAW_BYTES_MAX: usize = 65 << 20;
 /// Bytes that a frame can have: LZ4 grows bytes that it cannot compress by one in 255.
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + RAW_BYTES_MAX + RAW_BYTES_MAX / 255 + 64;
 
-/// Why bytes are not a frame, or cannot become one. Trying again gives the same answer, but for [`FrameError::Io`].
+/// Why bytes are not a frame, or cannot become one. Trying again gives the same answer, but for
+/// [`FrameError::Io`].
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The rows are too many bytes, or none.
@@ -205,7 +210,8 @@ impl<R: Read> FrameReader<R> {
         self.offset
     }
 
-    /// Replaces `raw` with the rows of the next frame and returns the frame as it stands in the file; `None` at the end.
+    /// Replaces `raw` with the rows of the next frame and returns the frame as it stands in the file; `None`
+    /// at the end.
     pub fn next_frame(&mut self, raw: &mut Vec<u8>) -> Result<Option<&[u8]>, FrameError> {
         raw.clear();
         let Some(header) = self.read_header()? else {

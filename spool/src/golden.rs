@@ -1,4 +1,5 @@
-//! Files of version 1, and frames of ClickHouse's own, are read as they always were. How they came to be: golden/README.md.
+//! Files of version 1, and frames of ClickHouse's own, are read as they always were. How they came to be:
+//! golden/README.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};

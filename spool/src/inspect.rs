@@ -1,6 +1,8 @@
-//! Looking into a spool that a router may have open, or that nobody has: without a lock, without changing a byte.
+//! Looking into a spool that a router may have open, or that nobody has: without a lock, without changing a
+//! byte.
 //!
-//! What is read is what a start would find at this moment. A router at work may move a file between two looks at it;
+//! What is read is what a start would find at this moment. A router at work may move a file between two looks
+//! at it;
 //! then it is listed where it was, or not at all, and never makes a listing fail.
 
 use std::io::Write;

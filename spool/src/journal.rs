@@ -1,13 +1,15 @@
 //! The journal: group commits in order, each whole or not there.
 //!
 //! ```text
-//! journal/<20 digits>.log     a segment: head (64 bytes), then records end to end, each at a multiple of 8, then zeros
+//! journal/<20 digits>.log     a segment: head (64 bytes), then records end to end, each at a multiple of 8,
+//! then zeros
 //! journal/staged-<insert>     rows that commit records point to (stage.rs)
 //! ```
 //!
 //! # What a reader may conclude
 //!
-//! A segment is written by one thread from front to back, over space that reads as zeros. So, where the next record should begin:
+//! A segment is written by one thread from front to back, over space that reads as zeros. So, where the next
+//! record should begin:
 //!
 //! | What is there | What it means |
 //! |---|---|
@@ -17,8 +19,10 @@
 //! | anything else, a valid record behind it | **damaged**. If that record says that the place had been synced before, the disk lost what was acknowledged; if not, a power loss took records that nobody had waited for. The records behind are read |
 //! | too few records, as the next segment tells | **damaged**: a closed segment was whole and synced before the next was begun |
 //!
-//! A record head's checksum begins with a random salt from its segment's head, so that rows of a client can never pass for
-//! records, nor records of one segment for another's. The first segment after a start is always a new one: nothing is appended
+//! A record head's checksum begins with a random salt from its segment's head, so that rows of a client can
+//! never pass for
+//! records, nor records of one segment for another's. The first segment after a start is always a new one:
+//! nothing is appended
 //! behind a crash.
 
 mod checkpoint;
@@ -41,7 +45,8 @@ pub use write::{Writer, WriterOptions};
 /// The version that is written.
 pub const VERSION: u32 = 1;
 
-/// Bytes of a record's body before compression: its facts, and the rows that are inline. The writer's caller gathers
+/// Bytes of a record's body before compression: its facts, and the rows that are inline. The writer's caller
+/// gathers
 /// far less (some MiB); this only keeps a damaged length from taking memory.
 pub const RECORD_RAW_BYTES_MAX: usize = 256 << 20;
 
@@ -57,7 +62,8 @@ pub struct Position {
 /// Why something was not written.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
-    /// A write or sync failed, now or earlier. What is on disk is not known, so nothing more is written by this process;
+    /// A write or sync failed, now or earlier. What is on disk is not known, so nothing more is written by
+    /// this process;
     /// the next start reads what is there. Never tried again.
     #[error("the journal takes nothing more: {operation} of segment {segment} failed: {cause}")]
     Poisoned {
@@ -68,7 +74,8 @@ pub enum JournalError {
         /// The operating system's words.
         cause: Arc<io::Error>,
     },
-    /// Space for the record, or the file of the next segment, could not be had. Nothing was written and nothing is lost:
+    /// Space for the record, or the file of the next segment, could not be had. Nothing was written and
+    /// nothing is lost:
     /// the same call may succeed later.
     #[error("no space for journal segment {segment}: {cause}")]
     NoSpace {
@@ -107,7 +114,8 @@ pub enum SegmentError {
         /// Its version.
         found: u32,
     },
-    /// The head is damaged, or it is no segment, or another's. Records cannot be told from rows without the head.
+    /// The head is damaged, or it is no segment, or another's. Records cannot be told from rows without the
+    /// head.
     #[error("the head of journal segment {segment} is damaged: {why}")]
     Head {
         /// Its number.
@@ -115,7 +123,8 @@ pub enum SegmentError {
         /// What is wrong.
         why: &'static str,
     },
-    /// It has nothing but zeros, and no later segment tells of records in it: a crash while it was made. Nothing is lost.
+    /// It has nothing but zeros, and no later segment tells of records in it: a crash while it was made.
+    /// Nothing is lost.
     #[error("journal segment {segment} was never begun")]
     Unbegun {
         /// Its number.

@@ -1,7 +1,8 @@
 //! The durable queue between an accepted INSERT and its shards.
 //!
 //! ```text
-//!   Stage ──rows──► Staged ──commit──► journal ──► lanes of uncut shares ──cut──► <seq>.bin ──next──► a sender
+//!   Stage ──rows──► Staged ──commit──► journal ──► lanes of uncut shares ──cut──► <seq>.bin ──next──► a
+//!   sender
 //!                                         ▲                                          │
 //!                                         └────── attempting, settled ◄──────────────┘──► sent/ · broken/
 //! ```
@@ -10,27 +11,38 @@
 //!
 //! # What it guarantees
 //!
-//! 1. [`Spool::commit`] answers after one journal record with all shares of the INSERT is on disk (`fsync`). A crash
+//! 1. [`Spool::commit`] answers after one journal record with all shares of the INSERT is on disk (`fsync`).
+//!    A crash
 //!    before that: nothing happened. After it: every row is cut, sent and settled, whatever dies and when.
-//! 2. A row is in exactly one place: uncut in the journal, in one batch of each destination of its lane, or settled.
+//! 2. A row is in exactly one place: uncut in the journal, in one batch of each destination of its lane, or
+//!    settled.
 //!    The `cut` record moves it; a `.bin` without one was never sent, and is removed at recovery.
-//! 3. A batch's bytes, token and settings are fixed on disk before its first attempt and never change. `attempting` is
+//! 3. A batch's bytes, token and settings are fixed on disk before its first attempt and never change.
+//!    `attempting` is
 //!    on disk before the first byte is sent, `acknowledged` before the file leaves its place.
-//! 4. Of a pending INSERT exactly one of `go` and `abort` is recorded; before `go` none of its remote shares is cut.
-//! 5. State is written down, never inferred from which files exist. What files and journal disagree on is reported in
+//! 4. Of a pending INSERT exactly one of `go` and `abort` is recorded; before `go` none of its remote shares
+//!    is cut.
+//! 5. State is written down, never inferred from which files exist. What files and journal disagree on is
+//!    reported in
 //!    the [`RecoveryReport`], left in place, and stops nothing.
-//! 6. Batches of a destination are given out by number. One that waits for a retry holds the next back; a held or
+//! 6. Batches of a destination are given out by number. One that waits for a retry holds the next back; a
+//!    held or
 //!    broken one does not.
-//! 7. A failed write or sync of the journal is final: the spool is poisoned, every waiter and later caller is told.
+//! 7. A failed write or sync of the journal is final: the spool is poisoned, every waiter and later caller is
+//!    told.
 //!
 //! # How
 //!
-//! One thread, `weir-journal`, is the only one that changes the queue. It gathers the waiting requests, decides each
-//! against the state (`state/`, pure), writes one record, syncs once, applies the record to the state, then answers.
-//! After a restart the same `apply` reads the same records. So there is one definition of what an event means, and the
+//! One thread, `weir-journal`, is the only one that changes the queue. It gathers the waiting requests,
+//! decides each
+//! against the state (`state/`, pure), writes one record, syncs once, applies the record to the state, then
+//! answers.
+//! After a restart the same `apply` reads the same records. So there is one definition of what an event
+//! means, and the
 //! memory never knows what the disk does not.
 //!
-//! `weir-cut-N` threads write batch files and move them; `weir-retain` keeps sent/ within its limits. Reads (metrics,
+//! `weir-cut-N` threads write batch files and move them; `weir-retain` keeps sent/ within its limits. Reads
+//! (metrics,
 //! listings) look at the state under a short lock, or, without a running router, at the files ([`inspect`]).
 //!
 //! # Where rows are
@@ -41,7 +53,8 @@
 //! | committed | the record's arena, and memory until the cut | the same files, named by the record |
 //! | cut | frames of ≤ 64 KiB raw in `<seq>.bin` | the own file linked as it is; extents copied |
 //!
-//! Several destinations of a lane (internal_replication off) share one file by hard links, each with its own number,
+//! Several destinations of a lane (internal_replication off) share one file by hard links, each with its own
+//! number,
 //! state and end.
 //!
 //! # Limits

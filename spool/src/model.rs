@@ -1,4 +1,5 @@
-//! The nouns of the queue: INSERTs, destinations, lanes, shapes, limits. Plain values, no behaviour but their names.
+//! The nouns of the queue: INSERTs, destinations, lanes, shapes, limits. Plain values, no behaviour but their
+//! names.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use uuid::Uuid;
 pub struct Options {
     /// The directory that the spool owns; made when it is missing.
     pub path: PathBuf,
-    /// Sync the journal before a commit is answered (ClickHouse's `fsync_after_insert`). Off: a power loss may cost
+    /// Sync the journal before a commit is answered (ClickHouse's `fsync_after_insert`). Off: a power loss
+    /// may cost
     /// the last seconds, a killed process still nothing.
     pub fsync: bool,
     /// A journal segment is closed, and a checkpoint written, when it has grown to this.
@@ -30,7 +32,8 @@ pub struct Options {
     pub sent_retention_time: Duration,
     /// Bytes that sent/ of all destinations together may hold; the oldest go first.
     pub sent_retention_bytes: u64,
-    /// Bytes that broken/ of one destination may hold; a batch refused beyond it is held instead of moved there.
+    /// Bytes that broken/ of one destination may hold; a batch refused beyond it is held instead of moved
+    /// there.
     pub broken_bytes_max: u64,
 }
 
@@ -55,7 +58,8 @@ impl Options {
 /// What one batch may hold, and how long its first row may wait for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Rows of a batch, at most 1,000,000: more would be several blocks on the shard, and one token over several
+    /// Rows of a batch, at most 1,000,000: more would be several blocks on the shard, and one token over
+    /// several
     /// blocks loses rows.
     pub max_rows: u64,
     /// Raw (uncompressed) bytes of a batch. A single larger row is a batch of its own.
@@ -69,7 +73,8 @@ impl BatchLimits {
     pub const ROWS_MAX: u64 = 1_000_000;
 }
 
-/// The most that `max_bytes` of a batch may be: a batch is one block in a shard's memory, and its sizes are kept in 32
+/// The most that `max_bytes` of a batch may be: a batch is one block in a shard's memory, and its sizes are
+/// kept in 32
 /// bits.
 pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 30;
 
@@ -138,7 +143,8 @@ pub struct LaneSpec {
     pub shard: String,
     /// Who gets each batch: one, or with internal_replication off each replica. Never empty.
     pub destinations: Vec<Destination>,
-    /// Rows of this lane make their INSERT *pending*: it is answered when they are delivered, or `go` ends the wait.
+    /// Rows of this lane make their INSERT *pending*: it is answered when they are delivered, or `go` ends
+    /// the wait.
     pub local: bool,
     /// What one batch may hold.
     pub limits: BatchLimits,
@@ -195,7 +201,8 @@ impl ShareLanes {
     }
 }
 
-/// What rows must have in common to be joined into one batch: everything that decides how a shard reads their bytes.
+/// What rows must have in common to be joined into one batch: everything that decides how a shard reads their
+/// bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// The cluster, as configured.

@@ -23,10 +23,12 @@ use crate::shared::{Shared, lock};
 use crate::status::RecoveryReport;
 use crate::work::{self, CUT_THREADS};
 
-/// How long a shutdown waits for uncut shares to be cut; what is left is in the journal and cut at the next start.
+/// How long a shutdown waits for uncut shares to be cut; what is left is in the journal and cut at the next
+/// start.
 const SHUTDOWN_FLUSH_TIME: Duration = Duration::from_secs(10);
 
-/// The open spool. A handle: clones share one queue. When the last one is dropped without [`Spool::shutdown`], the
+/// The open spool. A handle: clones share one queue. When the last one is dropped without
+/// [`Spool::shutdown`], the
 /// threads end as after a crash: nothing that was acknowledged is lost.
 #[derive(Debug, Clone)]
 pub struct Spool {
@@ -43,7 +45,8 @@ struct Running {
 }
 
 impl Spool {
-    /// Opens the spool and rolls forward what the last process left. Takes as long as reading the journal's last
+    /// Opens the spool and rolls forward what the last process left. Takes as long as reading the journal's
+    /// last
     /// segments and two ends of each waiting file.
     pub fn open(options: Options) -> Result<(Spool, RecoveryReport), OpenError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
@@ -89,7 +92,8 @@ impl Spool {
         ))
     }
 
-    /// Commits what is queued, cuts what waits, syncs, stops the threads. Other handles get `Closed` from then on.
+    /// Commits what is queued, cuts what waits, syncs, stops the threads. Other handles get `Closed` from
+    /// then on.
     pub async fn shutdown(self) {
         let shared = self.shared();
         shared.close();

@@ -3,11 +3,14 @@
 //! In this order, each step resting on the ones before:
 //!
 //! 1. the checkpoint: numbers, lanes, what waits, what is pending;
-//! 2. the journal: of segments before the checkpoint only the rows that still wait, of later ones every event;
+//! 2. the journal: of segments before the checkpoint only the rows that still wait, of later ones every
+//!    event;
 //! 3. settled files that still lie in their place go where they belong;
 //! 4. every batch that waits must have its file: its size is read, and one without is held and reported;
-//! 5. what else lies around: a batch file whose rows all wait in the journal was never recorded, and is removed;
-//!    any other is held, since its record is lost; temporary files that no share needs are removed; the rest is left.
+//! 5. what else lies around: a batch file whose rows all wait in the journal was never recorded, and is
+//!    removed;
+//!    any other is held, since its record is lost; temporary files that no share needs are removed; the rest
+//!    is left.
 //!
 //! Every step can be repeated: a crash in the middle of recovery is followed by the same recovery.
 
@@ -60,7 +63,8 @@ pub fn recover(files: &Files) -> Result<Recovered, FileError> {
 
 /// What is there, without touching any of it: for a spool that a router may have open.
 ///
-/// A file that leaves its place was acknowledged in the journal before. So one that the first look misses and the second still expects
+/// A file that leaves its place was acknowledged in the journal before. So one that the first look misses and
+/// the second still expects
 /// there is really missing, and one that was only on its way is not.
 pub fn look(files: &Files) -> Result<Recovered, FileError> {
     let first = look_once(files, &BTreeSet::new())?;
@@ -218,7 +222,8 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// What is damaged is kept under another name, for whoever wants to look at it; the segment itself is read on, and
+    /// What is damaged is kept under another name, for whoever wants to look at it; the segment itself is
+    /// read on, and
     /// goes when nothing in it waits any more.
     fn keep_copy(&mut self, segment: u64) {
         let path = journal::segment_path(&self.files.layout.journal(), segment);
@@ -237,7 +242,8 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// The checkpoint; an empty one when there is none, or it cannot be read: then all segments that are there are read.
+/// The checkpoint; an empty one when there is none, or it cannot be read: then all segments that are there
+/// are read.
 fn read_checkpoint(files: &Files, mode: Mode, report: &mut RecoveryReport) -> Result<Checkpoint, FileError> {
     let path = files.layout.checkpoint();
     if !files.exists(&path)? {

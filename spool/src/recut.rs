@@ -1,9 +1,13 @@
-//! A refused batch, cut again so that the INSERT at fault is found: into sixteen batches of consecutive INSERTs, each
-//! tried alone, until one INSERT stands alone. 10,000 one-row INSERTs with a bad one among them cost 64 sends, not
+//! A refused batch, cut again so that the INSERT at fault is found: into sixteen batches of consecutive
+//! INSERTs, each
+//! tried alone, until one INSERT stands alone. 10,000 one-row INSERTs with a bad one among them cost 64
+//! sends, not
 //! 10,000.
 //!
-//! The new files get new tokens: the old one was given to a batch of other rows. That is allowed only because every
-//! attempt of the old batch ended in proof that nothing was written, which is what the sender says by `Refused`.
+//! The new files get new tokens: the old one was given to a batch of other rows. That is allowed only because
+//! every
+//! attempt of the old batch ended in proof that nothing was written, which is what the sender says by
+//! `Refused`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +26,8 @@ use crate::shared::Shared;
 /// Batches that a refused one is cut into at once.
 const PARTS_MAX: usize = 16;
 
-/// Writes the new batches beside the old one, durably. Without the record that follows they are removed at the next
+/// Writes the new batches beside the old one, durably. Without the record that follows they are removed at
+/// the next
 /// start.
 pub fn write(shared: &Shared, destination: &Destination, batch: &BatchFile) -> Result<Vec<Recut>, FileError> {
     let mut written = Vec::new();
@@ -97,7 +102,8 @@ fn write_part(
     })
 }
 
-/// The old batch's rows, read once from front to back. Frames tell neither rows nor INSERTs apart, the segments do.
+/// The old batch's rows, read once from front to back. Frames tell neither rows nor INSERTs apart, the
+/// segments do.
 struct Source {
     frames: FrameReader<DiskReader>,
     /// The raw bytes of the frame that was read last.
@@ -120,7 +126,8 @@ impl Source {
         })
     }
 
-    /// Copies an INSERT's rows. How many of them each run holds is not known, so the first counts them all: only their
+    /// Copies an INSERT's rows. How many of them each run holds is not known, so the first counts them all:
+    /// only their
     /// sum goes into the file.
     fn copy(&mut self, segment: &Segment, writer: &mut BinWriter<DiskWriter>) -> Result<(), BinFault> {
         let mut rows = segment.rows.end - segment.rows.start;

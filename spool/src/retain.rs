@@ -120,7 +120,8 @@ fn shrink(shared: &Shared, destination: &Destination, excess_bytes: u64) -> Resu
     Ok(())
 }
 
-/// How long ago the file was moved to where it lies: a rename sets the time of change, not that of the content.
+/// How long ago the file was moved to where it lies: a rename sets the time of change, not that of the
+/// content.
 fn age_of(path: &Path) -> Duration {
     let changed = std::fs::symlink_metadata(path)
         .map(|file| file.ctime())

@@ -1,11 +1,15 @@
 //! An INSERT on its way in: its rows, shard by shard, in bounded memory.
 //!
-//! A small INSERT stays raw in memory and goes into its commit record. One that grows beyond `inline_bytes_max` is
-//! compressed into frames; when these fill `stage_memory_bytes` the largest share is written to a batch file of its
-//! own if it has a quarter of that, else all of them to one staged file. So an INSERT of any size over any number
+//! A small INSERT stays raw in memory and goes into its commit record. One that grows beyond
+//! `inline_bytes_max` is
+//! compressed into frames; when these fill `stage_memory_bytes` the largest share is written to a batch file
+//! of its
+//! own if it has a quarter of that, else all of them to one staged file. So an INSERT of any size over any
+//! number
 //! of shards syncs at most 2 + (compressed bytes / 4 MiB) files, by the default of 16 MiB.
 //!
-//! Nothing here is visible to anyone before the commit; a dropped stage removes its files, and recovery those of a
+//! Nothing here is visible to anyone before the commit; a dropped stage removes its files, and recovery those
+//! of a
 //! process that died.
 
 mod share;
@@ -23,7 +27,8 @@ use crate::frames::RAW_BYTES_MAX;
 use crate::model::{BatchLimits, Destination, InsertId, Shape, ShareLanes};
 use crate::state::share::{Content, LivePart};
 
-/// A share is worth a file of its own, and its sync, from this part of `stage_memory_bytes`: 4 MiB of the default.
+/// A share is worth a file of its own, and its sync, from this part of `stage_memory_bytes`: 4 MiB of the
+/// default.
 const OWN_FILE_PART: usize = 4;
 
 /// What a commit record says of each chunk or frame: three numbers of up to 4 bytes.
@@ -31,7 +36,8 @@ const NOTED_BYTES_A_UNIT: usize = 12;
 /// And of the INSERT itself, roughly.
 const NOTED_BYTES_BASE: usize = 256;
 
-/// The rows of one INSERT on their way in. Its calls may write to disk: for large bodies from a thread that may block.
+/// The rows of one INSERT on their way in. Its calls may write to disk: for large bodies from a thread that
+/// may block.
 #[derive(Debug)]
 pub struct Stage {
     files: Files,
@@ -157,7 +163,8 @@ impl Stage {
         self.memory_bytes
     }
 
-    /// Takes a run of `count` whole rows, terminators included, for the shard of that index. No cut divides a run, so
+    /// Takes a run of `count` whole rows, terminators included, for the shard of that index. No cut divides a
+    /// run, so
     /// one of some hundred rows or KiB is best; an empty one is nothing.
     pub fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), StageError> {
         if rows.is_empty() && count == 0 {

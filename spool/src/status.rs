@@ -35,7 +35,8 @@ pub struct DestinationStatus {
     pub sent: Tally,
     /// Waiting batches with an attempt whose outcome is not known.
     pub in_doubt: u64,
-    /// Commit time of the oldest row that is not delivered, milliseconds since 1970; of a batch, when it was cut.
+    /// Commit time of the oldest row that is not delivered, milliseconds since 1970; of a batch, when it was
+    /// cut.
     pub oldest_ms: Option<u64>,
     /// Why nothing goes there, if nothing does.
     pub destination_held: Option<String>,
@@ -73,7 +74,8 @@ pub struct RecoveryReport {
     pub lost_shares: u64,
     /// A record at the end of the journal that was not written whole, and is cut off: nobody was answered.
     pub torn_bytes: u64,
-    /// Journal segments with damage before their end, or a checkpoint that cannot be read; kept under these names.
+    /// Journal segments with damage before their end, or a checkpoint that cannot be read; kept under these
+    /// names.
     pub corrupt: Vec<PathBuf>,
     /// Batch files without a cut record, removed; their rows are cut anew.
     pub uncut_files_removed: u64,
@@ -81,7 +83,8 @@ pub struct RecoveryReport {
     pub leftovers_removed: u64,
     /// Acknowledged or broken files moved to where they belong.
     pub moved: u64,
-    /// Batches whose file is not there or cannot be read, or whose record is lost: they are held. And files that hold
+    /// Batches whose file is not there or cannot be read, or whose record is lost: they are held. And files
+    /// that hold
     /// rows of an accepted INSERT and are not there.
     pub damaged: Vec<PathBuf>,
     /// Files that are not ours or of a later version, left in place.

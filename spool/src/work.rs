@@ -1,4 +1,5 @@
-//! The file threads, `weir-cut-N`: they cut what is due, move settled files to their places, and cut refused batches
+//! The file threads, `weir-cut-N`: they cut what is due, move settled files to their places, and cut refused
+//! batches
 //! again. All of them do all of it.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use crate::state::decide::{Answer, Request};
 use crate::state::lane::CutPlan;
 use crate::status::Tally;
 
-/// Threads that cut: enough to keep a disk's queue filled with syncs, few enough to leave the cores to the router.
+/// Threads that cut: enough to keep a disk's queue filled with syncs, few enough to leave the cores to the
+/// router.
 pub const CUT_THREADS: usize = 4;
 /// After a failed cut (no space, say) its lane is tried again this much later.
 const CUT_RETRY_MS: u64 = 1000;
@@ -146,7 +148,8 @@ fn perform(shared: &Shared, work: Work) {
     }
 }
 
-/// Moves a settled batch's file to where it belongs. What fails is done at the next start, which knows the verdict.
+/// Moves a settled batch's file to where it belongs. What fails is done at the next start, which knows the
+/// verdict.
 fn depart(shared: &Shared, destination: &Destination, seq: Seq) {
     let verdict = shared.state().queue(destination).leaving.get(&seq).cloned();
     let Some(verdict) = verdict else { return };
@@ -189,7 +192,8 @@ pub fn move_file(
 /// Makes moves between a destination's directories durable.
 pub fn sync_places(files: &Files, destination: &Destination) -> Result<(), FileError> {
     let layout = &files.layout;
-    // Where files come to, before where they went from: between the two a file may have two names, never none.
+    // Where files come to, before where they went from: between the two a file may have two names, never
+    // none.
     for directory in [
         layout.sent(destination),
         layout.broken(destination),

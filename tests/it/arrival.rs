@@ -73,7 +73,8 @@ fn many_small_inserts_become_few_parts_on_a_remote_shard() {
     }
     weir.wait_until_delivered(DELIVERY_LIMIT);
     assert_eq!(on_all(&servers, TARGET), Fingerprint::of(rows(5, 0..3_000)));
-    // A part's name ends in the numbers of its first and last block: the last one tells how many INSERTs there were.
+    // A part's name ends in the numbers of its first and last block: the last one tells how many INSERTs
+    // there were.
     let sql = "SELECT max(max_block_number) FROM system.parts WHERE table = 'hits_local'";
     let blocks: u64 = servers[1].http.query(sql).trim().parse().expect("a number");
     assert!(
@@ -102,7 +103,8 @@ fn table_of(format: Format) -> String {
     format!("hits_{}", format.name())
 }
 
-/// Sends the rows as one streamed INSERT; `belongs` is the SQL condition for a row on the shard of that number.
+/// Sends the rows as one streamed INSERT; `belongs` is the SQL condition for a row on the shard of that
+/// number.
 #[track_caller]
 fn check_arrival(weir: &Weir, servers: &[ClickHouse18], format: Format, belongs: impl Fn(usize) -> String) {
     let (name, target) = (table_of(format), format!("{}_local", table_of(format)));

@@ -1,4 +1,5 @@
-//! Bad input gets a clear error with ClickHouse's code; nothing of it reaches a shard, and the router stays up.
+//! Bad input gets a clear error with ClickHouse's code; nothing of it reaches a shard, and the router stays
+//! up.
 
 use support::{
     Answer, ClickHouse18, Endpoint, Fingerprint, Format, Request, Weir, body_of, frame, gzip_stored, rows,

@@ -141,7 +141,8 @@ fn sigterm_in_a_stream_of_inserts_ends_well_and_loses_nothing() {
     check_whole_inserts(&servers, &acknowledged);
 }
 
-/// Sends INSERT after INSERT and does `end` to the router in the midst of them; says for each INSERT, from `first` on,
+/// Sends INSERT after INSERT and does `end` to the router in the midst of them; says for each INSERT, from
+/// `first` on,
 /// whether it was acknowledged.
 fn stream_until(weir: &mut Weir, first: u64, end: impl FnOnce(&mut Weir)) -> Vec<bool> {
     let http = weir.http.clone();

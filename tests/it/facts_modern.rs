@@ -118,7 +118,8 @@ fn a_body_that_does_not_end_leaves_nothing() {
         enveloped.len() - 8,
         enveloped.len() - 1,
     ] {
-        // A gzip member that ends too soon in a body that is framed well: what a sender killed behind a proxy leaves.
+        // A gzip member that ends too soon in a body that is framed well: what a sender killed behind a proxy
+        // leaves.
         let request = post().header("Content-Encoding", "gzip").body(&enveloped[..cut]);
         request.answer().expect_code(354);
     }

@@ -1,4 +1,5 @@
-//! What an operator does while it runs: reload, hold and resume, retry and drop, and what two routers on one spool come to.
+//! What an operator does while it runs: reload, hold and resume, retry and drop, and what two routers on one
+//! spool come to.
 
 use support::{Fingerprint, Format, Weir, WeirConfig, rows, wait_for, weir_command};
 

@@ -10,8 +10,10 @@ use crate::{Endpoint, Row};
 
 /// A multiset of rows: how many, and the sum and xor of a 64-bit hash over all their columns.
 ///
-/// Neither order nor the spreading over shards matters, so the fingerprints of shards add up to that of what was sent.
-/// A row lost, doubled or altered by one bit changes it; that two errors hide each other has a chance of 2^-64.
+/// Neither order nor the spreading over shards matters, so the fingerprints of shards add up to that of what
+/// was sent.
+/// A row lost, doubled or altered by one bit changes it; that two errors hide each other has a chance of
+/// 2^-64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Number of rows.
@@ -22,7 +24,8 @@ pub struct Fingerprint {
     pub xor: u64,
 }
 
-/// A row's hash in ClickHouse's SQL: [`hash`] says the same in Rust. sipHash64 is the one strong hash that 18.16 and
+/// A row's hash in ClickHouse's SQL: [`hash`] says the same in Rust. sipHash64 is the one strong hash that
+/// 18.16 and
 /// 26.x compute alike.
 const HASH: &str = "sipHash64(concat(toString(user_id), '\\t', toString(toUInt32(ts)), '\\t', url, '\\t', \
                     toString(country), '\\t', toString(duration), '\\t', payload))";

@@ -1,4 +1,5 @@
-//! Rows written in the formats that Weir splits: an own reading of ClickHouse's documentation, on purpose apart from
+//! Rows written in the formats that Weir splits: an own reading of ClickHouse's documentation, on purpose
+//! apart from
 //! the crate `formats`.
 
 use std::io::{self, Write};
@@ -89,7 +90,8 @@ pub fn body_of(format: Format, rows: impl IntoIterator<Item = Row>) -> Vec<u8> {
 }
 
 fn append_json(row: &Row, out: &mut Vec<u8>) {
-    // UInt64 is written as ClickHouse itself writes it by default: as a string. Columns are not in the table's order.
+    // UInt64 is written as ClickHouse itself writes it by default: as a string. Columns are not in the
+    // table's order.
     let text = |value: &str| serde_json::Value::from(value).to_string();
     let line = format!(
         "{{\"ts\":\"{}\",\"user_id\":\"{}\",\"url\":{},\"payload\":{},\"duration\":{},\"country\":{}}}\n",

@@ -274,7 +274,8 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The error code: from X-ClickHouse-Exception-Code, else from the text's `Code: N` (18.16 has no such header).
+    /// The error code: from X-ClickHouse-Exception-Code, else from the text's `Code: N` (18.16 has no such
+    /// header).
     pub fn code(&self) -> Option<u32> {
         if let Some(code) = self.header("x-clickhouse-exception-code") {
             return code.parse().ok();

@@ -1,7 +1,9 @@
-//! What the black-box suites stand on: real servers, the real `weir` binary, rows to send and a ledger of them.
+//! What the black-box suites stand on: real servers, the real `weir` binary, rows to send and a ledger of
+//! them.
 //!
 //! # Parts
-//! - [`ClickHouse18`]: Debian's ClickHouse 18.16.1, a plain process on loopback; [`ZooKeeper`] for its Replicated tables.
+//! - [`ClickHouse18`]: Debian's ClickHouse 18.16.1, a plain process on loopback; [`ZooKeeper`] for its
+//!   Replicated tables.
 //! - [`Modern`]: the engine of ClickHouse 26.x (PyPI's chdb) behind `chdb_server.py`, with faults on request.
 //! - [`Weir`]: the router as `cargo build` made it, killed and started again at will.
 //! - [`Proxy`]: a TCP relay that holds or cuts a connection after so many bytes.
@@ -10,9 +12,11 @@
 //! - [`Fingerprint`]: the ledger; equal fingerprints mean the same rows, however they are spread over shards.
 //!
 //! # Rules
-//! - Nothing is skipped: a part that cannot start panics, says which package it needs, and `make test` installs it.
+//! - Nothing is skipped: a part that cannot start panics, says which package it needs, and `make test`
+//!   installs it.
 //! - No process outlives the tests: `Drop` kills it, and the kernel does when the test binary itself dies.
-//! - No fixed port, no fixed path: suites run beside each other, and beside a ClickHouse that the machine runs anyway.
+//! - No fixed port, no fixed path: suites run beside each other, and beside a ClickHouse that the machine
+//!   runs anyway.
 //! - A wait is for a condition, with a limit and the words of what was waited for.
 
 #![allow(

@@ -1,4 +1,5 @@
-//! A shard on the engine of ClickHouse 26.x: `chdb_server.py` in the Python environment that `make test` sets up.
+//! A shard on the engine of ClickHouse 26.x: `chdb_server.py` in the Python environment that `make test` sets
+//! up.
 
 use std::time::Duration;
 

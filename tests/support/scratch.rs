@@ -9,7 +9,8 @@ const PREFIX: &str = "weir-tests-";
 
 /// A directory of its own under the system's temporary directory.
 ///
-/// Dropped by a test that passed it is removed; a failed test's stays to be looked at (its path is printed) and is
+/// Dropped by a test that passed it is removed; a failed test's stays to be looked at (its path is printed)
+/// and is
 /// removed by the next run. The path is kept short: a unix socket's may have 107 bytes at most.
 #[derive(Debug)]
 pub struct Scratch {
@@ -53,7 +54,8 @@ impl Drop for Scratch {
             eprintln!("kept for a look: {}", self.path.display());
             return;
         }
-        // A server that was killed a moment ago may still be writing; the next run's sweep takes what remains.
+        // A server that was killed a moment ago may still be writing; the next run's sweep takes what
+        // remains.
         let _ = fs::remove_dir_all(&self.path);
         let _ = self.path.parent().map(fs::remove_dir);
     }

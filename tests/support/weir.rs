@@ -215,9 +215,11 @@ fn binary() -> &'static Path {
     BINARY.get_or_init(|| std::env::var_os("WEIR_BIN").map_or_else(build, PathBuf::from))
 }
 
-/// Cargo gives the path of a binary only to tests of the same package, and keeps it up to date only for these.
+/// Cargo gives the path of a binary only to tests of the same package, and keeps it up to date only for
+/// these.
 ///
-/// `--workspace` chooses the same features of the dependencies as `cargo test --workspace`, so they are not built twice.
+/// `--workspace` chooses the same features of the dependencies as `cargo test --workspace`, so they are not
+/// built twice.
 fn build() -> PathBuf {
     // <target>/debug/deps/it-<hash>
     let test = std::env::current_exe().expect("a test knows where it is");

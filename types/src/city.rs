@@ -18,7 +18,8 @@ pub fn city_hash_64(text: &[u8]) -> u64 {
     }
 }
 
-/// CityHash128 of a string as (low, high): the 16 bytes before a compressed block are low, then high, little-endian.
+/// CityHash128 of a string as (low, high): the 16 bytes before a compressed block are low, then high,
+/// little-endian.
 pub fn city_hash_128(text: &[u8]) -> (u64, u64) {
     let len = text.len();
     match len {

@@ -1,7 +1,9 @@
 //! ClickHouse's data types, read from their names, and columns of values in the shape the sharding key needs.
 //!
-//! This is the vocabulary that `formats` (which finds values in bytes) and `sharding` (which hashes them) share.
-//! It knows no format and no function, but for CityHash, which is also the checksum of ClickHouse's compressed blocks
+//! This is the vocabulary that `formats` (which finds values in bytes) and `sharding` (which hashes them)
+//! share.
+//! It knows no format and no function, but for CityHash, which is also the checksum of ClickHouse's
+//! compressed blocks
 //! and so belongs to the spool as much as to the sharding key.
 
 mod city;

@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use crate::cursor::Cursor;
 use crate::error::{Exception, Outcome, code};
 
-/// A body above this, before or after decompression, is refused (code 307): it is held in memory. Weir's own batches are
+/// A body above this, before or after decompression, is refused (code 307): it is held in memory. Weir's own
+/// batches are
 /// 64 MiB.
 const BODY_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Checksum, method, and the two sizes.
@@ -95,7 +96,8 @@ fn inflate(decoder: impl Read) -> Outcome<Vec<u8>> {
     }
 }
 
-/// Concatenated frames: 16 bytes CityHash128 of what follows, the method, the compressed size with these 9 bytes of head,
+/// Concatenated frames: 16 bytes CityHash128 of what follows, the method, the compressed size with these 9
+/// bytes of head,
 /// the raw size (both UInt32 little-endian), the data.
 fn decode_frames(bytes: &[u8]) -> Outcome<Vec<u8>> {
     let mut cursor = Cursor::new(bytes);

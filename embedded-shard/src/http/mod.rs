@@ -80,7 +80,8 @@ fn authenticate<'a>(shard: &Shard, asked: &'a Asked) -> Outcome<&'a str> {
     }
 }
 
-/// Reads the body whole and executes it, or has it struck by a fault. A body that is cut short is not executed.
+/// Reads the body whole and executes it, or has it struck by a fault. A body that is cut short is not
+/// executed.
 async fn do_request(
     shard: &Shard,
     asked: &Asked,

@@ -83,7 +83,8 @@ impl Asked {
         Ok(asked)
     }
 
-    /// User and password: the headers', else Basic's, else the URL's, else `default`. ClickHouse refuses a mixture.
+    /// User and password: the headers', else Basic's, else the URL's, else `default`. ClickHouse refuses a
+    /// mixture.
     fn identify(&mut self, head: &Parts, url_user: Option<String>) -> Outcome<()> {
         let header = |name: &str| {
             head.headers

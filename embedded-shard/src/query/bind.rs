@@ -1,4 +1,5 @@
-//! Binding: an expression as written becomes one over numbered columns, with types settled and literals converted, so
+//! Binding: an expression as written becomes one over numbered columns, with types settled and literals
+//! converted, so
 //! that computing it can hardly fail. What has no exact meaning here is refused now.
 
 use types::{ColumnDef, DataType};
@@ -100,7 +101,8 @@ pub(crate) fn bind(expression: &Expression, session: &Session, resolve: &mut Res
     }
 }
 
-/// Binds a call's arguments, each once. Where values are compared, literals take the first other argument's type.
+/// Binds a call's arguments, each once. Where values are compared, literals take the first other argument's
+/// type.
 fn bind_arguments(
     function: &str,
     arguments: &[Expression],
@@ -199,7 +201,8 @@ fn text_beside(text: &[u8], data_type: &DataType) -> Bound {
     Bound::constant(data_type.clone(), Value::Bytes(text))
 }
 
-/// A number beside a decimal takes its scale, which must have room for every digit: nothing is rounded to compare.
+/// A number beside a decimal takes its scale, which must have room for every digit: nothing is rounded to
+/// compare.
 fn decimal_beside(digits: &str, scale: u8) -> Outcome<Bound> {
     let fraction = digits
         .split_once('.')
@@ -214,7 +217,8 @@ fn decimal_beside(digits: &str, scale: u8) -> Outcome<Bound> {
     Ok(Bound::constant(data_type, value))
 }
 
-/// Converts a computed value to a column's type, for its DEFAULT: through its text, so that nothing is rounded.
+/// Converts a computed value to a column's type, for its DEFAULT: through its text, so that nothing is
+/// rounded.
 pub(crate) fn cast(from: &DataType, value: Value, to: &DataType) -> Outcome<Value> {
     if from.without_nullable() == to.without_nullable() && (value != Value::Null || to.is_nullable()) {
         return Ok(value);

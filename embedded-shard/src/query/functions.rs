@@ -271,7 +271,8 @@ fn arithmetic(function: &str, operation: Operation, arguments: Vec<Bound>) -> Ou
             .refuse(format_args!("function {function} takes two arguments"));
     };
     let result = match operation {
-        // A signed number by UInt64 goes through C++'s conversion to unsigned in ClickHouse: better no answer than that.
+        // A signed number by UInt64 goes through C++'s conversion to unsigned in ClickHouse: better no answer
+        // than that.
         Operation::Modulo if left_signed && (right_bits, right_signed) == (64, false) => {
             return illegal_type("modulo of a signed number by", &arguments[1].data_type);
         }

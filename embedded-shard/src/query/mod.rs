@@ -1,7 +1,9 @@
 //! SELECT: what an expression means over a table's columns, and what it computes.
 //!
-//! Computed here and not by SQLite, whose arithmetic is another one: 64-bit signed only, a REAL on overflow, NULL for
-//! `x % 0`, and no order between a UInt64 above 2^63 and the rest. SQLite keeps the rows; this module reads them.
+//! Computed here and not by SQLite, whose arithmetic is another one: 64-bit signed only, a REAL on overflow,
+//! NULL for
+//! `x % 0`, and no order between a UInt64 above 2^63 and the rest. SQLite keeps the rows; this module reads
+//! them.
 
 mod aggregate;
 mod bind;

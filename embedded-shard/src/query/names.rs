@@ -15,7 +15,8 @@ pub(super) struct Names<'a> {
     /// The things selected, with no alias left in them.
     pub items: Vec<Named>,
     pub columns: &'a [ColumnDef],
-    /// The things selected as they are written. Aliases are looked up here: in an expanded item names are columns.
+    /// The things selected as they are written. Aliases are looked up here: in an expanded item names are
+    /// columns.
     written: Vec<Named>,
     table: Option<&'a TableName>,
 }
@@ -150,7 +151,8 @@ impl Expansion<'_> {
         }
     }
 
-    /// Inside its own expression an alias is a column's name (`a + 1 AS a`); further out it would go in a circle.
+    /// Inside its own expression an alias is a column's name (`a + 1 AS a`); further out it would go in a
+    /// circle.
     fn expand_name(&mut self, name: &str, depth: usize) -> Outcome<Expression> {
         let names = self.names;
         let is_own = self.inside.last().is_some_and(|alias| alias == name);

@@ -1,6 +1,7 @@
 //! The body of an INSERT, row by row: what the shard itself makes of the bytes.
 //!
-//! Written apart from the router's `formats` on purpose: a double that shared its reader would share its mistakes.
+//! Written apart from the router's `formats` on purpose: a double that shared its reader would share its
+//! mistakes.
 
 mod csv;
 mod json;
@@ -87,7 +88,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Reads the next row into `cells` (one a column) and says whether there was one. An error names row and offset.
+    /// Reads the next row into `cells` (one a column) and says whether there was one. An error names row and
+    /// offset.
     pub fn next(&mut self, cells: &mut Vec<Cell>) -> Outcome<bool> {
         cells.clear();
         let start = self.reader.cursor.at;

@@ -1,4 +1,5 @@
-//! CREATE DATABASE and CREATE TABLE. The engine clause is kept as text; only the deduplication window is read from it.
+//! CREATE DATABASE and CREATE TABLE. The engine clause is kept as text; only the deduplication window is read
+//! from it.
 
 use types::DataType;
 

@@ -1,4 +1,5 @@
-//! Expressions: columns, literals and calls; operators are calls of ClickHouse's functions of the same meaning.
+//! Expressions: columns, literals and calls; operators are calls of ClickHouse's functions of the same
+//! meaning.
 
 use std::fmt;
 

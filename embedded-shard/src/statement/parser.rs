@@ -9,14 +9,16 @@ use crate::error::{Outcome, code};
 pub(crate) struct Parser<'a> {
     /// Behind the word looked at.
     cursor: Cursor<'a>,
-    /// Byte offset at which the word looked at begins (after space and comments before it have not been skipped).
+    /// Byte offset at which the word looked at begins (after space and comments before it have not been
+    /// skipped).
     start: usize,
     token: Token,
     /// Operators in rows so far, see [`Parser::chain`].
     chained: usize,
 }
 
-/// Operators in rows (`1 + 1 + …`) nest as brackets do; more in one statement are refused, because computing recurses.
+/// Operators in rows (`1 + 1 + …`) nest as brackets do; more in one statement are refused, because computing
+/// recurses.
 const CHAINED_MAX: usize = 1_000;
 
 impl<'a> Parser<'a> {

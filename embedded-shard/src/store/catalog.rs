@@ -10,7 +10,8 @@ use crate::error::{Outcome, code};
 use crate::query::Session;
 use crate::statement::{CreateTable, DefaultClause, TableName};
 
-/// How many tokens a table remembers unless its engine's settings say otherwise (ClickHouse 18.16's window of blocks).
+/// How many tokens a table remembers unless its engine's settings say otherwise (ClickHouse 18.16's window of
+/// blocks).
 const DEDUPLICATION_WINDOW: u64 = 100;
 /// SQLite's own limit is 2000 columns a table.
 const COLUMNS_MAX: usize = 1_000;

@@ -1,5 +1,7 @@
-//! How values rest in SQLite's columns: INTEGER where the number fits 64 bits signed, REAL for floats but NaN (which
-//! SQLite would make NULL), strings as BLOB, and all else as the BLOB of its RowBinary bytes. Nothing is rounded.
+//! How values rest in SQLite's columns: INTEGER where the number fits 64 bits signed, REAL for floats but NaN
+//! (which
+//! SQLite would make NULL), strings as BLOB, and all else as the BLOB of its RowBinary bytes. Nothing is
+//! rounded.
 
 use rusqlite::types::{Value as Cell, ValueRef};
 use types::DataType;

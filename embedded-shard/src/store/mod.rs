@@ -91,7 +91,8 @@ impl Store {
         };
         // Another process that holds the store holds it for its life: waiting would not help.
         connection.busy_timeout(Duration::ZERO)?;
-        // One process a store. A commit survives the process, `synchronous = NORMAL` does not promise power loss.
+        // One process a store. A commit survives the process, `synchronous = NORMAL` does not promise power
+        // loss.
         connection.execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
         )?;

@@ -1,4 +1,5 @@
-//! A shard in this process, and a client that writes every byte itself, so that bodies can be cut and headers lie.
+//! A shard in this process, and a client that writes every byte itself, so that bodies can be cut and headers
+//! lie.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,5 @@
-//! What ClickHouse 26.9 wrote of one table of 28 types, in every format the shard reads, comes back byte for byte.
+//! What ClickHouse 26.9 wrote of one table of 28 types, in every format the shard reads, comes back byte for
+//! byte.
 
 use std::path::Path;
 

@@ -14,7 +14,8 @@ const LONE_SURROGATE: ValueError = ValueError {
 
 /// What stands between a string's quotes, without escapes; `scratch` is used if there are any.
 ///
-/// Bytes that are no UTF-8 stay as they are. A letter that escapes nothing stands for itself, as in ClickHouse.
+/// Bytes that are no UTF-8 stay as they are. A letter that escapes nothing stands for itself, as in
+/// ClickHouse.
 pub(super) fn unescape<'a>(inner: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], ValueError> {
     let Some(first) = memchr::memchr(b'\\', inner) else {
         return Ok(inner);

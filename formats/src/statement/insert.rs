@@ -32,9 +32,11 @@ pub enum InsertColumns {
 pub enum Source {
     /// Data behind the statement.
     Data {
-        /// The format's name as written; none when the statement names none (the X-ClickHouse-Format header or Values then).
+        /// The format's name as written; none when the statement names none (the X-ClickHouse-Format header
+        /// or Values then).
         format: Option<String>,
-        /// Byte offset of the first byte of data in the text; the text's length when the data are yet to come.
+        /// Byte offset of the first byte of data in the text; the text's length when the data are yet to
+        /// come.
         data_at: usize,
     },
     /// `INSERT … SELECT`
@@ -226,7 +228,8 @@ fn setting_value(lexer: &mut Lexer<'_>) -> Result<String, StatementError> {
     }
 }
 
-/// Behind the format's name an optional `;` and blanks are skipped, then one line end: there the data start (as ClickHouse does).
+/// Behind the format's name an optional `;` and blanks are skipped, then one line end: there the data start
+/// (as ClickHouse does).
 fn format_and_data(lexer: &mut Lexer<'_>) -> Result<Source, StatementError> {
     lexer.next()?;
     let format = lexer.name("the name of a format")?;

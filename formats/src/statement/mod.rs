@@ -1,10 +1,13 @@
 //! Which statement is this, and where does its data start?
 //!
-//! A query reaches Weir in the URL, in the body, or half in each (ClickHouse joins the halves with a line feed).
-//! [`recognise`] reads the head of that text, no further than it must, and never looks at an INSERT's data. It says enough to
+//! A query reaches Weir in the URL, in the body, or half in each (ClickHouse joins the halves with a line
+//! feed).
+//! [`recognise`] reads the head of that text, no further than it must, and never looks at an INSERT's data.
+//! It says enough to
 //! decide what to do with the statement; it does not parse SELECTs or DDL, which a server will read itself.
 //!
-//! Limits: a statement's head (everything before an INSERT's data) may have [`STATEMENT_BYTES_MAX`] bytes, what ClickHouse's
+//! Limits: a statement's head (everything before an INSERT's data) may have [`STATEMENT_BYTES_MAX`] bytes,
+//! what ClickHouse's
 //! max_query_size allows; a longer one is refused with code 62.
 
 mod insert;
@@ -33,7 +36,8 @@ pub enum Statement {
         /// Where its name stands in the text, in bytes.
         name: Range<usize>,
     },
-    /// Changes tables, databases or rights; with the statement's first word in upper case and the table it names, if it is plain.
+    /// Changes tables, databases or rights; with the statement's first word in upper case and the table it
+    /// names, if it is plain.
     Ddl {
         /// `CREATE`, `ALTER`, …
         verb: String,
@@ -115,7 +119,8 @@ pub fn recognise(text: &[u8], complete: bool) -> Result<Recognised, StatementErr
     }
 }
 
-/// A statement whose last token touches the end of an incomplete text may go on (`SEL` + `ECT`, `FORMAT CSV` + `WithNames`).
+/// A statement whose last token touches the end of an incomplete text may go on (`SEL` + `ECT`, `FORMAT CSV`
+/// + `WithNames`).
 fn settle(statement: Statement, lexer: &Lexer<'_>, complete: bool) -> Recognised {
     let could_go_on = match &statement {
         Statement::Insert(insert) => match &insert.source {

@@ -27,7 +27,8 @@ fn read(format: Format) -> Body {
         .unwrap_or_else(|error| panic!("{}: {error}", format.name()))
 }
 
-/// The same rows again from a body that is joined from them, header-less and with the columns that the stream named.
+/// The same rows again from a body that is joined from them, header-less and with the columns that the stream
+/// named.
 #[track_caller]
 pub(super) fn check_joined(reader: &Reader, read: &Body) {
     let format = Format::parse(reader.format.payload().name()).unwrap();
@@ -115,7 +116,8 @@ fn a_golden_file_in_small_chunks_reads_as_the_whole() {
     }
 }
 
-/// Two rows of the golden file, cut at every byte: never a panic, and rows that are not whole are never taken.
+/// Two rows of the golden file, cut at every byte: never a panic, and rows that are not whole are never
+/// taken.
 #[test]
 fn a_golden_body_that_is_cut_short_never_yields_another_row() {
     for format in ALL {

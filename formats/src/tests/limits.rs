@@ -65,7 +65,8 @@ fn an_announced_length_is_refused_at_once_and_reserves_nothing() {
     }
 }
 
-/// Byte by byte, a row of 1 MiB is looked at some twenty times, not a million times; the test would not end otherwise.
+/// Byte by byte, a row of 1 MiB is looked at some twenty times, not a million times; the test would not end
+/// otherwise.
 #[test]
 fn a_long_row_in_tiny_chunks_takes_linear_time() {
     for format in [Format::JsonEachRow, Format::Csv, Format::Values] {

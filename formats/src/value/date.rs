@@ -59,7 +59,8 @@ fn day_number(token: &Token<'_>) -> Result<u16, ValueError> {
 }
 
 impl Written {
-    /// Days since 1970; a 31st or 30th that its month lacks runs over into the next month, as in ClickHouse's tables.
+    /// Days since 1970; a 31st or 30th that its month lacks runs over into the next month, as in ClickHouse's
+    /// tables.
     fn days(self) -> Option<i32> {
         if !(1..=12).contains(&self.month) || !(1..=31).contains(&self.day) {
             return None;

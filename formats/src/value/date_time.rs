@@ -1,7 +1,9 @@
 //! DateTime and DateTime64.
 //!
-//! 18.16 reads `basic` texts by default and 26.x `best_effort` ones. What both read alike is taken always; what only one reads
-//! is taken too, because the other refuses it on the shard; what they read differently (a number that is a timestamp for one
+//! 18.16 reads `basic` texts by default and 26.x `best_effort` ones. What both read alike is taken always;
+//! what only one reads
+//! is taken too, because the other refuses it on the shard; what they read differently (a number that is a
+//! timestamp for one
 //! and a date for the other) is taken only when the INSERT's `date_time_input_format` decides.
 
 use jiff::civil;
@@ -237,7 +239,8 @@ impl Written<'_> {
     }
 }
 
-/// Seconds since 1970 of a civil time. In a clock change the offset of the summer side counts, as in ClickHouse.
+/// Seconds since 1970 of a civil time. In a clock change the offset of the summer side counts, as in
+/// ClickHouse.
 fn in_zone(time: civil::DateTime, zone_offset: Option<i64>, reading: &Reading) -> Result<i64, ValueError> {
     let zone = match zone_offset {
         None => &reading.zone,

@@ -31,7 +31,8 @@ pub struct Answer {
 }
 
 impl AdminSocket {
-    /// The socket of the router that runs on this spool; none if no router listens there. (A killed router leaves the file behind.)
+    /// The socket of the router that runs on this spool; none if no router listens there. (A killed router
+    /// leaves the file behind.)
     pub async fn of_spool(spool: &Path) -> Result<Option<Self>, CommandError> {
         let path = spool.join(SOCKET_NAME);
         match UnixStream::connect(&path).await {

@@ -1,4 +1,5 @@
-//! Columns as CREATE TABLE would name them, given on a command line: `k UInt64, d Decimal(10, 2), e Enum8('a,b' = 1)`. Pure.
+//! Columns as CREATE TABLE would name them, given on a command line: `k UInt64, d Decimal(10, 2), e
+//! Enum8('a,b' = 1)`. Pure.
 
 use shard_client::{DefaultKind, DescribedColumn};
 

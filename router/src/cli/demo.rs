@@ -1,6 +1,8 @@
-//! `weir demo`: three embedded shards and a router in this process, one INSERT, and where each of its rows went.
+//! `weir demo`: three embedded shards and a router in this process, one INSERT, and where each of its rows
+//! went.
 //!
-//! It goes the way of a real one: a configuration in a file, an INSERT over HTTP, the spool on disk, INSERTs over HTTP into the shards. At its end
+//! It goes the way of a real one: a configuration in a file, an INSERT over HTTP, the spool on disk, INSERTs
+//! over HTTP into the shards. At its end
 //! it compares what the shards hold with what `weir route` says, and fails if they differ.
 
 use std::collections::BTreeMap;
@@ -35,7 +37,8 @@ Exit code 1 if a row is not where it should be.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct DemoArgs {
-    /// Keep shards and router running until Ctrl-C, to try more; so it does when standard output is a terminal.
+    /// Keep shards and router running until Ctrl-C, to try more; so it does when standard output is a
+    /// terminal.
     #[arg(long)]
     stay: bool,
 }

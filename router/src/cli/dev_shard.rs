@@ -26,7 +26,8 @@ pub struct DevShardArgs {
     /// The address to listen on; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9123")]
     listen: SocketAddr,
-    /// The directory of its data, made if it is missing; without it the rows live in memory and end with the process.
+    /// The directory of its data, made if it is missing; without it the rows live in memory and end with the
+    /// process.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The only user it admits; without it everybody is.

@@ -7,7 +7,8 @@
 //! | `spool …` | what the spool holds: reading commands look at its files, changing ones ask the running router or take the lock |
 //! | `demo`, `dev-shard` | for trying: nothing to install |
 //!
-//! Results go to standard output, reports and progress to standard error. Exit code 0: done; 1: it failed, or (`check`, `spool verify`, `demo`)
+//! Results go to standard output, reports and progress to standard error. Exit code 0: done; 1: it failed, or
+//! (`check`, `spool verify`, `demo`)
 //! something is not as it should be; 2: the command line itself is wrong.
 
 mod admin_socket;
@@ -31,7 +32,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// A write router for ClickHouse shards.
 ///
-/// Clients send INSERTs to Weir over ClickHouse's HTTP interface; each row goes to the shard that a Distributed table would choose, exactly once.
+/// Clients send INSERTs to Weir over ClickHouse's HTTP interface; each row goes to the shard that a
+/// Distributed table would choose, exactly once.
 /// What was accepted is on disk, and what waits can be seen and replayed.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, arg_required_else_help = true)]

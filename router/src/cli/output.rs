@@ -1,4 +1,5 @@
-//! What commands write: listings as a table or as JSON, and texts that end quietly when nobody reads them any more.
+//! What commands write: listings as a table or as JSON, and texts that end quietly when nobody reads them any
+//! more.
 
 use std::io::{self, BufWriter, Write};
 
@@ -49,7 +50,8 @@ impl From<CommandError> for Interrupted {
     }
 }
 
-/// Writes to standard output, buffered. A reader that has had enough (`| head`) ends the writing, and that is no failure.
+/// Writes to standard output, buffered. A reader that has had enough (`| head`) ends the writing, and that is
+/// no failure.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), Interrupted>) -> Result<(), CommandError> {
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let written = write(&mut out);

@@ -1,4 +1,5 @@
-//! Replicas reached by a command, without a running router: clients, what they say of a table, and the columns that were kept of it.
+//! Replicas reached by a command, without a running router: clients, what they say of a table, and the
+//! columns that were kept of it.
 
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ pub fn client(replica: &config::Replica, patience: Option<Duration>) -> Result<R
         .map_err(|error| CommandError(format!("replica {}: {error}", replica.address())))
 }
 
-/// What is known of a table's target: a replica's word, else what was kept; the last trouble if neither is there.
+/// What is known of a table's target: a replica's word, else what was kept; the last trouble if neither is
+/// there.
 pub async fn described(
     config: &Config,
     cluster: &Cluster,

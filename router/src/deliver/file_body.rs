@@ -1,4 +1,5 @@
-//! A batch's frames as a stream for the sending connection: read ahead on a blocking thread, two pieces at most in memory.
+//! A batch's frames as a stream for the sending connection: read ahead on a blocking thread, two pieces at
+//! most in memory.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -15,7 +16,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces read ahead of the connection.
 const PIECES_AHEAD: usize = 2;
 
-/// The bytes of `range` of a file. An error of the file ends the payload with it, so that the send is visibly cut.
+/// The bytes of `range` of a file. An error of the file ends the payload with it, so that the send is visibly
+/// cut.
 pub fn payload(path: PathBuf, range: Range<u64>) -> Payload {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     // The reader ends by itself: at the range's end, at an error, or when the connection drops the receiver.

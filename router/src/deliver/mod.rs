@@ -1,11 +1,14 @@
 //! Delivery: one sender a destination takes its batches in order and brings each to a replica.
 //!
 //! ```text
-//! spool.next → choose a replica → spool.attempt (synced) → the file's bytes → the answer → verdict (pure) → spool.settle
+//! spool.next → choose a replica → spool.attempt (synced) → the file's bytes → the answer → verdict (pure) →
+//! spool.settle
 //! ```
 //!
-//! A sender knows one destination. What it may send to is looked up for every batch, so that a reload reaches it between two batches.
-//! A batch that waits for a retry holds back the next; a held destination is probed with its first batch every `max_sleep_time`.
+//! A sender knows one destination. What it may send to is looked up for every batch, so that a reload reaches
+//! it between two batches.
+//! A batch that waits for a retry holds back the next; a held destination is probed with its first batch
+//! every `max_sleep_time`.
 
 pub mod file_body;
 pub mod request;
@@ -26,7 +29,8 @@ use crate::routing::Route;
 use crate::tasks::Stop;
 use verdict::Next;
 
-/// A destination without a table or shard in the configuration is looked at again after this long: a reload may bring it back.
+/// A destination without a table or shard in the configuration is looked at again after this long: a reload
+/// may bring it back.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sends the batches of one destination until it is asked to stop.
@@ -199,7 +203,8 @@ async fn send(
     replica.client().insert(request, body).await
 }
 
-/// How long a destination rests between attempts: `sleep_time`, doubled up to `max_sleep_time`, spread by up to half so that
+/// How long a destination rests between attempts: `sleep_time`, doubled up to `max_sleep_time`, spread by up
+/// to half so that
 /// the destinations of a shard that comes back do not all start at once.
 #[derive(Debug, Default)]
 struct Backoff {

@@ -1,4 +1,5 @@
-//! The INSERT that carries a batch. Pure, and the same for delivery and replay: what is sent follows from the file alone.
+//! The INSERT that carries a batch. Pure, and the same for delivery and replay: what is sent follows from the
+//! file alone.
 
 use shard_client::{Facts, InsertRequest};
 use spool::Shape;
@@ -33,7 +34,8 @@ pub struct InsertInto<'a> {
 }
 
 impl BatchInsert<'_> {
-    /// The request for a replica that said `facts` of itself: bytes, token and settings are the file's; only what this replica does not know
+    /// The request for a replica that said `facts` of itself: bytes, token and settings are the file's; only
+    /// what this replica does not know
     /// is left out.
     pub fn request(&self, into: &InsertInto<'_>, facts: &Facts, query_id: String) -> InsertRequest {
         InsertRequest {
@@ -73,7 +75,8 @@ fn pinned() -> Vec<&'static str> {
     blocks.chain(reading_settings()).collect()
 }
 
-/// Whether the replica recognises a repeat by its token; older ones do by the block's content, if the target is replicated.
+/// Whether the replica recognises a repeat by its token; older ones do by the block's content, if the target
+/// is replicated.
 pub fn knows_tokens(facts: &Facts) -> bool {
     facts.known_settings.contains(TOKEN)
 }

@@ -45,7 +45,8 @@ pub fn next(error: &ShardError, inserts: usize) -> Next {
     }
 }
 
-/// What logs and listings may say: a server's words only where they are about tables and rights, never where they may hold a row's values.
+/// What logs and listings may say: a server's words only where they are about tables and rights, never where
+/// they may hold a row's values.
 fn told(error: &ShardError) -> String {
     match error.class() {
         Class::Destination => error.to_string(),

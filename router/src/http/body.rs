@@ -8,10 +8,12 @@ use hyper::body::Incoming;
 
 use crate::exception::{Exception, code};
 
-/// A client that sends nothing for this long in the middle of a body is given up (ClickHouse's receive_timeout).
+/// A client that sends nothing for this long in the middle of a body is given up (ClickHouse's
+/// receive_timeout).
 const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(300);
 
-/// Bytes of a body that are read and forgotten after an error: most rows are smaller, and a larger body is cheaper to cut.
+/// Bytes of a body that are read and forgotten after an error: most rows are smaller, and a larger body is
+/// cheaper to cut.
 const DRAINED_BYTES_MAX: usize = 16 << 20;
 
 /// How long that may take.
@@ -19,7 +21,8 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The body of one request.
 ///
-/// The first call of [`RequestBody::next`] makes hyper answer `Expect: 100-continue`: whatever can be refused is refused before.
+/// The first call of [`RequestBody::next`] makes hyper answer `Expect: 100-continue`: whatever can be refused
+/// is refused before.
 #[derive(Debug)]
 pub struct RequestBody {
     /// None once another reader has it.
@@ -84,8 +87,10 @@ impl RequestBody {
         }
     }
 
-    /// Reads on for a while after an error, so that the client is still there to read the answer: closing a connection with unread bytes in
-    /// it takes back what was written. A client that waits for `100 Continue` has sent nothing and is not told to begin.
+    /// Reads on for a while after an error, so that the client is still there to read the answer: closing a
+    /// connection with unread bytes in
+    /// it takes back what was written. A client that waits for `100 Continue` has sent nothing and is not
+    /// told to begin.
     pub async fn drain(&mut self) {
         let Some(incoming) = self.incoming.as_mut().filter(|_| self.is_sent) else {
             return;

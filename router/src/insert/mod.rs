@@ -1,6 +1,7 @@
 //! The life of an INSERT: statement → table → schema → split → stage → commit → answer.
 //!
-//! Nothing reaches the journal before the whole body was read and is sound; nothing after the commit can be undone by the client.
+//! Nothing reaches the journal before the whole body was read and is sound; nothing after the commit can be
+//! undone by the client.
 
 pub mod plan;
 pub mod settings;
@@ -22,7 +23,8 @@ use crate::routing::RoutedTable;
 use plan::Plan;
 use stage::Staging;
 
-/// Bodies up to here are split where their request is served; larger ones on blocking threads, a window at a time.
+/// Bodies up to here are split where their request is served; larger ones on blocking threads, a window at a
+/// time.
 const INLINE_BODY_BYTES: u64 = 256 * 1024;
 
 /// Bytes of a large body that are split at once.
@@ -63,7 +65,8 @@ pub async fn insert(
         return Ok(Inserted { summary });
     }
     app.admit_shares(&staging.destinations()).await?;
-    // On its own from here on: a client that goes away must not leave an accepted INSERT pending with nobody to end its wait.
+    // On its own from here on: a client that goes away must not leave an accepted INSERT pending with nobody
+    // to end its wait.
     let accepted = tokio::spawn(commit_and_wait(app.clone(), table, staging, asker)).await;
     accepted.unwrap_or_else(|error| {
         Err(Exception::internal(format!(
@@ -159,7 +162,8 @@ async fn commit(
             app.metrics.committed(began.elapsed());
             Ok(accepted)
         }
-        // Whether the record is on the disk only a restart can tell, so there is no answer: any would promise something. The process
+        // Whether the record is on the disk only a restart can tell, so there is no answer: any would promise
+        // something. The process
         // ends by itself (`App::poisoned`), and with it the connection.
         Err(CommitError::Poisoned(_)) => std::future::pending().await,
         Err(error) => Err(commit_failed(&table.name, &error)),
@@ -190,7 +194,8 @@ impl From<StageError> for Exception {
     }
 }
 
-/// The answer waits for the local replica, at most `local_insert_timeout`; why it did not wait to the end, if it did not.
+/// The answer waits for the local replica, at most `local_insert_timeout`; why it did not wait to the end, if
+/// it did not.
 async fn wait_for_local_share(
     app: &App,
     table: &RoutedTable,

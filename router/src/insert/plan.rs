@@ -1,4 +1,5 @@
-//! From a recognised INSERT to everything that splitting it needs. What can be refused without the body is refused here.
+//! From a recognised INSERT to everything that splitting it needs. What can be refused without the body is
+//! refused here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +78,8 @@ impl Plan {
         })
     }
 
-    /// The settings that are fixed in the batch, each once: the client's, the table's, what makes the shard read the rows as Weir read them,
+    /// The settings that are fixed in the batch, each once: the client's, the table's, what makes the shard
+    /// read the rows as Weir read them,
     /// and what makes a batch one block. The later wins.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -169,8 +171,10 @@ fn chosen_shard(id: u64, shards: usize) -> Result<Placement, Exception> {
 
 /// The DEFAULT expressions of the sharding key's columns.
 ///
-/// Where a row has no value for such a column, the shard would compute the default: to route the row, Weir would have to compute the same.
-/// This version does not, and refuses the row; a column without an expression is its type's default on both sides.
+/// Where a row has no value for such a column, the shard would compute the default: to route the row, Weir
+/// would have to compute the same.
+/// This version does not, and refuses the row; a column without an expression is its type's default on both
+/// sides.
 #[derive(Debug, Clone)]
 pub struct KeyDefaults {
     table: String,
@@ -212,7 +216,8 @@ impl KeyDefaults {
         }
     }
 
-    /// Refuses rows without a value for such a column; `absent` has their positions for each of the key's columns, `first_row` is the number
+    /// Refuses rows without a value for such a column; `absent` has their positions for each of the key's
+    /// columns, `first_row` is the number
     /// of the first of them, from 1.
     pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
         for ((name, default), rows) in self.columns.iter().zip(absent) {

@@ -1,4 +1,5 @@
-//! Rows to shares: each row's sharding value picks its slot and so its shard; its bytes are copied there. Pure but for the stage it fills.
+//! Rows to shares: each row's sharding value picks its slot and so its shard; its bytes are copied there.
+//! Pure but for the stage it fills.
 
 use formats::{RowStream, Rows};
 use rand::RngExt as _;
@@ -13,7 +14,8 @@ use crate::exception::Exception;
 /// How the rows of one INSERT find their shards.
 #[derive(Debug, Clone)]
 pub enum Placement {
-    /// Every row to the same shard, by its index: one shard, or insert_shard_id, or one random shard; no key is evaluated.
+    /// Every row to the same shard, by its index: one shard, or insert_shard_id, or one random shard; no key
+    /// is evaluated.
     Whole(usize),
     /// By the sharding key and the slots of the weights, as ClickHouse does.
     Slots(Key, Slots),
@@ -22,7 +24,8 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is the number of the first of them in
+    /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is the
+    /// number of the first of them in
     /// the body, from 1.
     pub fn values(&self, rows: &Rows<'_>, first_row: u64, rng: &mut SmallRng) -> Result<Vec<u64>, Exception> {
         match self {
@@ -65,7 +68,8 @@ pub trait Shares {
     /// Says which columns the rows hold, in order; called before the first rows, and again with the same.
     fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception>;
 
-    /// How many rows may be appended at once, once the columns are said: a run is never divided, and a batch holds so many.
+    /// How many rows may be appended at once, once the columns are said: a run is never divided, and a batch
+    /// holds so many.
     fn run_rows_max(&self) -> u64;
 
     /// Appends `count` rows to a shard's share.
@@ -102,7 +106,8 @@ struct Share {
 /// Bytes that a share's buffer may keep between windows.
 const BUFFER_KEPT_BYTES: usize = 256 * 1024;
 
-/// Bytes after which a share's rows are handed over within a window: the stage compresses what it is given as one run.
+/// Bytes after which a share's rows are handed over within a window: the stage compresses what it is given as
+/// one run.
 const RUN_BYTES: usize = 64 * 1024;
 
 impl Splitter {

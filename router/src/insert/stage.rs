@@ -17,7 +17,8 @@ pub struct Staging {
     body_bytes: u64,
 }
 
-/// The spool's stage is opened with the first rows: only then are their columns certain, a header may name them.
+/// The spool's stage is opened with the first rows: only then are their columns certain, a header may name
+/// them.
 struct LazyStage {
     spool: Spool,
     insert: InsertId,

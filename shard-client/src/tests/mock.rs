@@ -1,4 +1,5 @@
-//! A server that follows a script: each request gets the next reply, whatever it asks. Dropping it fails the test when a
+//! A server that follows a script: each request gets the next reply, whatever it asks. Dropping it fails the
+//! test when a
 //! reply was never asked for.
 
 use std::collections::VecDeque;
@@ -136,7 +137,8 @@ impl Mock {
         Mock { port, state, server }
     }
 
-    /// The requests so far, waiting until there are so many: one that was cut is noticed a moment after the client's
+    /// The requests so far, waiting until there are so many: one that was cut is noticed a moment after the
+    /// client's
     /// own error.
     pub(super) async fn received(&self, count: usize) -> Vec<Received> {
         let enough = async {

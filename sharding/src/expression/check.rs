@@ -1,4 +1,5 @@
-//! Tree → typed calls: names are resolved against the table's columns and the functions, every type is checked, and what
+//! Tree → typed calls: names are resolved against the table's columns and the functions, every type is
+//! checked, and what
 //! is constant is computed once.
 
 use types::{Bytes, Column, ColumnDef, Data, DataType};
@@ -20,7 +21,8 @@ pub(crate) struct Checked {
 
 /// Types an expression against a table's columns.
 ///
-/// `zone` is the servers' time zone, in which DateTime columns without their own are turned into text and dates.
+/// `zone` is the servers' time zone, in which DateTime columns without their own are turned into text and
+/// dates.
 pub(crate) fn check(
     expression: &Expression,
     columns: &[ColumnDef],
@@ -195,7 +197,8 @@ fn bind(
     }
 }
 
-/// What a function sees of an argument: without LowCardinality, and without Nullable where NULL is handled around it.
+/// What a function sees of an argument: without LowCardinality, and without Nullable where NULL is handled
+/// around it.
 fn argument<'a>(function: &Function, leaf: &'a Leaf) -> Argument<'a> {
     let nullable = propagates_null(function, leaf);
     let data_type = leaf.typed.data_type.without_low_cardinality();
@@ -234,7 +237,8 @@ fn wrapped(function: &Function, data_type: DataType, leaves: &[Leaf]) -> DataTyp
     }
 }
 
-/// Whether one argument is a LowCardinality column and all others are constants: ClickHouse then computes on the
+/// Whether one argument is a LowCardinality column and all others are constants: ClickHouse then computes on
+/// the
 /// dictionary alone and the result keeps the wrapper.
 fn only_low_cardinality(leaves: &[Leaf]) -> bool {
     let mut columns = leaves.iter().filter(|leaf| !leaf.typed.is_constant());

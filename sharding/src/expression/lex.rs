@@ -77,7 +77,8 @@ impl Lexer<'_> {
         word
     }
 
-    /// Digits, or `0x` and hexadecimal digits. Fractions and exponents are refused: no sharding value is a float.
+    /// Digits, or `0x` and hexadecimal digits. Fractions and exponents are refused: no sharding value is a
+    /// float.
     fn number(&mut self) -> Result<TokenKind, Refusal> {
         let offset = self.at;
         let word = self.word();

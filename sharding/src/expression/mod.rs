@@ -1,4 +1,5 @@
-//! The sharding expression, in three steps: text → tree ([`parse`]), tree → typed calls ([`check`]), calls → columns
+//! The sharding expression, in three steps: text → tree ([`parse`]), tree → typed calls ([`check`]), calls →
+//! columns
 //! ([`evaluate`]).
 
 pub(crate) mod check;
@@ -12,7 +13,8 @@ pub(crate) struct Expression {
     pub kind: Kind,
     /// Where it starts in the text, in bytes; for an operator, where the operator stands.
     pub offset: usize,
-    /// How many calls lie inside each other here, at most [`crate::DEPTH_MAX`]: everything behind the parser recurses.
+    /// How many calls lie inside each other here, at most [`crate::DEPTH_MAX`]: everything behind the parser
+    /// recurses.
     pub depth: usize,
 }
 

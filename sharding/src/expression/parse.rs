@@ -1,7 +1,9 @@
 //! Tokens → tree: operators by precedence, calls, tuples and casts, with ClickHouse's names for each.
 //!
-//! Why not a SQL crate: a key is a small language, and ClickHouse's corners of it decide where rows go. `- 1` is the
-//! Int8 literal -1 while `-(1)` is an Int16; SHOW CREATE writes casts as `CAST(x, 'T')`; `'\q'` keeps its backslash.
+//! Why not a SQL crate: a key is a small language, and ClickHouse's corners of it decide where rows go. `- 1`
+//! is the
+//! Int8 literal -1 while `-(1)` is an Int16; SHOW CREATE writes casts as `CAST(x, 'T')`; `'\q'` keeps its
+//! backslash.
 
 use super::lex::{Token, TokenKind, syntax, tokens};
 use super::{Expression, Kind, Literal};
@@ -28,7 +30,8 @@ pub(crate) fn parse(text: &str) -> Result<Expression, Refusal> {
     }
 }
 
-/// Binary operators with their binding strength (higher binds first) and the function ClickHouse calls for each.
+/// Binary operators with their binding strength (higher binds first) and the function ClickHouse calls for
+/// each.
 const OPERATORS: [(&str, u8, &str); 18] = [
     ("OR", 1, "or"),
     ("AND", 2, "and"),

@@ -1,4 +1,5 @@
-//! `+`, `-`, `*` and the unary minus, in ClickHouse's widths: the result has room for one operation, up to 64 bits, and
+//! `+`, `-`, `*` and the unary minus, in ClickHouse's widths: the result has room for one operation, up to 64
+//! bits, and
 //! wraps around beyond.
 
 use types::DataType;

@@ -1,4 +1,5 @@
-//! cityHash64: strings by CityHash 1.0.2, numbers of up to 8 bytes by intHash64, joined by CityHash's Hash128to64.
+//! cityHash64: strings by CityHash 1.0.2, numbers of up to 8 bytes by intHash64, joined by CityHash's
+//! Hash128to64.
 
 use types::{city_hash_64, city_hash_join};
 

@@ -1,4 +1,5 @@
-//! What the hash functions of any number of arguments have in common: each argument is hashed by itself, then joined to
+//! What the hash functions of any number of arguments have in common: each argument is hashed by itself, then
+//! joined to
 //! the hash of those before it. A family says how bytes are hashed and how two hashes are joined.
 
 use types::{Data, DataType};
@@ -22,7 +23,8 @@ pub(super) trait HashFamily: 'static {
     fn join(so_far: u64, next: u64) -> u64;
 }
 
-/// What ClickHouse 26.9 takes as the hash of a NULL inside a tuple, in every family (tried, see golden/corners.jsonl).
+/// What ClickHouse 26.9 takes as the hash of a NULL inside a tuple, in every family (tried, see
+/// golden/corners.jsonl).
 /// A NULL outside of a tuple makes the whole result NULL.
 const NULL_HASH: u64 = 0xc58a_d2da_03d9_a871;
 
@@ -61,7 +63,8 @@ enum Shape {
 }
 
 impl Shape {
-    /// The shape of a type; none for types whose columns are opaque bytes here (Decimal, IPv6, 256-bit integers, Array …).
+    /// The shape of a type; none for types whose columns are opaque bytes here (Decimal, IPv6, 256-bit
+    /// integers, Array …).
     fn of(data_type: &DataType) -> Option<Self> {
         match data_type {
             DataType::Uuid => Some(Self::Uuid),

@@ -1,4 +1,5 @@
-//! `%`: the remainder with the dividend's sign, as wide as the divisor, one step wider when it can be negative.
+//! `%`: the remainder with the dividend's sign, as wide as the divisor, one step wider when it can be
+//! negative.
 
 use super::arithmetic::operands;
 use super::{Bound, Call, Function, Inputs};
@@ -35,7 +36,8 @@ fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
     }))
 }
 
-/// Whether ClickHouse prepares a division by a constant for these types. That way differs in two corners (tried on 26.9):
+/// Whether ClickHouse prepares a division by a constant for these types. That way differs in two corners
+/// (tried on 26.9):
 /// it divides the lowest number by -1, and refuses the lowest number of a divisor's type that is not wider.
 fn is_prepared(dividend: Integer, divisor: Integer) -> bool {
     dividend.signed && divisor.signed && dividend.bytes >= 4

@@ -86,7 +86,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
 pub(super) fn bind(call: &Call<'_>, target: Integer) -> Result<Bound, Refusal> {
     let data_type = call.arguments[0].data_type;
     match data_type {
-        // Of a Nullable string ClickHouse makes NULL where it is no number; NULL is no key, so there is no use in it.
+        // Of a Nullable string ClickHouse makes NULL where it is no number; NULL is no key, so there is no
+        // use in it.
         DataType::String | DataType::FixedString(_) if call.arguments[0].nullable => Err(call.illegal(0)),
         DataType::String | DataType::FixedString(_) => {
             let fixed = matches!(data_type, DataType::FixedString(_));
@@ -145,7 +146,8 @@ pub(super) fn without_padding(text: &[u8]) -> &[u8] {
     &text[..len]
 }
 
-/// A string's number: an optional sign and digits, nothing else. Too many digits wrap around, as in ClickHouse.
+/// A string's number: an optional sign and digits, nothing else. Too many digits wrap around, as in
+/// ClickHouse.
 fn parse(text: &[u8], signed: bool) -> Result<u64, EvalReason> {
     let (negative, digits) = match text {
         [] => return Err(EvalReason::EmptyNumber),

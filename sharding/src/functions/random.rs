@@ -1,4 +1,5 @@
-//! rand(): a random UInt32 for each row. An argument only tells two calls in one query apart; it is not looked at.
+//! rand(): a random UInt32 for each row. An argument only tells two calls in one query apart; it is not
+//! looked at.
 
 use types::{Data, DataType};
 

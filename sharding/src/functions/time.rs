@@ -11,7 +11,8 @@ use crate::integers::Words;
 /// Seconds of a day.
 pub(super) const DAY: i64 = 86_400;
 
-/// ClickHouse's calendar: 1900-01-01 to 2299-12-31, in days since 1970. Beyond, it answers by the nearest day; here such
+/// ClickHouse's calendar: 1900-01-01 to 2299-12-31, in days since 1970. Beyond, it answers by the nearest
+/// day; here such
 /// a row is an error, for no sound clock writes it.
 const CALENDAR_DAYS: std::ops::RangeInclusive<i64> = -25_567..=120_529;
 
@@ -54,7 +55,8 @@ impl Day {
         if !CALENDAR_DAYS.contains(&days) {
             return Err(EvalReason::TimeRange);
         }
-        // Years from March on, so that the leap day is the last of a year; 719,468 days lie before 1970 from 0000-03-01.
+        // Years from March on, so that the leap day is the last of a year; 719,468 days lie before 1970 from
+        // 0000-03-01.
         let days = days + 719_468;
         let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
         let year_of_era =
@@ -72,7 +74,8 @@ impl Day {
     }
 }
 
-/// The time zone in which a call shows its first argument: that of its second argument, of the column, of the servers.
+/// The time zone in which a call shows its first argument: that of its second argument, of the column, of the
+/// servers.
 pub(super) fn zone_of(call: &Call<'_>) -> Result<TimeZone, Refusal> {
     let own = match call.arguments[0].data_type {
         DataType::DateTime(zone) | DataType::DateTime64(_, zone) => zone.as_deref(),

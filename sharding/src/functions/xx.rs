@@ -1,4 +1,5 @@
-//! xxHash64: XXH64 with the seed zero, of strings and of the bytes of numbers, joined by CityHash's Hash128to64.
+//! xxHash64: XXH64 with the seed zero, of strings and of the bytes of numbers, joined by CityHash's
+//! Hash128to64.
 
 use types::city_hash_join;
 use xxhash_rust::xxh64::xxh64;

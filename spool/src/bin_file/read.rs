@@ -44,12 +44,14 @@ impl BinReader {
         FrameReader::new(self.frames(), self.info.trailer.frames().start)
     }
 
-    /// Checks every byte of the frames: each frame's checksum, that it decompresses, and that all together are what was written.
+    /// Checks every byte of the frames: each frame's checksum, that it decompresses, and that all together
+    /// are what was written.
     pub fn verify(&self) -> Result<(), BinFault> {
         self.write_rows(&mut std::io::sink())
     }
 
-    /// Writes the raw rows to `out`, and checks the frames on the way; an error may come after some were written.
+    /// Writes the raw rows to `out`, and checks the frames on the way; an error may come after some were
+    /// written.
     pub fn write_rows(&self, out: &mut dyn Write) -> Result<(), BinFault> {
         let mut frames = self.rows();
         let (mut raw, mut raw_bytes) = (Vec::new(), 0);

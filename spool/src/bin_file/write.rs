@@ -10,7 +10,8 @@ use crate::entry;
 use crate::frames::{self, FrameError, FrameReader, RAW_BYTES_TARGET};
 use crate::model::{InsertId, Shape};
 
-/// Writes one batch. Rows come raw, in runs of whole rows, or as frames that are compressed already; in either case with the INSERT
+/// Writes one batch. Rows come raw, in runs of whole rows, or as frames that are compressed already; in
+/// either case with the INSERT
 /// they are of, INSERT after INSERT. After an error the file is worthless: remove it.
 ///
 /// Nothing is synced here: whoever owns the file does that after [`BinWriter::finish`].
@@ -67,7 +68,8 @@ impl<W: Write> BinWriter<W> {
         })
     }
 
-    /// Adds a run of whole rows with their terminators. Small runs share a frame, INSERT borders or not; a run is never split.
+    /// Adds a run of whole rows with their terminators. Small runs share a frame, INSERT borders or not; a
+    /// run is never split.
     pub fn append_rows(
         &mut self,
         insert: InsertId,
@@ -89,7 +91,8 @@ impl<W: Write> BinWriter<W> {
         Ok(())
     }
 
-    /// Adds frames as they are, all that `input` has, after checking each frame's checksum. `rows` is how many they hold together.
+    /// Adds frames as they are, all that `input` has, after checking each frame's checksum. `rows` is how
+    /// many they hold together.
     /// Errors of frames name offsets of `input`.
     pub fn append_frames(
         &mut self,
@@ -129,7 +132,8 @@ impl<W: Write> BinWriter<W> {
         self.segments.len()
     }
 
-    /// Writes what waits, the trailer and the foot. `token` makes the batch's insert_deduplication_token from a hash of its frames;
+    /// Writes what waits, the trailer and the foot. `token` makes the batch's insert_deduplication_token from
+    /// a hash of its frames;
     /// see [`random_token`].
     pub fn finish(
         mut self,
@@ -209,7 +213,8 @@ impl<W: Write> BinWriter<W> {
     }
 }
 
-/// A token that no other batch ever had, whatever snapshot the spool is restored from, and that names its content as well.
+/// A token that no other batch ever had, whatever snapshot the spool is restored from, and that names its
+/// content as well.
 pub fn random_token(content: u128) -> String {
     format!("{:032x}{content:032x}", rand::random::<u128>())
 }

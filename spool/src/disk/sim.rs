@@ -1,7 +1,9 @@
 //! A disk in memory that forgets what was not synced, tears what was being written, and fails when told to.
 //!
-//! Injected: the n-th operation fails; the power goes, and of each unsynced write some 512-byte sectors arrive, by a seed; names
-//! that were not synced are gone. Not injected: sectors that change after they were synced; tests do that by [`SimDisk::edit`].
+//! Injected: the n-th operation fails; the power goes, and of each unsynced write some 512-byte sectors
+//! arrive, by a seed; names
+//! that were not synced are gone. Not injected: sectors that change after they were synced; tests do that by
+//! [`SimDisk::edit`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -65,7 +67,8 @@ impl SimDisk {
         self.world().syncs
     }
 
-    /// The disk as the next boot finds it: what was synced, and by the coin of `seed` any sector of what was not. Of names only
+    /// The disk as the next boot finds it: what was synced, and by the coin of `seed` any sector of what was
+    /// not. Of names only
     /// the synced.
     pub fn after_power_loss(&self, seed: u64) -> SimDisk {
         let names = self.world().durable_names.clone();

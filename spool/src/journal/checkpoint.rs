@@ -8,7 +8,8 @@
 //! 24  8  XXH3 of the 24 bytes before and the body
 //! ```
 //!
-//! The file is replaced as a whole (written beside, synced, renamed, directory synced), so it is the old one or the new one.
+//! The file is replaced as a whole (written beside, synced, renamed, directory synced), so it is the old one
+//! or the new one.
 
 use xxhash_rust::xxh3::Xxh3;
 

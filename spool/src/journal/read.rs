@@ -25,13 +25,15 @@ pub enum Item {
         /// What it says.
         record: Record,
     },
-    /// Records are missing here; what follows is sound and is read on. Keep a copy of the segment for its owner.
+    /// Records are missing here; what follows is sound and is read on. Keep a copy of the segment for its
+    /// owner.
     Damaged {
         /// Where the next record should have begun.
         offset: u64,
         /// Bytes up to the next sound record, or to the end of the file.
         bytes: u64,
-        /// Whether these bytes had been on disk. Then acknowledged facts are lost; otherwise a power loss took records
+        /// Whether these bytes had been on disk. Then acknowledged facts are lost; otherwise a power loss
+        /// took records
         /// that nobody had waited for.
         synced: bool,
         /// What is wrong.
@@ -125,7 +127,8 @@ impl SegmentReader {
         }
     }
 
-    /// A body whose checksum holds but that is no record was written so: nothing a crash does. It is never taken for torn.
+    /// A body whose checksum holds but that is no record was written so: nothing a crash does. It is never
+    /// taken for torn.
     fn decode(&mut self, head: &RecordHead, body: Vec<u8>) -> Item {
         let offset = self.offset;
         self.offset += head.span();
@@ -205,7 +208,8 @@ impl SegmentReader {
         Ok(head.open(stored).map(|body| (*head, body)))
     }
 
-    /// Looks for the first sound record behind `offset`, window by window. Windows overlap by a head, which may lie across.
+    /// Looks for the first sound record behind `offset`, window by window. Windows overlap by a head, which
+    /// may lie across.
     fn look_through(&self, offset: u64) -> Result<Rest, SegmentError> {
         let mut rest = Rest {
             found: None,

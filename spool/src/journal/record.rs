@@ -12,7 +12,8 @@
 //! 48  …  the body (entry.rs), then zeros up to a multiple of 8
 //! ```
 //!
-//! Head and body have checksums of their own: the head's tells that a record was begun here, and how far it goes.
+//! Head and body have checksums of their own: the head's tells that a record was begun here, and how far it
+//! goes.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -20,7 +21,8 @@ use super::segment::{u32_at, u64_at};
 use super::{JournalError, RECORD_RAW_BYTES_MAX};
 
 pub(super) const HEAD_BYTES: usize = 48;
-/// Records begin at multiples of this, so that a search for the next one behind a damage need not try every byte.
+/// Records begin at multiples of this, so that a search for the next one behind a damage need not try every
+/// byte.
 pub(super) const ALIGNMENT: usize = 8;
 pub(super) const MAGIC: [u8; 4] = *b"WREC";
 const CHECKED_BYTES: usize = HEAD_BYTES - 8;

@@ -58,7 +58,8 @@ fn items(disk: &SimDisk, segment: u64) -> Vec<Item> {
     std::iter::from_fn(|| reader.next_item().unwrap()).collect()
 }
 
-/// The records of a segment by number, with `!` for a loss of synced bytes, `?` for one of unsynced, `~` for a torn end.
+/// The records of a segment by number, with `!` for a loss of synced bytes, `?` for one of unsynced, `~` for
+/// a torn end.
 fn story(disk: &SimDisk, segment: u64) -> String {
     items(disk, segment)
         .iter()
@@ -476,7 +477,8 @@ fn rows_that_look_like_records_are_not_taken_for_records() {
     let (other, borders) = crashed_after_four();
     let forged = other.read(&path(1))[borders[1]..borders[3]].to_vec();
     let mut aligned = false;
-    // A client inserts another spool's records as its rows, in every alignment; then its own record is damaged.
+    // A client inserts another spool's records as its rows, in every alignment; then its own record is
+    // damaged.
     for shift in 0..ALIGNMENT {
         let disk = SimDisk::default();
         let mut writer = writer(&disk);
@@ -582,7 +584,8 @@ fn a_segment_under_another_segments_name_is_refused() {
 
 // === Power losses ===
 
-/// Appends records, syncs after some, loses power, and reads: synced records are there, in order, and nothing is made up.
+/// Appends records, syncs after some, loses power, and reads: synced records are there, in order, and nothing
+/// is made up.
 #[track_caller]
 fn check_power_loss(syncs: &[bool], seed: u64) {
     let disk = SimDisk::default();

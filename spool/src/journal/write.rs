@@ -17,14 +17,16 @@ use crate::event::Record;
 pub struct WriterOptions {
     /// The spool's id, for the segments' heads.
     pub spool: Uuid,
-    /// Bytes that a segment is made for. Space is reserved at once, so that an append is one write without growing the
+    /// Bytes that a segment is made for. Space is reserved at once, so that an append is one write without
+    /// growing the
     /// file, and space runs out between segments and not inside a record.
     pub segment_bytes: u64,
     /// Number of the first segment to make: higher than any that is there.
     pub first_segment: u64,
 }
 
-/// Appends records. After a failed write or sync it is poisoned: what is on disk is then not known, so every later call
+/// Appends records. After a failed write or sync it is poisoned: what is on disk is then not known, so every
+/// later call
 /// fails with the first failure's words, and nothing is tried again as if it might pass.
 #[derive(Debug)]
 pub struct Writer {
@@ -72,9 +74,11 @@ impl Writer {
         })
     }
 
-    /// Writes one record behind the last. It survives the process when this returns, a power loss after [`Writer::sync`].
+    /// Writes one record behind the last. It survives the process when this returns, a power loss after
+    /// [`Writer::sync`].
     ///
-    /// An append never begins a segment by itself: ask [`Writer::is_full`]. A record larger than the segment's rest makes
+    /// An append never begins a segment by itself: ask [`Writer::is_full`]. A record larger than the
+    /// segment's rest makes
     /// the segment longer.
     pub fn append(&mut self, record: &Record) -> Result<Position, JournalError> {
         self.check_poison()?;
@@ -115,7 +119,8 @@ impl Writer {
         self.open.end >= self.options.segment_bytes
     }
 
-    /// Closes the segment and begins the next; the new one's number. Everything before is durable when this returns.
+    /// Closes the segment and begins the next; the new one's number. Everything before is durable when this
+    /// returns.
     ///
     /// With [`JournalError::NoSpace`] the old one stays in use, and the caller may go on appending to it.
     pub fn roll(&mut self) -> Result<u64, JournalError> {
@@ -162,7 +167,8 @@ impl Writer {
 }
 
 impl OpenSegment {
-    /// Makes the file, then its head, both durable. Want of space leaves nothing behind, so that the number can be used again.
+    /// Makes the file, then its head, both durable. Want of space leaves nothing behind, so that the number
+    /// can be used again.
     fn create(
         disk: &dyn Disk,
         directory: &Path,

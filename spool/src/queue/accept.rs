@@ -91,7 +91,8 @@ impl Spool {
         }
     }
 
-    /// Shares above `uncut_memory_bytes` are cut at once; where INSERTs come faster than a disk can cut, they wait here.
+    /// Shares above `uncut_memory_bytes` are cut at once; where INSERTs come faster than a disk can cut, they
+    /// wait here.
     async fn wait_for_memory(&self) -> Result<(), CommitError> {
         let shared = self.shared();
         let fits = || {
@@ -104,9 +105,11 @@ impl Spool {
         })
     }
 
-    /// Ends the wait of a pending INSERT for the reason given (a timeout, say): its rows wait like any other from now on.
+    /// Ends the wait of a pending INSERT for the reason given (a timeout, say): its rows wait like any other
+    /// from now on.
     ///
-    /// Loses with [`QueueError::NotPending`] against an earlier delivery or abort: then its [`PendingWait`] has the outcome.
+    /// Loses with [`QueueError::NotPending`] against an earlier delivery or abort: then its [`PendingWait`]
+    /// has the outcome.
     ///
     /// [`PendingWait`]: crate::PendingWait
     pub async fn go(&self, insert: InsertId, why: &str) -> Result<PendingOutcome, QueueError> {

@@ -24,7 +24,8 @@ impl Spool {
         self.shared().state().status(destination)
     }
 
-    /// Bytes of the spool: journal, batch files (a file of several destinations counts for each), sent/, broken/.
+    /// Bytes of the spool: journal, batch files (a file of several destinations counts for each), sent/,
+    /// broken/.
     pub fn bytes(&self) -> u64 {
         self.shared().journal_bytes.load(Ordering::Relaxed) + self.shared().state().file_bytes()
     }
@@ -50,7 +51,8 @@ impl Spool {
             .map(drop)
     }
 
-    /// Puts a held batch, or one from broken/, back into the queue, its bytes and token unchanged. Gives its number: a
+    /// Puts a held batch, or one from broken/, back into the queue, its bytes and token unchanged. Gives its
+    /// number: a
     /// held batch keeps its own, one from broken/ gets a new one.
     pub async fn requeue(&self, destination: &Destination, seq: u64) -> Result<u64, QueueError> {
         let waits = self.shared().state().queue(destination).holds(seq);

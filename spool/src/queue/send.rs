@@ -18,7 +18,8 @@ use crate::state::decide::{Answer, Request};
 use crate::work::Work;
 
 impl Spool {
-    /// The first batch of the destination that may be sent; waits for one. One is out at a time: while a caller holds
+    /// The first batch of the destination that may be sent; waits for one. One is out at a time: while a
+    /// caller holds
     /// it, others wait here. A batch whose file cannot be read is held, and the next one given.
     pub async fn next(&self, destination: &Destination) -> Result<Batch, Closed> {
         let shared = self.shared();
@@ -89,7 +90,8 @@ impl Spool {
             .map_err(|_| Closed)
     }
 
-    /// Records that the batch is about to be sent to `replica` (`host:port`), before its first byte is. Gives the
+    /// Records that the batch is about to be sent to `replica` (`host:port`), before its first byte is. Gives
+    /// the
     /// attempt's number, from 1.
     pub async fn attempt(&self, batch: &Batch, replica: &str) -> Result<u32, QueueError> {
         let request = Request::Attempt {

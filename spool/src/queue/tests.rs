@@ -1,4 +1,5 @@
-//! The queue as the router uses it, on real files. Crashes are in `crash.rs`, long random histories in `model.rs`.
+//! The queue as the router uses it, on real files. Crashes are in `crash.rs`, long random histories in
+//! `model.rs`.
 
 mod crash;
 mod local;

@@ -26,7 +26,8 @@ pub fn sweep(files: &Files, state: &mut State, report: &mut RecoveryReport) -> R
     Ok(())
 }
 
-/// Sizes of what waits, and what is kept, without touching anything. A waiting batch without its file is reported; it counts
+/// Sizes of what waits, and what is kept, without touching anything. A waiting batch without its file is
+/// reported; it counts
 /// as held only if it was a suspect before: a router at work moves files between two looks.
 pub fn look(
     files: &Files,
@@ -41,7 +42,8 @@ pub fn look(
     Ok(())
 }
 
-/// Files of batches that were settled before the crash. Their verdicts are forgotten only when the moves are durable:
+/// Files of batches that were settled before the crash. Their verdicts are forgotten only when the moves are
+/// durable:
 /// the next checkpoint will not have them.
 fn move_settled(files: &Files, state: &mut State, report: &mut RecoveryReport) {
     let leaving = |queue: &Queue| -> Vec<_> {
@@ -157,8 +159,10 @@ fn count(files: &Files, directory: &Path) -> Result<Tally, FileError> {
     Ok(tally)
 }
 
-/// A batch file that waits is as it should be. One that the state does not know was cut, and its record never written;
-/// then its rows still wait in the journal. If they do not, the record was lost, and the file is all there is.
+/// A batch file that waits is as it should be. One that the state does not know was cut, and its record never
+/// written;
+/// then its rows still wait in the journal. If they do not, the record was lost, and the file is all there
+/// is.
 fn sweep_batch(
     files: &Files,
     state: &mut State,
@@ -217,7 +221,8 @@ fn sweep_temporary(
     }
 }
 
-/// Every batch that waits must have its file; one without is reported, and held if `is_believed` says so of the path.
+/// Every batch that waits must have its file; one without is reported, and held if `is_believed` says so of
+/// the path.
 fn measure_waiting(
     files: &Files,
     state: &mut State,
@@ -269,7 +274,8 @@ fn sweep_journal(files: &Files, state: &State, report: &mut RecoveryReport) -> R
     Ok(())
 }
 
-/// Files of accepted INSERTs that waiting shares need, and that are not there: only damage from outside does that.
+/// Files of accepted INSERTs that waiting shares need, and that are not there: only damage from outside does
+/// that.
 fn report_missing_sources(files: &Files, state: &State, report: &mut RecoveryReport) {
     let staged = state
         .staged_inserts()

@@ -1,4 +1,5 @@
-//! What a large INSERT writes to disk before its commit: batch files of its largest shares, and one staged file for
+//! What a large INSERT writes to disk before its commit: batch files of its largest shares, and one staged
+//! file for
 //! the rest.
 
 use std::path::PathBuf;

@@ -18,7 +18,8 @@ pub(super) struct Tables {
 }
 
 impl State {
-    /// What the record's commits hold, one a share, in order; `None` when a share names bytes that the record lacks.
+    /// What the record's commits hold, one a share, in order; `None` when a share names bytes that the record
+    /// lacks.
     pub fn contents_of(record: &Record) -> Option<Vec<Arc<Content>>> {
         let shares = record.events.iter().filter_map(|event| match event {
             Event::Commit(commit) => Some(&commit.shares),
@@ -30,7 +31,8 @@ impl State {
             .collect()
     }
 
-    /// What the record says happened. `contents` are the rows of its commits' shares, as [`State::contents_of`] gives.
+    /// What the record says happened. `contents` are the rows of its commits' shares, as
+    /// [`State::contents_of`] gives.
     pub fn apply(&mut self, record: &Record, contents: Vec<Arc<Content>>, at: Applied) -> Vec<Effect> {
         let tables = self.tables(record);
         let mut contents = contents.into_iter();
@@ -154,7 +156,8 @@ impl State {
         self.reschedule(lane);
     }
 
-    /// A pending INSERT's other shares join their queues. It stays known only while a client may yet be told that its
+    /// A pending INSERT's other shares join their queues. It stays known only while a client may yet be told
+    /// that its
     /// local rows, of which some are written, all are.
     fn gone(&mut self, insert: InsertNo, now: u64) {
         let Some(pending) = self.pending.get_mut(insert) else {
@@ -320,7 +323,8 @@ impl State {
         }
     }
 
-    /// The clients of the batch's pending INSERTs wait no longer. Where `go` is not recorded yet, it is the next event.
+    /// The clients of the batch's pending INSERTs wait no longer. Where `go` is not recorded yet, it is the
+    /// next event.
     fn waits(&mut self, to: &Destination, seq: Seq, why: &str, effects: &mut Vec<Effect>) {
         let Some(batch) = self.queue(to).pending.get(&seq).cloned() else {
             return;
@@ -395,7 +399,8 @@ impl State {
         }
     }
 
-    /// Gives up the share's claims on what lies between `from` and its present start, and when it is `emptied` on the
+    /// Gives up the share's claims on what lies between `from` and its present start, and when it is
+    /// `emptied` on the
     /// rest.
     fn let_go_of(&mut self, share: &Uncut, from: Cursor, emptied: bool, effects: &mut Vec<Effect>) {
         let to = if emptied { share.end() } else { share.start };

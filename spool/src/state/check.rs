@@ -1,4 +1,5 @@
-//! What must hold of the state after every step. Tests call it; each line names what would be lost without it.
+//! What must hold of the state after every step. Tests call it; each line names what would be lost without
+//! it.
 
 use super::State;
 use super::share::SHARE_OVERHEAD_BYTES;

@@ -13,7 +13,8 @@ use crate::event::{
 };
 use crate::model::{Destination, InsertId, LaneId};
 
-/// Shares that a checkpoint says wait, and whose commits are still to be read from older segments: how many units of
+/// Shares that a checkpoint says wait, and whose commits are still to be read from older segments: how many
+/// units of
 /// each earlier cuts took.
 #[derive(Debug, Default)]
 pub struct Awaited(HashMap<(LaneId, InsertNo, u32), u32>);
@@ -128,7 +129,8 @@ fn runs(sorted: &[Seq]) -> Vec<(Seq, Seq)> {
 // === reading ===
 
 impl State {
-    /// The state at a checkpoint, without the shares that are awaited from older segments, and without the sizes of
+    /// The state at a checkpoint, without the shares that are awaited from older segments, and without the
+    /// sizes of
     /// batches, which [`State::measure`] takes from their files.
     pub fn restore(checkpoint: &Checkpoint) -> (State, Awaited) {
         let mut state = State::new();
@@ -159,7 +161,8 @@ impl State {
                 continue;
             };
             pending.batches.insert((destination.clone(), *seq));
-            // What else is in the batch is not in the checkpoint: as if it were, so that nothing is undone by mistake.
+            // What else is in the batch is not in the checkpoint: as if it were, so that nothing is undone by
+            // mistake.
             let unknown = PendingBatch {
                 has_others: true,
                 ..PendingBatch::default()

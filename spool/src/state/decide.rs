@@ -37,7 +37,8 @@ pub enum Request {
         /// What broken/ may still take there.
         broken_room: u64,
     },
-    /// A refused batch lies there cut again into batches of fewer INSERTs; or one from broken/ under a new number.
+    /// A refused batch lies there cut again into batches of fewer INSERTs; or one from broken/ under a new
+    /// number.
     Recut {
         /// Its destination.
         to: Destination,
@@ -329,7 +330,8 @@ impl State {
         self.verdict(to, seq, Verdict::Held { error }, Answer::Settled(Settled::Held))
     }
 
-    /// The one INSERT in the batch, if nothing of it was written anywhere and nothing was sent that may have been.
+    /// The one INSERT in the batch, if nothing of it was written anywhere and nothing was sent that may have
+    /// been.
     fn undoable(&self, to: &Destination, seq: Seq) -> Option<InsertNo> {
         let batch = self.pending_in(to, seq);
         let insert = *batch.inserts.first()?;

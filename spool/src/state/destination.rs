@@ -7,7 +7,8 @@ use crate::event::{BatchInfo, Seq, Verdict};
 use crate::model::LaneId;
 use crate::status::Tally;
 
-/// What is known of one waiting batch without opening its file. With its key it is 32 bytes, at the half filled nodes
+/// What is known of one waiting batch without opening its file. With its key it is 32 bytes, at the half
+/// filled nodes
 /// of a growing B-tree 64: the spool's memory for a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {

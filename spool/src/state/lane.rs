@@ -103,7 +103,8 @@ impl Lane {
         }
     }
 
-    /// Adds a share in its place in commit order: behind the others, but for one that was pending for a while.
+    /// Adds a share in its place in commit order: behind the others, but for one that was pending for a
+    /// while.
     pub fn push(&mut self, shape: &Arc<Shape>, share: Uncut) {
         let at = match self.queues.iter().position(|queue| &queue.shape == shape) {
             Some(at) => at,
@@ -143,7 +144,8 @@ impl Lane {
         self.queues.retain(|queue| !queue.shares.is_empty());
     }
 
-    /// When the next cut is due: [`NEVER`] while it waits for something else than time, `None` when there is nothing
+    /// When the next cut is due: [`NEVER`] while it waits for something else than time, `None` when there is
+    /// nothing
     /// to cut or a cut is under way. `idle`: no batch of a local lane waits at its destination.
     pub fn due_at(&self, idle: bool) -> Option<u64> {
         let due = self.most_urgent(idle).map(|(due, _)| due)?;
@@ -181,7 +183,8 @@ impl Lane {
         for share in queue.shares.iter().take(SEGMENTS_MAX) {
             let take = share.fitting(total, &self.limits);
             let fits_whole = take.raw_bytes == share.raw_bytes && take.rows == share.rows;
-            // An INSERT that a local replica refuses can be undone only while its rows share no batch with others',
+            // An INSERT that a local replica refuses can be undone only while its rows share no batch with
+            // others',
             // so one that needs several batches has them to itself.
             let stands_alone = self.key.local && (share.is_rest() || !fits_whole);
             if take.units == 0 || (stands_alone && !pieces.is_empty()) {

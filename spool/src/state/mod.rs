@@ -1,10 +1,14 @@
 //! What the queue knows, and what each event does to it. Pure: no file, no clock, no thread.
 //!
-//! [`State::apply`] is the one definition of what a record means; it runs after the record is on disk, and again at
-//! recovery. [`decide`] says which events a request leads to. Both leave [`Effect`]s to be carried out by others.
+//! [`State::apply`] is the one definition of what a record means; it runs after the record is on disk, and
+//! again at
+//! recovery. [`decide`] says which events a request leads to. Both leave [`Effect`]s to be carried out by
+//! others.
 //!
-//! Beside the events only three things change it, none of which needs to survive a restart: which lanes are being cut
-//! ([`State::claim_cut`]), which destinations have a sender at work, and which settled files have reached their place.
+//! Beside the events only three things change it, none of which needs to survive a restart: which lanes are
+//! being cut
+//! ([`State::claim_cut`]), which destinations have a sender at work, and which settled files have reached
+//! their place.
 
 mod apply;
 pub mod checkpoint;
@@ -111,7 +115,8 @@ impl State {
         id
     }
 
-    /// The lane of that key; one found in the journal has the default limits until the configuration names it.
+    /// The lane of that key; one found in the journal has the default limits until the configuration names
+    /// it.
     fn lane_of(&mut self, key: LaneKey) -> LaneId {
         if let Some(id) = self.lane_ids.get(&key) {
             return *id;

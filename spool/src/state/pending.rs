@@ -7,7 +7,8 @@ use crate::event::{InsertNo, Seq};
 use crate::model::{Destination, InsertId, LaneId, Shape};
 use std::sync::Arc;
 
-/// An INSERT with rows for a local replica, from its commit until it is answered and `go` or `abort` is recorded.
+/// An INSERT with rows for a local replica, from its commit until it is answered and `go` or `abort` is
+/// recorded.
 #[derive(Debug)]
 pub struct Pending {
     /// Its receipt.

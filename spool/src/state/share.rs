@@ -1,6 +1,7 @@
 //! The rows of one share while they wait, and how much of them fits into a batch.
 //!
-//! A share is a row of *units*: chunks (raw rows in memory), frames (compressed, in the INSERT's staged file) and whole
+//! A share is a row of *units*: chunks (raw rows in memory), frames (compressed, in the INSERT's staged file)
+//! and whole
 //! files. A cut takes units from the front and never divides one.
 
 use std::ops::Range;
@@ -11,7 +12,8 @@ use bytes::Bytes;
 use crate::event::{Chunk, Frame, InsertNo, Part, Share, StagedFile};
 use crate::model::{BatchLimits, InsertId};
 
-/// What an uncut share costs in memory beside its rows: its entry in the queue and four small allocations. It keeps a
+/// What an uncut share costs in memory beside its rows: its entry in the queue and four small allocations. It
+/// keeps a
 /// flood of one-row INSERTs within the budget.
 pub const SHARE_OVERHEAD_BYTES: u64 = 448;
 
@@ -132,7 +134,8 @@ impl Unit {
 }
 
 impl Content {
-    /// The rows of a share read back from a record's arena; `None` when the share names bytes that the arena lacks.
+    /// The rows of a share read back from a record's arena; `None` when the share names bytes that the arena
+    /// lacks.
     pub fn from_record(share: &Share, arena: &[u8]) -> Option<Content> {
         let part = |part: &Part| match part {
             Part::Inline { arena: range, chunks } => {

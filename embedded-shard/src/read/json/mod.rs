@@ -81,8 +81,10 @@ pub(super) fn read_array(
     }
 }
 
-/// Steps to the next row's opening bracket and says whether there is one. Between rows stand space and at most one comma;
-/// one outer array may enclose objects (not arrays: `[[1]]` is a row whose first value is an array); a `;` may end them.
+/// Steps to the next row's opening bracket and says whether there is one. Between rows stand space and at
+/// most one comma;
+/// one outer array may enclose objects (not arrays: `[[1]]` is a row whose first value is an array); a `;`
+/// may end them.
 fn next_row(reader: &mut Reader<'_>, first: bool, open: u8) -> Outcome<bool> {
     let cursor = &mut reader.cursor;
     cursor.skip_space();

@@ -1,4 +1,5 @@
-//! `weir spool retry` and `weir spool drop`: through the router that runs on the spool, or with its lock when none does.
+//! `weir spool retry` and `weir spool drop`: through the router that runs on the spool, or with its lock when
+//! none does.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Which batches a replay is about: files of sent/, broken/ or anywhere, by table, shard and the time of their cut.
+//! Which batches a replay is about: files of sent/, broken/ or anywhere, by table, shard and the time of
+//! their cut.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub struct ChoiceArgs {
     /// Only batches cut before this time.
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     until: Option<u64>,
-    /// Where they lie: 'sent' or 'broken' of the spool, or a directory (searched to its bottom) or file; may be repeated.
+    /// Where they lie: 'sent' or 'broken' of the spool, or a directory (searched to its bottom) or file; may
+    /// be repeated.
     #[arg(long, value_name = "sent|broken|PATH", default_value = "sent")]
     from: Vec<String>,
 }
@@ -44,7 +46,8 @@ pub struct Chosen {
 }
 
 impl ChoiceArgs {
-    /// The batches in the order of their cut. One that lies in several directories (a shard without internal_replication has one a replica)
+    /// The batches in the order of their cut. One that lies in several directories (a shard without
+    /// internal_replication has one a replica)
     /// is there once.
     pub fn batches(&self, spool: &Path) -> Result<Vec<Chosen>, CommandError> {
         let mut found = Vec::new();

@@ -1,7 +1,9 @@
 //! `weir spool replay`: chosen batches sent again, as delivery sends them.
 //!
-//! It reads files and talks to replicas; the queue, its lock and its journal are not touched. All of a shard's batches go to one replica (every
-//! replica with internal_replication off), in the order of their cut. The first failure ends it: with original tokens it can be run again, since
+//! It reads files and talks to replicas; the queue, its lock and its journal are not touched. All of a
+//! shard's batches go to one replica (every
+//! replica with internal_replication off), in the order of their cut. The first failure ends it: with
+//! original tokens it can be run again, since
 //! the shard recognises what it has.
 
 use std::collections::BTreeMap;
@@ -326,7 +328,8 @@ fn take_known_blocks(settings: &mut Vec<(String, String)>) {
     settings.push((SETTING.to_owned(), "0".to_owned()));
 }
 
-/// Rows that the receivers have more than before; none if one of them does not tell. Others may write too: an estimate.
+/// Rows that the receivers have more than before; none if one of them does not tell. Others may write too: an
+/// estimate.
 async fn appeared(receivers: impl Iterator<Item = &Receiver>) -> Option<u64> {
     let mut sum = 0;
     for receiver in receivers {

@@ -179,7 +179,8 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
         .expect("nothing comes")
 }
 
-/// Sends until nothing waits; a shard that refuses batches it does not like. What it took, and the number of sends.
+/// Sends until nothing waits; a shard that refuses batches it does not like. What it took, and the number of
+/// sends.
 pub async fn send_all(spool: &Spool, to: &Destination, likes: impl Fn(&[u8]) -> bool) -> (Vec<u8>, usize) {
     let (mut taken, mut sends) = (Vec::new(), 0);
     loop {
