@@ -156,7 +156,15 @@ impl App {
     /// Reads the configuration again: all of it is taken, or none and the reason is returned.
     pub async fn reload(self: &Arc<Self>) -> Result<(), StartError> {
         let _one_at_a_time = self.reloading.lock().await;
-        let result = self.try_reload();
+        // Files are read, resolved names waited for, layouts synced: nothing for the runtime's threads.
+        let app = self.clone();
+        let result = match tokio::task::spawn_blocking(move || app.try_reload()).await {
+            Ok(result) => result,
+            Err(error) => Err(StartError::Io {
+                what: "reloading".to_owned(),
+                error: std::io::Error::other(error),
+            }),
+        };
         self.metrics.reloaded(result.is_ok());
         match &result {
             Ok(()) => tracing::info!(file = %self.config_path.display(), "the configuration was reloaded"),

@@ -266,7 +266,7 @@ pub async fn learn(app: &App, table: &RoutedTable) -> Result<SharedSchema, Excep
             app.schema_files.read(cluster, &target).ok_or(error)?
         }
     };
-    accept(app, table, description)
+    accept(app, table, description).await
 }
 
 /// Asks again and takes what is new. Trouble changes nothing: the schema in use stays in use.
@@ -280,7 +280,7 @@ pub async fn refresh(app: &App, table: &RoutedTable) {
     {
         return;
     }
-    match accept(app, table, description) {
+    match accept(app, table, description).await {
         Ok(_) => {
             tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known");
         }
@@ -301,15 +301,17 @@ pub async fn keep_fresh(app: Arc<App>, mut stop: Stop) {
     }
 }
 
-fn accept(app: &App, table: &RoutedTable, description: Description) -> Result<SharedSchema, Exception> {
+async fn accept(app: &App, table: &RoutedTable, description: Description) -> Result<SharedSchema, Exception> {
     let needs_key = table.lanes.len() > 1;
     let key = table.config.sharding_key.as_deref().filter(|_| needs_key);
     let schema = Arc::new(TableSchema::new(&table.name, description, key)?);
-    let target = table.config.target.to_string();
-    if let Err(error) = app.schema_files.write(&table.cluster.name, &target, &schema) {
+    table.set_schema(schema.clone());
+    let (files, kept) = (app.schema_files.clone(), schema.clone());
+    let (cluster, target) = (table.cluster.name.clone(), table.config.target.to_string());
+    let written = tokio::task::spawn_blocking(move || files.write(&cluster, &target, &kept)).await;
+    if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         tracing::warn!(table = table.name, %error, "the table's columns could not be kept for the next start");
     }
-    table.set_schema(schema.clone());
     Ok(schema)
 }
 
