@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 use config::{Config, Mistakes};
 use spool::{Destination, OpenError, RecoveryReport, Spool};
 
+use tokio::sync::Notify;
+
 use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
@@ -46,6 +48,8 @@ pub struct App {
     tasks: Tasks,
     senders: Mutex<HashMap<Destination, Tasks>>,
     is_ready: AtomicBool,
+    /// Wakes senders from their rest: a replica came back, somebody mended something.
+    pub nudge: Notify,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -65,6 +69,9 @@ pub enum StartError {
     /// Certificates, weights, names.
     #[error("{0}")]
     Routing(#[from] RoutingError),
+    /// The task that reads the configuration ended badly.
+    #[error("reading the configuration: {0}")]
+    Task(tokio::task::JoinError),
     /// Something that a reload cannot change.
     #[error("{0} cannot change while Weir runs: restart it")]
     NeedsRestart(&'static str),
@@ -87,6 +94,7 @@ impl App {
             tasks: Tasks::default(),
             senders: Mutex::default(),
             is_ready: AtomicBool::new(false),
+            nudge: Notify::new(),
             reloading: tokio::sync::Mutex::default(),
         });
         Ok((app, report))
@@ -160,10 +168,7 @@ impl App {
         let app = self.clone();
         let result = match tokio::task::spawn_blocking(move || app.try_reload()).await {
             Ok(result) => result,
-            Err(error) => Err(StartError::Io {
-                what: "reloading".to_owned(),
-                error: std::io::Error::other(error),
-            }),
+            Err(error) => Err(StartError::Task(error)),
         };
         self.metrics.reloaded(result.is_ok());
         match &result {
@@ -188,6 +193,7 @@ impl App {
         layouts::accept(&config)?;
         self.routing.store(Arc::new(routing));
         self.start_senders();
+        self.nudge.notify_waiters();
         Ok(())
     }
 
@@ -292,11 +298,15 @@ impl App {
 async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
     loop {
         let routing = app.routing();
-        let checks = routing
-            .replicas()
-            .into_iter()
-            .map(|(_, _, replica)| replica.check());
-        futures_util::future::join_all(checks).await;
+        let checks = routing.replicas().into_iter().map(|(_, _, replica)| async {
+            let was_up = replica.is_up();
+            // What the check says is remembered by the replica itself.
+            let _ = replica.check().await;
+            !was_up && replica.is_up()
+        });
+        if futures_util::future::join_all(checks).await.contains(&true) {
+            app.nudge.notify_waiters();
+        }
         tokio::select! {
             () = stop.requested() => return,
             () = tokio::time::sleep(CHECK_EVERY) => {}

@@ -103,8 +103,11 @@ impl ReplicaRuntime {
             *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         }
         if was_up != health.is_up() {
-            let (replica, up) = (&self.address, health.is_up());
-            tracing::info!(replica, up, "a replica's state changed");
+            let replica = &self.address;
+            match health.is_up() {
+                true => tracing::info!(replica, "a replica answers"),
+                false => tracing::warn!(replica, "a replica does not answer"),
+            }
         }
     }
 

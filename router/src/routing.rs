@@ -77,6 +77,8 @@ pub struct RoutedTable {
     schema: ArcSwapOption<crate::schema::TableSchema>,
     /// Whose turn it is among the replicas of a shard.
     chooser: Mutex<Chooser>,
+    /// Why the target's columns cannot be used, as it was last told.
+    schema_trouble: Mutex<String>,
     /// One DESCRIBE at a time.
     learning: tokio::sync::Mutex<()>,
 }
@@ -392,6 +394,7 @@ impl RoutedTable {
                 .flat_map(|shard| destinations(&name, shard, |_| true))
                 .collect(),
             schema: ArcSwapOption::empty(),
+            schema_trouble: Mutex::default(),
             chooser: Mutex::new(crate::replica::chooser(cluster.config.load_balancing)),
             learning: tokio::sync::Mutex::default(),
             name,
@@ -413,6 +416,14 @@ impl RoutedTable {
     /// The schema, if it is known.
     pub fn known_schema(&self) -> Option<SharedSchema> {
         self.schema.load_full()
+    }
+
+    /// Whether this trouble with the target's columns is news.
+    pub fn is_new_trouble(&self, trouble: &str) -> bool {
+        let mut told = self.schema_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *told != trouble;
+        trouble.clone_into(&mut told);
+        is_new
     }
 
     /// A new schema is in force from the next INSERT on.

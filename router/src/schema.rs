@@ -284,7 +284,11 @@ pub async fn refresh(app: &App, table: &RoutedTable) {
         Ok(_) => {
             tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known");
         }
-        Err(error) => tracing::error!(table = table.name, %error, "the table's new columns cannot be used"),
+        Err(error) => {
+            if table.is_new_trouble(&error.message) {
+                tracing::error!(table = table.name, %error, "the table takes no INSERTs as it stands: correct its sharding_key and reload");
+            }
+        }
     }
 }
 

@@ -47,12 +47,19 @@ impl Handler for Admin {
 
 fn open_page(app: &App, request: &Request<Incoming>) -> Option<Answer> {
     match request.uri().path() {
-        "/metrics" => Some(answer::text(StatusCode::OK, app.metrics.render(&app.snapshot()))),
+        "/metrics" => Some(metrics(app)),
         "/-/healthy" => Some(answer::text(StatusCode::OK, "healthy\n")),
         "/-/ready" if app.is_ready() => Some(answer::text(StatusCode::OK, "ready\n")),
         "/-/ready" => Some(answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
         _ => None,
     }
+}
+
+fn metrics(app: &App) -> Answer {
+    let mut answer = answer::text(StatusCode::OK, app.metrics.render(&app.snapshot()));
+    let form = http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, form);
+    answer
 }
 
 fn is_trusted(app: &App, peer: Peer, request: &Request<Incoming>) -> bool {
@@ -143,23 +150,54 @@ fn chosen(request: &Request<Incoming>) -> Result<Chosen, Refused> {
 /// A held or broken batch goes back into the queue; without a number the destination itself is resumed.
 async fn retry(app: &App, request: &Request<Incoming>) -> Result<Value, Refused> {
     let Chosen { destination, seq } = chosen(request)?;
+    refuse_unknown(app, &destination)?;
+    app.nudge.notify_waiters();
     match seq {
         Some(seq) => {
             let requeued = app.spool.requeue(&destination, seq).await?;
+            tracing::warn!(%destination, batch = seq, as_batch = requeued, "an operator put a batch back into the queue");
             Ok(json!({"destination": destination.to_string(), "retried": seq, "as": requeued}))
         }
         None => {
             app.spool.resume_destination(&destination).await?;
+            app.nudge.notify_waiters();
+            tracing::warn!(%destination, "an operator resumed a destination");
             Ok(json!({"destination": destination.to_string(), "resumed": true}))
         }
     }
+}
+
+/// A slip of the pen must not read as success.
+fn refuse_unknown(app: &App, destination: &Destination) -> Result<(), Refused> {
+    let routing = app.routing();
+    let known = routing.destinations();
+    if known.contains(destination) || app.spool.destination(destination).is_some() {
+        return Ok(());
+    }
+    let of_table = known.iter().filter(|known| known.table == destination.table);
+    let others: Vec<_> = of_table.map(ToString::to_string).collect();
+    let there_are = if others.is_empty() {
+        format!(
+            "no table {} is routed; routed are: {}",
+            destination.table,
+            routing.some_table_names()
+        )
+    } else {
+        format!("there are: {}", others.join(", "))
+    };
+    Err(Refused(
+        StatusCode::NOT_FOUND,
+        format!("no destination {destination}; {there_are}"),
+    ))
 }
 
 async fn drop_batch(app: &App, request: &Request<Incoming>) -> Result<Value, Refused> {
     let Chosen { destination, seq } = chosen(request)?;
     let seq =
         seq.ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the parameter seq is missing".to_owned()))?;
+    refuse_unknown(app, &destination)?;
     app.spool.drop_batch(&destination, seq).await?;
+    tracing::warn!(%destination, batch = seq, "an operator dropped a batch: its rows are given up");
     Ok(json!({"destination": destination.to_string(), "dropped": seq}))
 }
 

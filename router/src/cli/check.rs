@@ -41,7 +41,11 @@ pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
     let report = block_on(examine(&config))?;
     say(report.text.trim_end())?;
     if report.mistakes.is_empty() {
-        return say(format!("\n{file} is sound"));
+        let but = match report.warnings {
+            0 => String::new(),
+            many => format!(", with {}", counted(many, "warning")),
+        };
+        return say(format!("\n{file} is sound{but}"));
     }
     let number = counted(report.mistakes.len() as u64, "mistake");
     Err(CommandError(format!(
@@ -54,12 +58,18 @@ pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
 struct Report {
     text: String,
     mistakes: Vec<String>,
+    warnings: u64,
 }
 
 impl Report {
     fn line(&mut self, line: impl std::fmt::Display) {
         // Writing into a String cannot fail.
         let _ = writeln!(self.text, "{line}");
+    }
+
+    fn warning(&mut self, text: impl std::fmt::Display) {
+        self.warnings += 1;
+        self.line(format_args!("warning: {text}"));
     }
 
     fn mistake(&mut self, text: String) {
@@ -70,7 +80,7 @@ impl Report {
 async fn examine(config: &Config) -> Report {
     let mut report = Report::default();
     for warning in &config.warnings {
-        report.line(format_args!("warning: {warning}\n"));
+        report.warning(warning);
     }
     for cluster in &config.clusters {
         tell_cluster(config, cluster, &mut report);
@@ -143,8 +153,9 @@ async fn tell_table(config: &Config, cluster: &Cluster, table: &RoutedTable, rep
     match reach::described(config, cluster, table).await {
         Err(trouble) => {
             let text = key.unwrap_or("none");
-            report.line(format_args!(
-                "    key {text}: not checked, since no replica tells the columns and none were kept ({trouble})"
+            report.warning(format_args!(
+                "key {text} of {name} is not checked, since no replica tells the columns of {} and none were kept: {trouble}",
+                table.target
             ));
         }
         Ok((origin, description)) => match TableSchema::new(&name, description, key) {

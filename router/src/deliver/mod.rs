@@ -54,6 +54,8 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
         tokio::select! {
             () = stop.requested() => return,
             () = tokio::time::sleep(pause) => {}
+            // A replica came back, a configuration or an operator changed something: no need to rest on.
+            () = sender.app.nudge.notified() => sender.backoff.reset(),
         }
         sender.probe_when_held().await;
     }
@@ -76,12 +78,14 @@ impl Sender {
         };
         let outcome = self.try_replicas(&batch, &route).await;
         self.tell(&batch, &outcome);
+        let seq = batch.seq();
         let settled = self.app.spool.settle(&batch, outcome).await;
         drop(batch);
         match settled {
             Ok(Settled::Waits) => self.backoff.next(&route),
             Ok(Settled::DestinationHeld) => route.send().max_sleep_time,
-            Ok(_) => {
+            Ok(settled) => {
+                self.tell_settled(seq, &settled);
                 self.backoff.reset();
                 self.doubtful = None;
                 Duration::ZERO
@@ -165,6 +169,23 @@ impl Sender {
         }
     }
 
+    /// What the spool made of a refusal: only rows in broken/ wait for somebody.
+    fn tell_settled(&self, seq: u64, settled: &Settled) {
+        let destination = &self.destination;
+        match settled {
+            Settled::Aborted { insert } => {
+                tracing::info!(%destination, %insert, "the local replica refused an INSERT's rows: its client was told, nothing is kept");
+            }
+            Settled::Recut { seqs } => {
+                tracing::info!(%destination, batch = seq, into = ?seqs, "a refused batch is tried again INSERT by INSERT");
+            }
+            Settled::Broken => {
+                tracing::error!(%destination, batch = seq, "a shard cannot take rows, they are in broken/: `weir spool ls --files`, then `retry` or `drop`");
+            }
+            Settled::Acknowledged | Settled::Waits | Settled::Held | Settled::DestinationHeld => {}
+        }
+    }
+
     /// The same trouble is told once and then every minute.
     fn tell(&mut self, batch: &Batch, outcome: &Outcome) {
         let (destination, seq, rows) = (&self.destination, batch.seq(), batch.rows());
@@ -178,14 +199,14 @@ impl Sender {
             }
             Outcome::HoldDestination { error } => {
                 if let Some(untold) = news(error) {
-                    tracing::error!(%destination, error, untold, "everything for this destination waits: mend it; it is probed");
+                    tracing::error!(%destination, error, untold, "everything for this destination waits: mend it; it is probed every max_sleep_time, and by `weir spool retry`");
                 }
             }
             Outcome::HoldBatch { error } => {
                 tracing::error!(%destination, batch = seq, rows, error, "a batch is set aside: `weir spool retry` or `drop`");
             }
             Outcome::Refused { code, .. } => {
-                tracing::error!(%destination, batch = seq, rows, code, "a shard cannot take rows: `weir spool ls --files`");
+                tracing::debug!(%destination, batch = seq, rows, code, "a shard cannot take rows");
             }
         }
     }

@@ -137,3 +137,13 @@ async fn a_listing_beside_a_router_at_work_never_takes_a_moved_file_for_a_missin
     }
     looks.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_batch_in_broken_can_be_dropped_once() {
+    let (world, spool) = world_with_some_of_everything().await;
+    let to = destination("s1");
+    spool.drop_batch(&to, 2).await.unwrap();
+    assert!(!world.exists("d.t/s1/broken/00000000000000000002.bin"));
+    assert_eq!(spool.destination(&to).unwrap().broken.files, 0);
+    assert!(spool.drop_batch(&to, 2).await.is_err());
+}

@@ -65,12 +65,43 @@ impl Spool {
         self.requeue_broken(destination, seq).await
     }
 
-    /// Drops a batch that waits or is held: its rows are lost, by an operator's word.
+    /// Drops a batch that waits, is held, or lies in broken/: its rows are lost, by an operator's word.
     pub async fn drop_batch(&self, destination: &Destination, seq: u64) -> Result<(), QueueError> {
+        if !self.shared().state().queue(destination).holds(seq) {
+            return self.drop_broken(destination, seq);
+        }
         self.shared()
             .asked(Request::Drop(destination.clone(), seq))
             .await
             .map(drop)
+    }
+
+    /// What lies in broken/ is settled: there is nothing to record, only files to remove.
+    fn drop_broken(&self, destination: &Destination, seq: Seq) -> Result<(), QueueError> {
+        let files = &self.shared().files;
+        let file = files.layout.broken(destination).join(batch_name(seq));
+        if !files.exists(&file)? {
+            return Err(QueueError::NoBatch {
+                destination: destination.clone(),
+                seq,
+            });
+        }
+        let file_bytes = file_bytes(files, &file)?;
+        self.remove_broken(destination, seq, file_bytes)
+    }
+
+    fn remove_broken(&self, destination: &Destination, seq: Seq, file_bytes: u64) -> Result<(), QueueError> {
+        let shared = self.shared();
+        let broken = shared.files.layout.broken(destination);
+        shared.files.remove(&broken.join(error_name(seq)))?;
+        shared.files.remove(&broken.join(batch_name(seq)))?;
+        let gone = Tally {
+            files: 1,
+            file_bytes,
+            ..Tally::default()
+        };
+        shared.state().queue(destination).broken.subtract(gone);
+        Ok(())
     }
 
     /// The file gets a second name first, then the record, then loses the first: whatever dies, it has one.
@@ -92,14 +123,7 @@ impl Spool {
         files.sync_dir(&files.layout.destination(destination))?;
         let into = pieces_of(&batch, new_seq, file_bytes);
         self.record_recut(destination, seq, into).await?;
-        files.remove(&broken.join(error_name(seq)))?;
-        files.remove(&file)?;
-        let gone = Tally {
-            files: 1,
-            file_bytes,
-            ..Tally::default()
-        };
-        shared.state().queue(destination).broken.subtract(gone);
+        self.remove_broken(destination, seq, file_bytes)?;
         Ok(new_seq)
     }
 }

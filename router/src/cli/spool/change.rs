@@ -56,7 +56,7 @@ pub struct RetryArgs {
     seq: Option<u64>,
 }
 
-/// Give up a waiting or held batch: its rows are lost.
+/// Give up a waiting, held or broken batch: its rows are lost.
 #[derive(Debug, Args)]
 #[command(after_help = DROP_EXAMPLE)]
 pub struct DropArgs {
@@ -127,7 +127,9 @@ impl Change {
     fn done(self) -> String {
         match self {
             Self::Resume => "resumed".to_owned(),
-            Self::Requeue(seq) => format!("batch {seq} is back in the queue"),
+            Self::Requeue(seq) => {
+                format!("batch {seq} is back in the queue (from broken/ under a new number)")
+            }
             Self::Drop(seq) => format!("batch {seq} is dropped"),
         }
     }

@@ -19,7 +19,7 @@ Examples:
   weir spool ls --path /var/lib/weir --files --table default.hits
 
 UNCUT rows lie in the journal and are cut into files within max_batch_delay; WAITING files, with ROWS in them, go out in order; \
-HELD ones are set aside until `weir spool retry` or `drop`, BROKEN ones lie in broken/ until `retry`; SENT ones are kept for `weir spool replay`. \
+HELD ones are set aside until `weir spool retry` or `drop`, BROKEN ones lie in broken/ until `retry` or `drop`; SENT ones are kept for `weir spool replay`. \
 AGE is that of the oldest row that is not delivered. Needs no running router.";
 
 /// Characters of an error in the table; JSON has it whole.

@@ -185,7 +185,7 @@ async fn replay(config: &Config, planned: &[(Goal, Chosen)], args: &ReplayArgs) 
             let again = if args.new_tokens {
                 ""
             } else {
-                "; run it again: the shards recognise what they have"
+                "; run it again only if the target recognises a repeat (Replicated, or a deduplication window): a plain MergeTree takes the rows twice"
             };
             Err(CommandError(format!("{story}\nthen it failed: {error}{again}")))
         }
