@@ -2,9 +2,8 @@
 //!
 //! Which shard a row belongs to follows from the shards' names and weights, from internal_replication (which
 //! decides whose queue it waits in) and from its table's key. If any of them changed unnoticed, rows of one
-//! key
-//! would be spread over two shards for ever. So the layout in force is kept in the spool's meta/, and a start
-//! or reload whose layout differs under the same epoch is refused with the word to raise it.
+//! key would be spread over two shards for ever. So the layout in force is kept in the spool's meta/, and a
+//! start or reload whose layout differs under the same epoch is refused with the word to raise it.
 //!
 //! Its text, one line an item, fields separated by one blank and percent-encoded:
 //!

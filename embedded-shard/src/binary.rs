@@ -132,9 +132,8 @@ fn write_nested(data_type: &DataType, shape: Shape, values: &[Value], out: &mut 
 }
 
 /// A variable-length number of at most 64 bits: how many bytes or elements follow. Every element takes a byte
-/// at least
-/// (types of no width are refused at CREATE), so a length beyond the data is refused before anything is
-/// allocated.
+/// at least (types of no width are refused at CREATE), so a length beyond the data is refused before anything
+/// is allocated.
 fn length(cursor: &mut Cursor<'_>) -> Outcome<usize> {
     let mut length = 0_u64;
     for shift in (0..64).step_by(7) {

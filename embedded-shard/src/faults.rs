@@ -18,8 +18,7 @@ pub enum Fault {
         text: String,
     },
     /// It waits, not executed, until [`Faults::release`]; then it is executed and answered as usual. If its
-    /// client goes
-    /// first, it is never executed.
+    /// client goes first, it is never executed.
     Hang,
     /// The connection is closed without an answer and nothing is executed.
     CloseBefore,

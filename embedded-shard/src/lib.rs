@@ -28,10 +28,9 @@
 //! JSONStringsEachRow, JSONCompactEachRow, JSONCompactStringsEachRow, RowBinary, RowBinaryWithDefaults,
 //! TabSeparated,
 //! TSKV or Values (literals only); `SELECT … FROM` one table `WHERE … GROUP BY … HAVING … ORDER BY … LIMIT`,
-//! with
-//! comparisons, IN, AND/OR/NOT, `+ - * %`, count, sum, min, max, any, uniqExact and cityHash64 (over integers
-//! and strings) and the functions of a client's hello;
-//! answers in TabSeparated, TabSeparatedWithNames, JSONEachRow, JSONCompactEachRow; `system.settings`,
+//! with comparisons, IN, AND/OR/NOT, `+ - * %`, count, sum, min, max, any, uniqExact and cityHash64 (over
+//! integers and strings) and the functions of a client's hello; answers in TabSeparated,
+//! TabSeparatedWithNames, JSONEachRow, JSONCompactEachRow; `system.settings`,
 //! `.tables`,
 //! `.columns`, `.databases`, `.macros`, `.one`. Any engine is accepted and kept as text.
 //!
@@ -39,9 +38,8 @@
 //! No views, partitions, merges, replicas, no deduplication by content (a block without a token is always
 //! written), no
 //! ALTER, no DISTINCT, joins or subqueries, no expressions in VALUES, no ALIAS columns. Its time zone is UTC.
-//! Integer literals
-//! above 64 bits stay exact, where ClickHouse makes floats of them. Floats are summed in the order of the
-//! rows.
+//! Integer literals above 64 bits stay exact, where ClickHouse makes floats of them. Floats are summed in the
+//! order of the rows.
 //!
 //! # Limits
 //! | What | Limit | Beyond it |

@@ -42,8 +42,7 @@ pub struct Options {
 }
 
 /// Serves a shard until `shutdown` completes, then lets requests under way finish (5 seconds at most) and
-/// closes the
-/// store.
+/// closes the store.
 ///
 /// Fails when the store cannot be opened: its folder cannot be made, another process holds it, or it is
 /// damaged.

@@ -1,9 +1,8 @@
 //! One value as text: what stands in a TabSeparated field after unescaping, in a CSV field, in a JSON string.
 //!
 //! Nested types and the strings in them have quotes of their own: see `quoted`. Where ClickHouse wraps a
-//! number that is
-//! too large for its column, or takes a date that is none, this reader refuses: a test that meets that wants
-//! to know.
+//! number that is too large for its column, or takes a date that is none, this reader refuses: a test that
+//! meets that wants to know.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -144,8 +143,7 @@ fn enum_name(values: &[(String, i16)], number: i128) -> Outcome<&str> {
 }
 
 /// Digits with an optional fraction and exponent, as a whole number of 10^-scale; digits beyond the scale are
-/// dropped,
-/// as ClickHouse drops them.
+/// dropped, as ClickHouse drops them.
 fn decimal(data_type: &DataType, text: &str, precision: u8, scale: u8) -> Outcome<Value> {
     let digits = scaled_digits(text, scale)
         .ok_or_else(|| bad_text(code::CANNOT_PARSE_NUMBER, data_type, text.as_bytes()))?;

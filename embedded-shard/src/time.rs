@@ -46,10 +46,8 @@ pub(crate) fn date_text(days: i128) -> Option<String> {
 /// A time as ticks of 10^-`digits` seconds since 1970.
 ///
 /// Read are `YYYY-MM-DD[ hh:mm[:ss[.fraction]]][Z]` (a `T` may part date and time), and seconds since 1970
-/// from five
-/// digits on; `offsets` (date_time_input_format = best_effort) also reads `±hh:mm` behind the time. Digits of
-/// the
-/// fraction that the type has no room for are dropped, as ClickHouse drops them.
+/// from five digits on; `offsets` (date_time_input_format = best_effort) also reads `±hh:mm` behind the time.
+/// Digits of the fraction that the type has no room for are dropped, as ClickHouse drops them.
 pub(crate) fn parse_date_time(text: &str, zone: &TimeZone, digits: u8, offsets: bool) -> Option<i128> {
     if !text.is_ascii() {
         return None; // and below, offsets into the text may be counted

@@ -12,8 +12,7 @@ use crate::wide::Wide;
 pub(crate) enum Value {
     Null,
     /// Integers of up to 128 bits except UInt128, Bool, dates (days), times (ticks), enums (their number),
-    /// IPv4,
-    /// decimals of up to 38 digits (unscaled).
+    /// IPv4, decimals of up to 38 digits (unscaled).
     Int(i128),
     /// UInt128, (U)Int256 and decimals above 38 digits (unscaled).
     Wide(Wide),

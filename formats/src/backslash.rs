@@ -16,8 +16,7 @@ const UNKNOWN: ValueError = ValueError {
 /// Appends `text` without its escapes.
 ///
 /// C's letters and `\xHH` are decoded, `\N` is nothing, quotes, slashes and control characters lose their
-/// backslash. Any
-/// other character keeps it on 26.x and loses it on 18.16, so there the value is not known.
+/// backslash. Any other character keeps it on 26.x and loses it on 18.16, so there the value is not known.
 pub(crate) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut rest = text;
     while let Some(plain) = memchr::memchr(b'\\', rest) {

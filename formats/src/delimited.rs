@@ -1,8 +1,7 @@
 //! Rows of fields with a delimiter between them and a line end behind them: what TabSeparated and CSV share.
 //!
 //! A [`Dialect`] knows how one field ends and what its text is; this file counts fields, reads headers and
-//! finds a header
-//! that nobody announced.
+//! finds a header that nobody announced.
 
 use std::ops::Range;
 

@@ -54,8 +54,7 @@ const NEAR_BYTES: usize = 40;
 /// Why a body (or what was said about it) cannot be read: always the client's fault, never worth a retry.
 ///
 /// `message` holds no data of the client and may be logged; `near` holds the body's own bytes and belongs
-/// only into
-/// the client's answer. `Display` says all of it.
+/// only into the client's answer. `Display` says all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatError {
     /// ClickHouse's code, one of [`code`].

@@ -2,8 +2,7 @@
 //! array.
 //!
 //! Values of columns that the key does not read are only followed to their end: strings, brackets and bare
-//! words must be well
-//! formed, what they mean is the shard's business.
+//! words must be well formed, what they mean is the shard's business.
 
 mod scan;
 mod text;

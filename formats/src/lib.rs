@@ -23,20 +23,17 @@
 //!   what was expected ([`FormatError`]). No input makes the crate panic.
 //!
 //! Where ClickHouse's versions read a text differently, a key's value is read only if they agree or the
-//! client's settings
-//! decide; otherwise it is refused, because a wrong guess would put the row on a wrong shard. Where they only
-//! differ in
-//! what they accept, 26.x is followed (each rule was tried against 26.9). Stricter than ClickHouse on
-//! purpose: a quote left
-//! open at the end of a CSV body, text behind a `;`, a CR at the end of any TabSeparated line or inside an
-//! unquoted CSV field.
-//! What a batch must carry so that a shard reads its rows as they were read here: [`Settings::pinned`].
+//! client's settings decide; otherwise it is refused, because a wrong guess would put the row on a wrong
+//! shard. Where they only differ in what they accept, 26.x is followed (each rule was tried against 26.9).
+//! Stricter than ClickHouse on purpose: a quote left open at the end of a CSV body, text behind a `;`, a CR
+//! at the end of any TabSeparated line or inside an unquoted CSV field. What a batch must carry so that a
+//! shard reads its rows as they were read here: [`Settings::pinned`].
 //!
 //! [`statement`] stands in front: it says where an INSERT's data begins and which format they have.
 //!
 //! One file a format: [`Format`] lists them with what each needs; `delimited` is shared by TabSeparated and
-//! CSV; `value` turns
-//! a key's text into its value for all of them. A new format is one file and one entry in `format::FORMATS`.
+//! CSV; `value` turns a key's text into its value for all of them. A new format is one file and one entry in
+//! `format::FORMATS`.
 
 mod backslash;
 mod csv;

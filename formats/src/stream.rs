@@ -51,9 +51,8 @@ pub struct Rows<'a> {
     /// default.
     pub key: &'a [types::Column],
     /// For each key column the rows (positions in `ranges`, ascending) that gave no value of their own: the
-    /// field is
-    /// missing, is NULL for a type without NULL, is empty in CSV. The shard will take the column's DEFAULT
-    /// there.
+    /// field is missing, is NULL for a type without NULL, is empty in CSV. The shard will take the column's
+    /// DEFAULT there.
     pub absent: &'a [Vec<usize>],
 }
 
@@ -79,8 +78,7 @@ impl RowStream {
     /// A stream for one body.
     ///
     /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here
-    /// and settings
-    /// that this crate would not obey (48), an unknown time zone (36).
+    /// and settings that this crate would not obey (48), an unknown time zone (36).
     pub fn new(format: Format, spec: &Spec<'_>) -> Result<Self, FormatError> {
         let input = Input {
             columns: listed_columns(spec)?,

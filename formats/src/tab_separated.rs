@@ -99,8 +99,7 @@ impl TabSeparated {
     /// The end of a line whose last escape ended before `from`.
     ///
     /// ClickHouse refuses a CR there in the first line and takes it for data in later ones; here every line
-    /// may become a
-    /// batch's first.
+    /// may become a batch's first.
     fn line_end(&self, bytes: &[u8], at: usize, from: usize, end: usize) -> Result<FieldAt, Stop> {
         let next = (end + 1).min(bytes.len());
         if end == at || bytes[end - 1] != b'\r' {

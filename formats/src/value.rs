@@ -1,9 +1,8 @@
 //! A key's text to its value, by type, for every text format.
 //!
 //! Agrees with ClickHouse 18.16 and 26.9 in what it takes, also where that looks odd: an integer that
-//! overflows wraps
-//! around, an empty TabSeparated field is 0, 30 February is 1 March. Where the two give different values it
-//! takes nothing.
+//! overflows wraps around, an empty TabSeparated field is 0, 30 February is 1 March. Where the two give
+//! different values it takes nothing.
 
 mod binary;
 mod date;

@@ -258,8 +258,7 @@ impl App {
     }
 
     /// A sender for every destination that the configuration knows and none has yet. One that left the
-    /// configuration keeps its sender, which
-    /// rests: its files are never forgotten.
+    /// configuration keeps its sender, which rests: its files are never forgotten.
     fn start_senders(self: &Arc<Self>) {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         for destination in self.routing().destinations() {

@@ -1,6 +1,6 @@
 //! What happens when rows come faster than shards take them: INSERTs wait with their bodies unread, then are
-//! refused with 503 and code 202,
-//! which clients send again. Only those with rows for a full destination: the others go on.
+//! refused with 503 and code 202, which clients send again. Only those with rows for a full destination: the
+//! others go on.
 
 use std::time::Duration;
 

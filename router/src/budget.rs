@@ -1,10 +1,9 @@
 //! The memory that INSERTs may hold while they are read and split: one budget for all of them, so that memory
-//! does not grow with
-//! the number of clients or the size of their bodies.
+//! does not grow with the number of clients or the size of their bodies.
 //!
 //! An INSERT takes its part in steps as its body grows, up to [`LARGE_INSERT_BYTES`]: from there on it
-//! streams to the disk and needs no
-//! more. One that cannot get its part in time is answered 503 with code 202, which clients send again.
+//! streams to the disk and needs no more. One that cannot get its part in time is answered 503 with code 202,
+//! which clients send again.
 
 use std::sync::Arc;
 use std::time::Duration;

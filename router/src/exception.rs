@@ -75,8 +75,7 @@ impl Exception {
     }
 
     /// A table that Weir does not route. 503, because the table may be configured while the client retries: a
-    /// 4xx has
-    /// made clients drop rows (reference/peers-and-clients.md, section 6, rule 6).
+    /// 4xx has made clients drop rows (reference/peers-and-clients.md, section 6, rule 6).
     pub fn unrouted_table(message: impl Into<String>) -> Self {
         Self {
             code: code::UNKNOWN_TABLE,

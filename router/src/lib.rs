@@ -23,8 +23,7 @@
 //! - [`admin`] serves metrics and changes; [`cli`] is the command line, one file a command.
 //!
 //! Limits are named where they hold: connections and heads in [`http`], the memory of INSERTs in [`budget`],
-//! rows and bodies in `formats`,
-//! the queue in `spool`.
+//! rows and bodies in `formats`, the queue in `spool`.
 
 pub mod admin;
 pub mod app;

@@ -2,8 +2,7 @@
 //! (docs/operations.md lists them).
 //!
 //! Counters and the commit histogram live here; what the spool and the replicas know is read when it is asked
-//! for, so nothing
-//! is counted twice. Series of a table and shard exist only while something waits there.
+//! for, so nothing is counted twice. Series of a table and shard exist only while something waits there.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};

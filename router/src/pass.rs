@@ -2,8 +2,7 @@
 //! ways.
 //!
 //! They go under the client's own credentials, or under the user's `as_user`. Nothing of them is kept, and
-//! nothing is tried twice once
-//! its body was touched.
+//! nothing is tried twice once its body was touched.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -54,8 +53,7 @@ struct Asked {
 }
 
 /// Passes a DESCRIBE through with the target's name in the place of the distributed table's: `text` is the
-/// whole statement, `name` where
-/// the table stands in it.
+/// whole statement, `name` where the table stands in it.
 pub async fn described(
     question: &Question<'_>,
     parts: &Parts,

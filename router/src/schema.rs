@@ -55,8 +55,8 @@ pub struct Description {
 }
 
 /// Settings whose default differs between ClickHouse's versions and that decide whether rows are taken:
-/// unknown JSON fields are skipped by 26.x
-/// and refused by 18.16. A client that says nothing gets what its server would do.
+/// unknown JSON fields are skipped by 26.x and refused by 18.16. A client that says nothing gets what its
+/// server would do.
 pub const SERVER_DEFAULTS: &[&str] = &["input_format_skip_unknown_fields"];
 
 impl TableSchema {

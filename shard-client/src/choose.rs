@@ -53,8 +53,7 @@ pub struct Choice {
     /// Its place among the candidates.
     pub index: usize,
     /// Every candidate was down, and this is the one due first. The last replica is never banned: a request
-    /// that has
-    /// nowhere else to go is a better probe than none.
+    /// that has nowhere else to go is a better probe than none.
     pub all_down: bool,
 }
 
@@ -77,8 +76,7 @@ impl Chooser {
     }
 
     /// The replica to ask; `None` only without candidates. A replica that must not be asked again (it refused
-    /// this very
-    /// batch) is left out of the candidates by the caller.
+    /// this very batch) is left out of the candidates by the caller.
     pub fn choose(
         &mut self,
         candidates: &[Candidate<'_>],

@@ -1,8 +1,7 @@
 //! The one table of ClickHouse's error codes that Weir treats in its own way.
 //!
 //! Numbers and names are ClickHouse's (`errorCodeToName` of 26.9; 18.16 gives the same numbers). A code that
-//! is not
-//! here is [`Class::Unclear`] and proves nothing.
+//! is not here is [`Class::Unclear`] and proves nothing.
 
 /// What kind of trouble a code stands for: what would have to change before the same batch could be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,8 +29,7 @@ pub enum Proof {
     /// unless they do.
     Always,
     /// Thrown before the one block of the batch exists: nothing was written, unless the code came from a
-    /// materialized
-    /// view, which runs after the block was written into the target.
+    /// materialized view, which runs after the block was written into the target.
     OneBlock,
     /// Nothing is proved.
     None,

@@ -92,10 +92,8 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T
 /// A socket on which a failed write does not hide the answer that came before.
 ///
 /// A server that refuses in the middle of an upload answers and hangs up; the next write fails, and hyper
-/// would report
-/// that. Here writing then waits, without an end, and reading goes on: to the answer, or to the end of the
-/// stream, which
-/// the kernel reports at once since the socket is dead for both ways.
+/// would report that. Here writing then waits, without an end, and reading goes on: to the answer, or to the
+/// end of the stream, which the kernel reports at once since the socket is dead for both ways.
 struct AnswerFirst<S> {
     stream: S,
     hung_up: bool,
@@ -185,8 +183,7 @@ mod tests {
     use crate::progress::{Progress, outgoing};
 
     /// A peer that takes the head, hangs up at the next write, and only then turns out to have answered: the
-    /// order that
-    /// a race between the answer and the reset can take.
+    /// order that a race between the answer and the reset can take.
     #[derive(Default)]
     struct HangsUp {
         taken: usize,

@@ -55,8 +55,7 @@ pub struct TlsFiles {
 }
 
 /// A password that is asked for whenever it is needed, so that a changed file counts without a restart. It is
-/// never
-/// shown.
+/// never shown.
 #[derive(Clone)]
 pub struct Password(Arc<dyn Fn() -> io::Result<String> + Send + Sync>);
 
@@ -68,8 +67,7 @@ impl Password {
     }
 
     /// A password read anew at each request. The function runs on the runtime's threads: it may read a small
-    /// local
-    /// file, and nothing slower.
+    /// local file, and nothing slower.
     pub fn from_fn(read: impl Fn() -> io::Result<String> + Send + Sync + 'static) -> Password {
         Password(Arc::new(read))
     }

@@ -183,8 +183,7 @@ impl ShardError {
     }
 
     /// Whether the same request may be tried again. `Never` is said only of bytes that cannot be taken; where
-    /// a
-    /// destination has to be mended first, that is told by [`ShardError::class`].
+    /// a destination has to be mended first, that is told by [`ShardError::class`].
     pub fn retry(&self) -> Retry {
         match (self.class(), self.server().and_then(|error| error.retry_after)) {
             (Class::Rows | Class::Recut, _) => Retry::Never,
@@ -201,8 +200,8 @@ impl ShardError {
     /// Nothing is certain only where no byte left; where the body was cut before the end mark that the server
     /// needs;
     /// and where the server's code comes before the batch's one block (see [`Proof`]), as long as no
-    /// materialized view
-    /// can have thrown it: the target has none, or the text names a row of the input and no view.
+    /// materialized view can have thrown it: the target has none, or the text names a row of the input and no
+    /// view.
     pub fn wrote(&self, views: Views) -> Wrote {
         match (&self.sent, &self.failure) {
             (Sent::Nothing | Sent::Part { ends_itself: true }, _) => Wrote::Nothing,

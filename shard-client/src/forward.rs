@@ -40,12 +40,10 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 impl Replica {
     /// Passes a request on as it is: method, path with query, headers, body; without the connection's own
-    /// headers, and
-    /// with this replica's `Host`. No credentials are added.
+    /// headers, and with this replica's `Host`. No credentials are added.
     ///
     /// The answer is given back whatever its status: an error of the server is an `Ok` here. It holds one of
-    /// the
-    /// replica's connections until its body was read to the end or dropped.
+    /// the replica's connections until its body was read to the end or dropped.
     pub async fn forward<B>(&self, request: Request<B>) -> Result<Response<ForwardedBody>, ShardError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -111,8 +109,7 @@ impl Replica {
 }
 
 /// An answer's body on its way to the client. Dropped before its end it closes the connection, so that the
-/// server can
-/// stop the query.
+/// server can stop the query.
 pub struct ForwardedBody {
     body: Incoming,
     lease: Option<(Lease, Option<Duration>)>,

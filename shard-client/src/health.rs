@@ -8,10 +8,9 @@
 //! ```
 //!
 //! The first failure takes a replica down: the next request goes to another one at once. The pause until a
-//! probe starts
-//! at [`Backoff::first`], doubles with each failure up to [`Backoff::max`], and is drawn from its upper half,
-//! so that many
-//! routers do not knock at the same moment. The last replica is never banned: that is the
+//! probe starts at [`Backoff::first`], doubles with each failure up to [`Backoff::max`], and is drawn from
+//! its upper half, so that many routers do not knock at the same moment. The last replica is never banned:
+//! that is the
 //! [`Chooser`](crate::Chooser)'s.
 
 use std::time::Duration;
@@ -75,8 +74,7 @@ impl Health {
     }
 
     /// The replica failed in a way that [blames it](crate::ShardError::blames_replica). Returns whether it
-    /// was not down
-    /// before.
+    /// was not down before.
     pub fn failed(&mut self, backoff: &Backoff, now: Instant, rng: &mut impl Rng) -> bool {
         let (errors, since, changed) = match self.state {
             State::Unknown | State::Up => (1, now, true),
@@ -125,8 +123,7 @@ impl Health {
     }
 
     /// Whether the caller shall probe now. Says yes to one caller a pause: the next is counted from this one,
-    /// whatever
-    /// becomes of it.
+    /// whatever becomes of it.
     pub fn probe_due(&mut self, backoff: &Backoff, now: Instant, rng: &mut impl Rng) -> bool {
         match &mut self.state {
             State::Down {

@@ -1,6 +1,5 @@
 //! One replica's HTTP side: an INSERT that cannot be half taken, answers that are read to the end, errors
-//! that say
-//! what they prove, and the choice among replicas.
+//! that say what they prove, and the choice among replicas.
 //!
 //! # What it guarantees
 //!
@@ -30,12 +29,9 @@
 //! 18.16 hands a block on as soon as it holds `max_insert_block_size` rows, without looking whether the body
 //! goes on:
 //! a batch of exactly that many rows is committed although its envelope was cut before the trailer (tried).
-//! That is
-//! why [`PINNED_SETTINGS`] asks for one row more than a batch may hold ([`BATCH_ROWS_MAX`]). The caller sends
-//! these
-//! settings with every INSERT and keeps its batches within that limit; then a batch is one block, and the
-//! block is
-//! formed only by the end of the body.
+//! That is why [`PINNED_SETTINGS`] asks for one row more than a batch may hold ([`BATCH_ROWS_MAX`]). The
+//! caller sends these settings with every INSERT and keeps its batches within that limit; then a batch is one
+//! block, and the block is formed only by the end of the body.
 //!
 //! # Limits
 //!
@@ -50,8 +46,7 @@
 //! # What is not here
 //!
 //! No spool, no configuration, no formats, no statement but those of [`Facts`] and `DESCRIBE`. Nothing is
-//! logged and no
-//! time is kept between requests: health ([`Health`], [`Chooser`]) is pure over `now`.
+//! logged and no time is kept between requests: health ([`Health`], [`Chooser`]) is pure over `now`.
 
 mod choose;
 pub mod codes;

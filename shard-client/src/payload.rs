@@ -1,6 +1,5 @@
 //! The body of an INSERT: the batch's bytes as they lie in the file, checked against what was announced while
-//! they
-//! pass, in an envelope or bare.
+//! they pass, in an envelope or bare.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,8 +19,7 @@ use crate::progress::{BoxError, Progress, Wire, bare};
 /// size.
 ///
 /// Made from bytes in memory, from a channel that a reading task fills (dropping its sender ends the
-/// payload), or from
-/// any body.
+/// payload), or from any body.
 pub struct Payload(UnsyncBoxBody<Bytes, io::Error>);
 
 impl Payload {
@@ -79,8 +77,7 @@ impl Body for Pieces {
 }
 
 /// Why a payload could not be sent to its end. Always our side's fault; the body was cut, visibly where it
-/// has an
-/// envelope.
+/// has an envelope.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
     /// The payload could not be read.
@@ -118,8 +115,7 @@ pub(crate) struct Announced {
 }
 
 /// The payload on its way out. Its end, the envelope's tail or a bare body's last piece, is given out only
-/// after
-/// length and CRC32 agreed with what was announced.
+/// after length and CRC32 agreed with what was announced.
 pub(crate) struct PayloadBody {
     source: Payload,
     announced: Announced,
@@ -161,8 +157,7 @@ impl PayloadBody {
     }
 
     /// Counts a piece and, with the last one, compares the CRC32: before the piece is given out, so that a
-    /// payload that
-    /// changed is cut even where it has no envelope.
+    /// payload that changed is cut even where it has no envelope.
     fn admit(&mut self, piece: &Bytes) -> Result<(), PayloadError> {
         self.passed += piece.len() as u64;
         self.crc.update(piece);

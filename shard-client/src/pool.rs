@@ -13,8 +13,7 @@ use crate::error::{Failure, Phase};
 use crate::tls::Tls;
 
 /// The longest time a connection lies idle: ClickHouse 18.16 closes after 3 seconds in its own configuration,
-/// later
-/// versions after 10 or 30. A request on a connection that is just being closed would be in doubt for
+/// later versions after 10 or 30. A request on a connection that is just being closed would be in doubt for
 /// nothing.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 

@@ -58,8 +58,7 @@ pub struct Inserted {
 
 impl Replica {
     /// A client for this endpoint with at most `connections_max` connections; nothing is connected yet. The
-    /// endpoint's
-    /// certificates are read now.
+    /// endpoint's certificates are read now.
     pub fn new(endpoint: Endpoint, connections_max: usize) -> Result<Replica, TlsError> {
         let tls = Tls::of(&endpoint)?;
         let address = Arc::from(endpoint.address());
@@ -99,8 +98,8 @@ impl Replica {
     }
 
     /// Sends one batch. The payload is ClickHouse's compressed frames, one behind the other, of exactly the
-    /// announced
-    /// length and CRC32; where they differ the body is cut, visibly with an envelope, and the error is
+    /// announced length and CRC32; where they differ the body is cut, visibly with an envelope, and the error
+    /// is
     /// [`Failure::Payload`].
     ///
     /// Dropping the future closes the connection: the server sees a cut body. What a failure leaves behind is

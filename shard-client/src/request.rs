@@ -9,8 +9,7 @@ use crate::replica::InsertRequest;
 
 /// The longest request target. `http::Uri` ends at 65,534 bytes; 18.16 itself answers 400 beyond 16,384
 /// (`http_max_uri_size`), later versions beyond 1 MiB. An INSERT that names very many columns can put the
-/// statement
-/// before the rows, inside its payload, instead.
+/// statement before the rows, inside its payload, instead.
 pub const TARGET_BYTES_MAX: usize = 65_000;
 
 /// The header that carries the user.
@@ -64,8 +63,8 @@ pub fn insert_parameters<'a>(
 }
 
 /// The parameters of a query whose text is the body. `wait_end_of_query` makes the server keep its answer
-/// back until it
-/// knows how the query ended, so that the status is true even where the answer has no exception frame.
+/// back until it knows how the query ended, so that the status is true even where the answer has no exception
+/// frame.
 pub fn query_parameters<'a>(
     settings: &'a [(&'a str, &'a str)],
     database: Option<&'a str>,

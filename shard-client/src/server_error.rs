@@ -13,8 +13,7 @@ pub struct ServerError {
     /// ClickHouse's name of the code, `UNKNOWN` where neither the answer nor the table of codes has one.
     pub name: String,
     /// The server's words, without code, name and version. **May hold values of rows**: for `.error` files
-    /// and for the
-    /// client whose rows they are, not for logs (see [`ServerError::summary`]).
+    /// and for the client whose rows they are, not for logs (see [`ServerError::summary`]).
     pub text: String,
     /// The HTTP status of the answer; 200 where the exception came inside a body that had begun as a success.
     pub status: u16,
@@ -28,8 +27,7 @@ impl ServerError {
     /// (`Code: 60. DB::Exception: Table …. (UNKNOWN_TABLE) (version 26.9.1.1)`).
     ///
     /// `header_code` is `X-ClickHouse-Exception-Code`; it stands above the text's own. Without either code
-    /// the answer
-    /// is no ClickHouse server's, and `None` is returned.
+    /// the answer is no ClickHouse server's, and `None` is returned.
     pub fn read(status: u16, header_code: Option<u32>, body: &str) -> Option<ServerError> {
         let code = header_code.or_else(|| code_in(body))?;
         let (text, name) = words(body);

@@ -8,10 +8,9 @@ pub const BATCH_ROWS_MAX: u64 = 1_000_000;
 /// The settings stored with every batch and sent with every attempt, in ClickHouse's own names.
 ///
 /// The block sizes are one more than [`BATCH_ROWS_MAX`]: a block that is full is handed on before the body's
-/// end was
-/// seen, so a batch of exactly the block size would survive a cut (tried on 18.16; see the crate's
-/// documentation).
-/// A server refuses settings it does not know (code 115): [`settings_known_to`] leaves those out.
+/// end was seen, so a batch of exactly the block size would survive a cut (tried on 18.16; see the crate's
+/// documentation). A server refuses settings it does not know (code 115): [`settings_known_to`] leaves those
+/// out.
 pub const PINNED_SETTINGS: &[(&str, &str)] = &[
     ("max_insert_block_size", "1000001"),
     ("min_insert_block_size_rows", "1000001"),

@@ -2,8 +2,7 @@
 //! work.
 //!
 //! A word is the number sign-extended to 64 bits. Sums, differences and products of words, cut to the
-//! result's width, are
-//! what C++ computes in that width; so one loop serves all 64 pairs of types.
+//! result's width, are what C++ computes in that width; so one loop serves all 64 pairs of types.
 
 use std::borrow::Cow;
 

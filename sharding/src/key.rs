@@ -23,8 +23,7 @@ impl Key {
     /// Compiles a sharding expression for a table with these columns.
     ///
     /// An expression that needs the servers' time zone (the text or the date of a DateTime column without a
-    /// zone of its
-    /// own) is refused: see [`Key::compile_in_zone`].
+    /// zone of its own) is refused: see [`Key::compile_in_zone`].
     pub fn compile(text: &str, columns: &[ColumnDef]) -> Result<Self, KeyError> {
         Self::new(text, columns, None)
     }
@@ -57,8 +56,8 @@ impl Key {
     /// The sharding values of some rows, given the key's columns with `rows` values each.
     ///
     /// The value is unsigned: a signed result of up to 4 bytes counts as UInt32, one of 8 bytes as UInt64,
-    /// both in two's
-    /// complement. Either every row has a value, or one that has none is the error and nothing is answered.
+    /// both in two's complement. Either every row has a value, or one that has none is the error and nothing
+    /// is answered.
     pub fn values(
         &self,
         columns: &[Column],
@@ -122,8 +121,7 @@ impl Key {
 }
 
 /// Only integers name a slot; Bool, Enum, dates and Nullable are integers underneath, but ClickHouse's
-/// documentation
-/// and INSERT do not take them.
+/// documentation and INSERT do not take them.
 fn with_integer_result(checked: Checked) -> Result<Checked, Refusal> {
     let data_type = &checked.root.data_type;
     let plain = data_type.without_low_cardinality();

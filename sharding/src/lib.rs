@@ -49,8 +49,7 @@
 //! # Limits
 //!
 //! An expression has at most [`TEXT_BYTES_MAX`] bytes and [`DEPTH_MAX`] calls inside each other; more is
-//! refused
-//! (code 62). The functions, argument types and the widening rule are in `docs/sharding.md`.
+//! refused (code 62). The functions, argument types and the widening rule are in `docs/sharding.md`.
 
 mod error;
 mod expression;

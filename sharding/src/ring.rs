@@ -1,12 +1,10 @@
 //! `Ring`: the assignment "consistent", for teams that prefer few moved keys when a shard is added.
 //!
 //! Each shard has [`POINTS_PER_WEIGHT`] points a unit of weight on a circle of 64-bit numbers; a sharding
-//! value belongs to
-//! the shard of the first point at or behind its own hash. A point is the SipHash-2-4 of the shard's *name*
-//! and the
-//! point's number, so the ring does not depend on the order of shards, on addresses, or on the platform. The
-//! ring is
-//! consistent_hash's; its DefaultHash is not used, for std promises nothing of the bytes that `Hash` writes.
+//! value belongs to the shard of the first point at or behind its own hash. A point is the SipHash-2-4 of the
+//! shard's *name* and the point's number, so the ring does not depend on the order of shards, on addresses,
+//! or on the platform. The ring is consistent_hash's; its DefaultHash is not used, for std promises nothing
+//! of the bytes that `Hash` writes.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

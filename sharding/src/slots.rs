@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 /// The slots of a cluster: `value % total` is a row's slot, and shard i owns as many slots as its weight,
-/// behind those of
-/// the shards before it.
+/// behind those of the shards before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slots {
     /// Where each shard's slots end.

@@ -9,10 +9,8 @@ use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
 
 /// One batch file that may be sent now: one INSERT, one block, one token. It is leased: its destination gives
-/// out no
-/// other batch until this value is dropped. Dropping it without [`settle`](crate::Spool::settle) leaves the
-/// batch
-/// first in line.
+/// out no other batch until this value is dropped. Dropping it without [`settle`](crate::Spool::settle)
+/// leaves the batch first in line.
 #[derive(Debug)]
 pub struct Batch {
     pub(crate) destination: Destination,
@@ -123,8 +121,7 @@ pub enum Outcome {
         error: String,
     },
     /// Proof that nothing was written, and that the rows are at fault. Several INSERTs are tried one by one,
-    /// a single
-    /// one is aborted while it is pending, and goes to broken/ otherwise.
+    /// a single one is aborted while it is pending, and goes to broken/ otherwise.
     Refused {
         /// ClickHouse's error code.
         code: Option<i32>,

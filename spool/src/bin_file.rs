@@ -47,8 +47,7 @@ pub const FOOT_BYTES: usize = 16;
 /// The version that is written.
 pub const VERSION: u32 = 1;
 /// INSERTs that one batch can name. The trailer is read whole when its batch is next to be sent: with tokens
-/// of 100 bytes
-/// this is 10 MB.
+/// of 100 bytes this is 10 MB.
 pub const SEGMENTS_MAX: usize = 65_536;
 
 const HEAD_MAGIC: [u8; 8] = *b"WEIR.BIN";

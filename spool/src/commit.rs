@@ -1,6 +1,5 @@
 //! The journal thread: the only one that changes the queue. It gathers what waits, writes one record, syncs
-//! once, applies
-//! it, answers all.
+//! once, applies it, answers all.
 
 use std::collections::VecDeque;
 use std::mem;

@@ -13,8 +13,7 @@ use crate::state::lane::{CutPlan, Piece};
 use crate::state::share::Run;
 
 /// Writes the planned batch and gives it its names. Everything is durable when this returns, and removed
-/// again when it
-/// fails.
+/// again when it fails.
 pub fn write(files: &Files, plan: &CutPlan) -> Result<BatchInfo, FileError> {
     for destination in &plan.key.destinations {
         files.create_dir(&files.layout.destination(destination))?;

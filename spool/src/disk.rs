@@ -11,9 +11,8 @@
 //! | [`Disk::sync_dir`] | | the names in that directory |
 //!
 //! A failed `sync` says nothing about what is on disk, and a second one may succeed without having written a
-//! byte (the
-//! kernel drops the dirty mark with the error). So no caller repeats it: the journal is poisoned, a `.bin` is
-//! discarded.
+//! byte (the kernel drops the dirty mark with the error). So no caller repeats it: the journal is poisoned, a
+//! `.bin` is discarded.
 
 mod real;
 #[cfg(test)]
@@ -71,9 +70,8 @@ pub trait DiskFile: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
 
     /// Reserves space so that the file is at least `bytes` long, reading as zeros where nothing was written.
-    /// Where the file system
-    /// cannot reserve, nothing happens and later writes grow the file: slower, and out of space later, not
-    /// wrong.
+    /// Where the file system cannot reserve, nothing happens and later writes grow the file: slower, and out
+    /// of space later, not wrong.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
 
     /// Cuts or zero-extends the file to `bytes`.

@@ -2,24 +2,19 @@
 //! bincode.
 //!
 //! Each struct's fields are listed here once, in the order of their bytes. **This is version 1, and it is
-//! frozen**: a field that is
-//! added to a struct and not listed here does not compile, and listing it is version 2. Whoever makes version
-//! 2 copies
-//! today's structs and these lists into a file `entry/v1.rs`, turns what it reads into the new structs, and
-//! raises the
-//! version in the files' heads; spool/golden/v1 then proves that old files are still read.
+//! frozen**: a field that is added to a struct and not listed here does not compile, and listing it is
+//! version 2. Whoever makes version 2 copies today's structs and these lists into a file `entry/v1.rs`, turns
+//! what it reads into the new structs, and raises the version in the files' heads; spool/golden/v1 then
+//! proves that old files are still read.
 //!
 //! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
-//! a byte 0
-//! or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
+//! a byte 0 or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
 //!
 //! # Limits
 //!
 //! Decoding never takes more than 128 times the bytes' size (rounded up to 2 KiB, 64 KiB, 2 MiB or 64 MiB),
-//! whatever lengths
-//! they claim, and they are at most [`ENCODED_BYTES_MAX`]. What would be larger is refused when it is
-//! encoded: nothing is
-//! written that could not be read.
+//! whatever lengths they claim, and they are at most [`ENCODED_BYTES_MAX`]. What would be larger is refused
+//! when it is encoded: nothing is written that could not be read.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::de::Decoder;

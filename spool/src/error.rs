@@ -126,8 +126,7 @@ pub enum StageError {
 /// Why an INSERT was not committed: nothing of it will be delivered.
 ///
 /// The one exception is [`CommitError::Poisoned`]: the record may or may not have reached the disk, so the
-/// INSERT has
-/// no answer, as if the process had died.
+/// INSERT has no answer, as if the process had died.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     /// The spool holds `max_bytes`, sent/ evicted; again later.

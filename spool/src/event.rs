@@ -1,8 +1,8 @@
 //! What the journal says. One [`Record`] is one group commit: it is on disk whole, or it never was.
 //!
 //! Records name lanes and shapes in tables of their own, so that each can be read without any other.
-//! Everything the
-//! queue knows after a restart follows from a [`Checkpoint`] and the events after it; the bytes are in
+//! Everything the queue knows after a restart follows from a [`Checkpoint`] and the events after it; the
+//! bytes are in
 //! `entry.rs`.
 
 use std::ops::Range;
@@ -256,8 +256,7 @@ pub struct Recut {
 }
 
 /// Everything that the queue knew when a journal segment was closed, but the rows. With the commits of older
-/// segments
-/// that are still waiting, and every event of newer ones, it gives the state after a restart.
+/// segments that are still waiting, and every event of newer ones, it gives the state after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {
     /// Number of the first journal segment whose events are *not* in here.

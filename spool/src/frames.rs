@@ -10,14 +10,12 @@
 //! ```
 //!
 //! Frames stand end to end; a body may be cut between any two of them without a server noticing, which is why
-//! batches are
-//! sent inside a self-terminating envelope. A frame here holds whole rows.
+//! batches are sent inside a self-terminating envelope. A frame here holds whole rows.
 //!
 //! # Limits
 //!
 //! A frame holds 1 to [`RAW_BYTES_MAX`] raw bytes. A frame that claims more, or a block that does not come
-//! out at the
-//! size that its header says, is refused before memory is taken for it.
+//! out at the size that its header says, is refused before memory is taken for it.
 
 use std::io::{self, Read};
 
@@ -33,8 +31,7 @@ pub const HEADER_BYTES: usize = CHECKSUM_BYTES + SIZES_BYTES;
 const METHOD_LZ4: u8 = 0x82;
 
 /// Raw bytes that frames are filled to. LZ4's table and window stay in the cache up to here, it compresses
-/// fastest
-/// (measured: 64 KiB); ClickHouse's own writers use up to 1 MiB.
+/// fastest (measured: 64 KiB); ClickHouse's own writers use up to 1 MiB.
 pub const RAW_BYTES_TARGET: usize = 64 << 10;
 /// Raw bytes that a frame can hold: one row of `max_row_bytes` (64 MiB) with its terminator and the columns
 /// that Weir adds.

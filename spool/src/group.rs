@@ -68,8 +68,7 @@ impl Group {
     }
 
     /// Whether some of it must be on disk before anyone is answered. A batch that waits for its retry, or is
-    /// set
-    /// aside, is found in doubt after a crash, which is as safe.
+    /// set aside, is found in doubt after a crash, which is as safe.
     pub fn needs_sync(&self) -> bool {
         self.needs_sync
     }

@@ -20,10 +20,8 @@
 //! | too few records, as the next segment tells | **damaged**: a closed segment was whole and synced before the next was begun |
 //!
 //! A record head's checksum begins with a random salt from its segment's head, so that rows of a client can
-//! never pass for
-//! records, nor records of one segment for another's. The first segment after a start is always a new one:
-//! nothing is appended
-//! behind a crash.
+//! never pass for records, nor records of one segment for another's. The first segment after a start is
+//! always a new one: nothing is appended behind a crash.
 
 mod checkpoint;
 mod read;
@@ -46,8 +44,7 @@ pub use write::{Writer, WriterOptions};
 pub const VERSION: u32 = 1;
 
 /// Bytes of a record's body before compression: its facts, and the rows that are inline. The writer's caller
-/// gathers
-/// far less (some MiB); this only keeps a damaged length from taking memory.
+/// gathers far less (some MiB); this only keeps a damaged length from taking memory.
 pub const RECORD_RAW_BYTES_MAX: usize = 256 << 20;
 
 /// Where a record begins.

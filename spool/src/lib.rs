@@ -34,16 +34,13 @@
 //! # How
 //!
 //! One thread, `weir-journal`, is the only one that changes the queue. It gathers the waiting requests,
-//! decides each
-//! against the state (`state/`, pure), writes one record, syncs once, applies the record to the state, then
-//! answers.
-//! After a restart the same `apply` reads the same records. So there is one definition of what an event
-//! means, and the
-//! memory never knows what the disk does not.
+//! decides each against the state (`state/`, pure), writes one record, syncs once, applies the record to the
+//! state, then answers. After a restart the same `apply` reads the same records. So there is one definition
+//! of what an event means, and the memory never knows what the disk does not.
 //!
 //! `weir-cut-N` threads write batch files and move them; `weir-retain` keeps sent/ within its limits. Reads
-//! (metrics,
-//! listings) look at the state under a short lock, or, without a running router, at the files ([`inspect`]).
+//! (metrics, listings) look at the state under a short lock, or, without a running router, at the files
+//! ([`inspect`]).
 //!
 //! # Where rows are
 //!
@@ -54,8 +51,7 @@
 //! | cut | frames of ≤ 64 KiB raw in `<seq>.bin` | the own file linked as it is; extents copied |
 //!
 //! Several destinations of a lane (internal_replication off) share one file by hard links, each with its own
-//! number,
-//! state and end.
+//! number, state and end.
 //!
 //! # Limits
 //!

@@ -14,8 +14,7 @@ pub struct Options {
     /// The directory that the spool owns; made when it is missing.
     pub path: PathBuf,
     /// Sync the journal before a commit is answered (ClickHouse's `fsync_after_insert`). Off: a power loss
-    /// may cost
-    /// the last seconds, a killed process still nothing.
+    /// may cost the last seconds, a killed process still nothing.
     pub fsync: bool,
     /// A journal segment is closed, and a checkpoint written, when it has grown to this.
     pub segment_bytes: u64,
@@ -59,8 +58,7 @@ impl Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Rows of a batch, at most 1,000,000: more would be several blocks on the shard, and one token over
-    /// several
-    /// blocks loses rows.
+    /// several blocks loses rows.
     pub max_rows: u64,
     /// Raw (uncompressed) bytes of a batch. A single larger row is a batch of its own.
     pub max_bytes: u64,
@@ -74,8 +72,7 @@ impl BatchLimits {
 }
 
 /// The most that `max_bytes` of a batch may be: a batch is one block in a shard's memory, and its sizes are
-/// kept in 32
-/// bits.
+/// kept in 32 bits.
 pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 impl Default for BatchLimits {

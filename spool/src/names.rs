@@ -10,9 +10,8 @@
 //! ```
 //!
 //! Names are percent-encoded but for ASCII letters, digits, `_`, `-` and `.`; the first `.` of a name is
-//! encoded too, so
-//! that nothing is hidden or climbs, and so is the first byte of a table that would take a name of the
-//! spool's own.
+//! encoded too, so that nothing is hidden or climbs, and so is the first byte of a table that would take a
+//! name of the spool's own.
 
 use std::path::{Path, PathBuf};
 

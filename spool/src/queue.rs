@@ -46,8 +46,7 @@ struct Running {
 
 impl Spool {
     /// Opens the spool and rolls forward what the last process left. Takes as long as reading the journal's
-    /// last
-    /// segments and two ends of each waiting file.
+    /// last segments and two ends of each waiting file.
     pub fn open(options: Options) -> Result<(Spool, RecoveryReport), OpenError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let layout = Layout::at(&options.path);

@@ -64,8 +64,7 @@ pub fn recover(files: &Files) -> Result<Recovered, FileError> {
 /// What is there, without touching any of it: for a spool that a router may have open.
 ///
 /// A file that leaves its place was acknowledged in the journal before. So one that the first look misses and
-/// the second still expects
-/// there is really missing, and one that was only on its way is not.
+/// the second still expects there is really missing, and one that was only on its way is not.
 pub fn look(files: &Files) -> Result<Recovered, FileError> {
     let first = look_once(files, &BTreeSet::new())?;
     if first.report.damaged.is_empty() {
@@ -223,8 +222,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// What is damaged is kept under another name, for whoever wants to look at it; the segment itself is
-    /// read on, and
-    /// goes when nothing in it waits any more.
+    /// read on, and goes when nothing in it waits any more.
     fn keep_copy(&mut self, segment: u64) {
         let path = journal::segment_path(&self.files.layout.journal(), segment);
         let copy = path.with_extension("log.corrupt");

@@ -1,12 +1,9 @@
 //! A refused batch, cut again so that the INSERT at fault is found: into sixteen batches of consecutive
-//! INSERTs, each
-//! tried alone, until one INSERT stands alone. 10,000 one-row INSERTs with a bad one among them cost 64
-//! sends, not
-//! 10,000.
+//! INSERTs, each tried alone, until one INSERT stands alone. 10,000 one-row INSERTs with a bad one among them
+//! cost 64 sends, not 10,000.
 //!
 //! The new files get new tokens: the old one was given to a batch of other rows. That is allowed only because
-//! every
-//! attempt of the old batch ended in proof that nothing was written, which is what the sender says by
+//! every attempt of the old batch ended in proof that nothing was written, which is what the sender says by
 //! `Refused`.
 
 use std::ops::Range;
@@ -27,8 +24,7 @@ use crate::shared::Shared;
 const PARTS_MAX: usize = 16;
 
 /// Writes the new batches beside the old one, durably. Without the record that follows they are removed at
-/// the next
-/// start.
+/// the next start.
 pub fn write(shared: &Shared, destination: &Destination, batch: &BatchFile) -> Result<Vec<Recut>, FileError> {
     let mut written = Vec::new();
     match write_parts(shared, destination, batch, &mut written) {
@@ -127,8 +123,7 @@ impl Source {
     }
 
     /// Copies an INSERT's rows. How many of them each run holds is not known, so the first counts them all:
-    /// only their
-    /// sum goes into the file.
+    /// only their sum goes into the file.
     fn copy(&mut self, segment: &Segment, writer: &mut BinWriter<DiskWriter>) -> Result<(), BinFault> {
         let mut rows = segment.rows.end - segment.rows.start;
         let mut next = segment.raw.start;

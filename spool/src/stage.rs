@@ -3,14 +3,11 @@
 //! A small INSERT stays raw in memory and goes into its commit record. One that grows beyond
 //! `inline_bytes_max` is
 //! compressed into frames; when these fill `stage_memory_bytes` the largest share is written to a batch file
-//! of its
-//! own if it has a quarter of that, else all of them to one staged file. So an INSERT of any size over any
-//! number
-//! of shards syncs at most 2 + (compressed bytes / 4 MiB) files, by the default of 16 MiB.
+//! of its own if it has a quarter of that, else all of them to one staged file. So an INSERT of any size over
+//! any number of shards syncs at most 2 + (compressed bytes / 4 MiB) files, by the default of 16 MiB.
 //!
 //! Nothing here is visible to anyone before the commit; a dropped stage removes its files, and recovery those
-//! of a
-//! process that died.
+//! of a process that died.
 
 mod share;
 mod spill;
@@ -164,8 +161,7 @@ impl Stage {
     }
 
     /// Takes a run of `count` whole rows, terminators included, for the shard of that index. No cut divides a
-    /// run, so
-    /// one of some hundred rows or KiB is best; an empty one is nothing.
+    /// run, so one of some hundred rows or KiB is best; an empty one is nothing.
     pub fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), StageError> {
         if rows.is_empty() && count == 0 {
             return Ok(());

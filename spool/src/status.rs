@@ -84,8 +84,7 @@ pub struct RecoveryReport {
     /// Acknowledged or broken files moved to where they belong.
     pub moved: u64,
     /// Batches whose file is not there or cannot be read, or whose record is lost: they are held. And files
-    /// that hold
-    /// rows of an accepted INSERT and are not there.
+    /// that hold rows of an accepted INSERT and are not there.
     pub damaged: Vec<PathBuf>,
     /// Files that are not ours or of a later version, left in place.
     pub unknown: Vec<PathBuf>,

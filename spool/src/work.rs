@@ -1,6 +1,5 @@
 //! The file threads, `weir-cut-N`: they cut what is due, move settled files to their places, and cut refused
-//! batches
-//! again. All of them do all of it.
+//! batches again. All of them do all of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

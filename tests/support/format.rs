@@ -1,6 +1,5 @@
 //! Rows written in the formats that Weir splits: an own reading of ClickHouse's documentation, on purpose
-//! apart from
-//! the crate `formats`.
+//! apart from the crate `formats`.
 
 use std::io::{self, Write};
 

@@ -4,8 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Below the range the kernel takes client ports from (32768 on Linux): a port found free here is not taken
-/// by an
-/// outgoing connection before the server binds it.
+/// by an outgoing connection before the server binds it.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 

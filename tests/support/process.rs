@@ -153,8 +153,7 @@ type Order = (Command, Sender<Spawned>);
 /// Spawns from one thread that never ends.
 ///
 /// The kernel's "parent died" signal follows the *thread* that spawned; a test's own thread ends with the
-/// test, while
-/// a server may be shared by several.
+/// test, while a server may be shared by several.
 fn spawn(command: Command) -> Spawned {
     static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

@@ -10,8 +10,7 @@ const PREFIX: &str = "weir-tests-";
 /// A directory of its own under the system's temporary directory.
 ///
 /// Dropped by a test that passed it is removed; a failed test's stays to be looked at (its path is printed)
-/// and is
-/// removed by the next run. The path is kept short: a unix socket's may have 107 bytes at most.
+/// and is removed by the next run. The path is kept short: a unix socket's may have 107 bytes at most.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,

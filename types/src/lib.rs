@@ -3,8 +3,7 @@
 //! This is the vocabulary that `formats` (which finds values in bytes) and `sharding` (which hashes them)
 //! share.
 //! It knows no format and no function, but for CityHash, which is also the checksum of ClickHouse's
-//! compressed blocks
-//! and so belongs to the spool as much as to the sharding key.
+//! compressed blocks and so belongs to the spool as much as to the sharding key.
 
 mod city;
 mod column;

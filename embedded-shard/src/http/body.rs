@@ -97,8 +97,7 @@ fn inflate(decoder: impl Read) -> Outcome<Vec<u8>> {
 }
 
 /// Concatenated frames: 16 bytes CityHash128 of what follows, the method, the compressed size with these 9
-/// bytes of head,
-/// the raw size (both UInt32 little-endian), the data.
+/// bytes of head, the raw size (both UInt32 little-endian), the data.
 fn decode_frames(bytes: &[u8]) -> Outcome<Vec<u8>> {
     let mut cursor = Cursor::new(bytes);
     let mut out = Vec::new();

@@ -1,6 +1,5 @@
 //! Binding: an expression as written becomes one over numbered columns, with types settled and literals
-//! converted, so
-//! that computing it can hardly fail. What has no exact meaning here is refused now.
+//! converted, so that computing it can hardly fail. What has no exact meaning here is refused now.
 
 use types::{ColumnDef, DataType};
 

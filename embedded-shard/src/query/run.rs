@@ -1,6 +1,5 @@
 //! A plan at work. Rows are pushed in one by one; groups, sorted rows and the result are held in memory,
-//! within named
-//! limits.
+//! within named limits.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

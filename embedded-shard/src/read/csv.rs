@@ -1,6 +1,5 @@
 //! CSV with ClickHouse's rules: an empty field without quotes is the column's default, `\N` is NULL, and a
-//! Tuple
-//! takes as many fields as it has elements.
+//! Tuple takes as many fields as it has elements.
 
 use types::{ColumnDef, DataType};
 

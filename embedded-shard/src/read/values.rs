@@ -1,6 +1,5 @@
 //! VALUES: rows in round brackets, commas between them optional, a `;` may end them. Literals only: what
-//! ClickHouse
-//! would compute here (`1 + 1`, `now()`) is refused.
+//! ClickHouse would compute here (`1 + 1`, `now()`) is refused.
 
 use super::{Cell, Reader};
 use crate::error::{Outcome, code};

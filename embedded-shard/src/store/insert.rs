@@ -15,8 +15,7 @@ use crate::value::{Value, default_of};
 
 impl Store {
     /// Writes the data's rows. A token the table remembers makes it a success without rows; the data are read
-    /// to their
-    /// end all the same, so that a broken body is never answered with success.
+    /// to their end all the same, so that a broken body is never answered with success.
     pub(super) fn insert(
         &mut self,
         insert: &Insert,
@@ -90,8 +89,7 @@ fn given_columns(table: &Table, named: Option<&[String]>) -> Outcome<Vec<usize>>
 }
 
 /// Each column's default, bound once an INSERT, so that `now()` is the same in all its rows. One that we
-/// cannot compute
-/// is an error only when a row needs it.
+/// cannot compute is an error only when a row needs it.
 struct Defaults(Vec<Option<Outcome<Bound>>>);
 
 impl Defaults {

@@ -3,12 +3,11 @@
 //! A query reaches Weir in the URL, in the body, or half in each (ClickHouse joins the halves with a line
 //! feed).
 //! [`recognise`] reads the head of that text, no further than it must, and never looks at an INSERT's data.
-//! It says enough to
-//! decide what to do with the statement; it does not parse SELECTs or DDL, which a server will read itself.
+//! It says enough to decide what to do with the statement; it does not parse SELECTs or DDL, which a server
+//! will read itself.
 //!
 //! Limits: a statement's head (everything before an INSERT's data) may have [`STATEMENT_BYTES_MAX`] bytes,
-//! what ClickHouse's
-//! max_query_size allows; a longer one is refused with code 62.
+//! what ClickHouse's max_query_size allows; a longer one is refused with code 62.
 
 mod insert;
 mod lexer;

@@ -1,10 +1,9 @@
 //! DateTime and DateTime64.
 //!
 //! 18.16 reads `basic` texts by default and 26.x `best_effort` ones. What both read alike is taken always;
-//! what only one reads
-//! is taken too, because the other refuses it on the shard; what they read differently (a number that is a
-//! timestamp for one
-//! and a date for the other) is taken only when the INSERT's `date_time_input_format` decides.
+//! what only one reads is taken too, because the other refuses it on the shard; what they read differently (a
+//! number that is a timestamp for one and a date for the other) is taken only when the INSERT's
+//! `date_time_input_format` decides.
 
 use jiff::civil;
 use jiff::tz::Disambiguation;

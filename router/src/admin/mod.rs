@@ -1,6 +1,5 @@
 //! The admin side: metrics and health for everybody who reaches the listener, everything else for holders of
-//! the token and for whoever may
-//! open `<spool>/admin.sock`.
+//! the token and for whoever may open `<spool>/admin.sock`.
 //!
 //! | | |
 //! |---|---|

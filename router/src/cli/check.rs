@@ -1,8 +1,7 @@
 //! `weir check`: every mistake of a configuration with its line, or a short summary of what it means.
 //!
 //! Beyond the file itself it looks at what a start would look at: whether the slot layout may follow the one
-//! in force, and whether each sharding
-//! key fits its table. It changes nothing and opens no spool.
+//! in force, and whether each sharding key fits its table. It changes nothing and opens no spool.
 
 use std::fmt::Write as _;
 

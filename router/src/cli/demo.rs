@@ -2,8 +2,8 @@
 //! went.
 //!
 //! It goes the way of a real one: a configuration in a file, an INSERT over HTTP, the spool on disk, INSERTs
-//! over HTTP into the shards. At its end
-//! it compares what the shards hold with what `weir route` says, and fails if they differ.
+//! over HTTP into the shards. At its end it compares what the shards hold with what `weir route` says, and
+//! fails if they differ.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;

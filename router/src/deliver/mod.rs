@@ -225,8 +225,7 @@ async fn send(
 }
 
 /// How long a destination rests between attempts: `sleep_time`, doubled up to `max_sleep_time`, spread by up
-/// to half so that
-/// the destinations of a shard that comes back do not all start at once.
+/// to half so that the destinations of a shard that comes back do not all start at once.
 #[derive(Debug, Default)]
 struct Backoff {
     failures: u32,

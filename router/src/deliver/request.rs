@@ -35,8 +35,7 @@ pub struct InsertInto<'a> {
 
 impl BatchInsert<'_> {
     /// The request for a replica that said `facts` of itself: bytes, token and settings are the file's; only
-    /// what this replica does not know
-    /// is left out.
+    /// what this replica does not know is left out.
     pub fn request(&self, into: &InsertInto<'_>, facts: &Facts, query_id: String) -> InsertRequest {
         InsertRequest {
             statement: self.statement(into),

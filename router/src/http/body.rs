@@ -88,9 +88,8 @@ impl RequestBody {
     }
 
     /// Reads on for a while after an error, so that the client is still there to read the answer: closing a
-    /// connection with unread bytes in
-    /// it takes back what was written. A client that waits for `100 Continue` has sent nothing and is not
-    /// told to begin.
+    /// connection with unread bytes in it takes back what was written. A client that waits for `100 Continue`
+    /// has sent nothing and is not told to begin.
     pub async fn drain(&mut self) {
         let Some(incoming) = self.incoming.as_mut().filter(|_| self.is_sent) else {
             return;

@@ -1,9 +1,8 @@
 //! The HTTP front: connections in, requests to the handler, nothing of their content known here.
 //!
 //! A [`Listener`] may speak TLS; keep-alive and pipelining are hyper's. At shutdown no new connection is
-//! taken, idle ones are closed, and
-//! requests under way are finished. Limits: `connections_max` connections (the next one waits in the kernel's
-//! backlog),
+//! taken, idle ones are closed, and requests under way are finished. Limits: `connections_max` connections
+//! (the next one waits in the kernel's backlog),
 //! [`HEAD_BYTES_MAX`] for a request's head (431 by hyper), [`HEAD_TIMEOUT`] for a slow one.
 
 pub mod answer;
@@ -33,9 +32,8 @@ use answer::Answer;
 const HEAD_BYTES_MAX: usize = 256 * 1024;
 
 /// A client that takes longer to send a request's head is given up. It is also how long an idle connection is
-/// kept, longer than
-/// clients keep theirs (Node 2.5 s, Go 90 s when idle pools are left at their default), so that it is they
-/// who close.
+/// kept, longer than clients keep theirs (Node 2.5 s, Go 90 s when idle pools are left at their default), so
+/// that it is they who close.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A handshake that takes longer is given up.

@@ -163,8 +163,7 @@ async fn commit(
             Ok(accepted)
         }
         // Whether the record is on the disk only a restart can tell, so there is no answer: any would promise
-        // something. The process
-        // ends by itself (`App::poisoned`), and with it the connection.
+        // something. The process ends by itself (`App::poisoned`), and with it the connection.
         Err(CommitError::Poisoned(_)) => std::future::pending().await,
         Err(error) => Err(commit_failed(&table.name, &error)),
     }

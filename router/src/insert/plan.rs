@@ -79,8 +79,7 @@ impl Plan {
     }
 
     /// The settings that are fixed in the batch, each once: the client's, the table's, what makes the shard
-    /// read the rows as Weir read them,
-    /// and what makes a batch one block. The later wins.
+    /// read the rows as Weir read them, and what makes a batch one block. The later wins.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let reading = self.reading.pinned(self.format.payload());
@@ -217,8 +216,7 @@ impl KeyDefaults {
     }
 
     /// Refuses rows without a value for such a column; `absent` has their positions for each of the key's
-    /// columns, `first_row` is the number
-    /// of the first of them, from 1.
+    /// columns, `first_row` is the number of the first of them, from 1.
     pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
         for ((name, default), rows) in self.columns.iter().zip(absent) {
             if let (Some(_), Some(row)) = (default, rows.first()) {

@@ -1,10 +1,9 @@
 //! A client's settings on an INSERT, in three classes: Weir's own, the payload's, and the rest.
 //!
 //! *Own* settings are obeyed or change nothing here, and are never forwarded. *Payload* settings change how
-//! the rows' bytes are read: they
-//! belong to the batch's shape and travel with it. Any *other* is refused with code 115 at accept, unless the
-//! table's `forward_settings`
-//! names it: a limit frozen into a waiting file has kept ClickHouse's own spool from ever delivering it.
+//! the rows' bytes are read: they belong to the batch's shape and travel with it. Any *other* is refused with
+//! code 115 at accept, unless the table's `forward_settings` names it: a limit frozen into a waiting file has
+//! kept ClickHouse's own spool from ever delivering it.
 
 use crate::exception::{Exception, code};
 

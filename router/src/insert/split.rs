@@ -25,8 +25,7 @@ pub enum Placement {
 
 impl Placement {
     /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is the
-    /// number of the first of them in
-    /// the body, from 1.
+    /// number of the first of them in the body, from 1.
     pub fn values(&self, rows: &Rows<'_>, first_row: u64, rng: &mut SmallRng) -> Result<Vec<u64>, Exception> {
         match self {
             Self::Whole(_) => Ok(Vec::new()),

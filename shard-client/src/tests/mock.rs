@@ -1,6 +1,5 @@
 //! A server that follows a script: each request gets the next reply, whatever it asks. Dropping it fails the
-//! test when a
-//! reply was never asked for.
+//! test when a reply was never asked for.
 
 use std::collections::VecDeque;
 use std::io::Read as _;
@@ -138,8 +137,7 @@ impl Mock {
     }
 
     /// The requests so far, waiting until there are so many: one that was cut is noticed a moment after the
-    /// client's
-    /// own error.
+    /// client's own error.
     pub(super) async fn received(&self, count: usize) -> Vec<Received> {
         let enough = async {
             loop {

@@ -1,6 +1,5 @@
 //! Tree → typed calls: names are resolved against the table's columns and the functions, every type is
-//! checked, and what
-//! is constant is computed once.
+//! checked, and what is constant is computed once.
 
 use types::{Bytes, Column, ColumnDef, Data, DataType};
 
@@ -238,8 +237,7 @@ fn wrapped(function: &Function, data_type: DataType, leaves: &[Leaf]) -> DataTyp
 }
 
 /// Whether one argument is a LowCardinality column and all others are constants: ClickHouse then computes on
-/// the
-/// dictionary alone and the result keeps the wrapper.
+/// the dictionary alone and the result keeps the wrapper.
 fn only_low_cardinality(leaves: &[Leaf]) -> bool {
     let mut columns = leaves.iter().filter(|leaf| !leaf.typed.is_constant());
     let first = columns.next();

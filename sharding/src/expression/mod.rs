@@ -1,6 +1,5 @@
 //! The sharding expression, in three steps: text → tree ([`parse`]), tree → typed calls ([`check`]), calls →
-//! columns
-//! ([`evaluate`]).
+//! columns ([`evaluate`]).
 
 pub(crate) mod check;
 pub(crate) mod evaluate;

@@ -1,6 +1,5 @@
 //! `+`, `-`, `*` and the unary minus, in ClickHouse's widths: the result has room for one operation, up to 64
-//! bits, and
-//! wraps around beyond.
+//! bits, and wraps around beyond.
 
 use types::DataType;
 

@@ -59,8 +59,7 @@ fn to_year_month(call: &Call<'_>) -> Result<Bound, Refusal> {
 }
 
 /// Seconds since 1970; of a date, of its first moment in the zone. Beyond UInt32 a date wraps around and a
-/// DateTime64 is
-/// an error, as in ClickHouse.
+/// DateTime64 is an error, as in ClickHouse.
 fn to_unix_timestamp(call: &Call<'_>) -> Result<Bound, Refusal> {
     match Moment::of(call)? {
         Moment::Ticks(ticks) => Ok(Bound::new(DataType::UInt32, move |inputs| {

@@ -1,6 +1,5 @@
 //! What the hash functions of any number of arguments have in common: each argument is hashed by itself, then
-//! joined to
-//! the hash of those before it. A family says how bytes are hashed and how two hashes are joined.
+//! joined to the hash of those before it. A family says how bytes are hashed and how two hashes are joined.
 
 use types::{Data, DataType};
 

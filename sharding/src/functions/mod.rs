@@ -1,12 +1,9 @@
 //! The functions a sharding key may call.
 //!
 //! A family is one file with a `FUNCTIONS` table; [`FAMILIES`] lists the tables. To add a function, add an
-//! entry (or a
-//! file with a table). Its `bind` looks at the types of the arguments once and answers the result's type and
-//! a kernel,
-//! which then runs over whole columns. NULL, LowCardinality, tuples and constants are handled around it, as
-//! ClickHouse
-//! does, unless the entry says that it wants to do so itself.
+//! entry (or a file with a table). Its `bind` looks at the types of the arguments once and answers the
+//! result's type and a kernel, which then runs over whole columns. NULL, LowCardinality, tuples and constants
+//! are handled around it, as ClickHouse does, unless the entry says that it wants to do so itself.
 
 mod arithmetic;
 mod cast;

@@ -1,6 +1,5 @@
 //! sipHash64: SipHash-2-4 with the key zero, of strings and of the bytes of numbers; two hashes are joined by
-//! hashing
-//! their 16 bytes.
+//! hashing their 16 bytes.
 
 use siphasher::sip::SipHasher24;
 

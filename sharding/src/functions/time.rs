@@ -12,8 +12,7 @@ use crate::integers::Words;
 pub(super) const DAY: i64 = 86_400;
 
 /// ClickHouse's calendar: 1900-01-01 to 2299-12-31, in days since 1970. Beyond, it answers by the nearest
-/// day; here such
-/// a row is an error, for no sound clock writes it.
+/// day; here such a row is an error, for no sound clock writes it.
 const CALENDAR_DAYS: std::ops::RangeInclusive<i64> = -25_567..=120_529;
 
 /// A DateTime64 has 10^precision ticks a second.

@@ -11,8 +11,8 @@ use crate::frames::{self, FrameError, FrameReader, RAW_BYTES_TARGET};
 use crate::model::{InsertId, Shape};
 
 /// Writes one batch. Rows come raw, in runs of whole rows, or as frames that are compressed already; in
-/// either case with the INSERT
-/// they are of, INSERT after INSERT. After an error the file is worthless: remove it.
+/// either case with the INSERT they are of, INSERT after INSERT. After an error the file is worthless: remove
+/// it.
 ///
 /// Nothing is synced here: whoever owns the file does that after [`BinWriter::finish`].
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! A disk in memory that forgets what was not synced, tears what was being written, and fails when told to.
 //!
 //! Injected: the n-th operation fails; the power goes, and of each unsynced write some 512-byte sectors
-//! arrive, by a seed; names
-//! that were not synced are gone. Not injected: sectors that change after they were synced; tests do that by
+//! arrive, by a seed; names that were not synced are gone. Not injected: sectors that change after they were
+//! synced; tests do that by
 //! [`SimDisk::edit`].
 
 use std::collections::BTreeMap;
@@ -68,8 +68,7 @@ impl SimDisk {
     }
 
     /// The disk as the next boot finds it: what was synced, and by the coin of `seed` any sector of what was
-    /// not. Of names only
-    /// the synced.
+    /// not. Of names only the synced.
     pub fn after_power_loss(&self, seed: u64) -> SimDisk {
         let names = self.world().durable_names.clone();
         SimDisk::after_power_loss_with(names, seed)

@@ -33,8 +33,7 @@ pub enum Item {
         /// Bytes up to the next sound record, or to the end of the file.
         bytes: u64,
         /// Whether these bytes had been on disk. Then acknowledged facts are lost; otherwise a power loss
-        /// took records
-        /// that nobody had waited for.
+        /// took records that nobody had waited for.
         synced: bool,
         /// What is wrong.
         why: String,

@@ -18,16 +18,14 @@ pub struct WriterOptions {
     /// The spool's id, for the segments' heads.
     pub spool: Uuid,
     /// Bytes that a segment is made for. Space is reserved at once, so that an append is one write without
-    /// growing the
-    /// file, and space runs out between segments and not inside a record.
+    /// growing the file, and space runs out between segments and not inside a record.
     pub segment_bytes: u64,
     /// Number of the first segment to make: higher than any that is there.
     pub first_segment: u64,
 }
 
 /// Appends records. After a failed write or sync it is poisoned: what is on disk is then not known, so every
-/// later call
-/// fails with the first failure's words, and nothing is tried again as if it might pass.
+/// later call fails with the first failure's words, and nothing is tried again as if it might pass.
 #[derive(Debug)]
 pub struct Writer {
     disk: Arc<dyn Disk>,
@@ -78,8 +76,7 @@ impl Writer {
     /// [`Writer::sync`].
     ///
     /// An append never begins a segment by itself: ask [`Writer::is_full`]. A record larger than the
-    /// segment's rest makes
-    /// the segment longer.
+    /// segment's rest makes the segment longer.
     pub fn append(&mut self, record: &Record) -> Result<Position, JournalError> {
         self.check_poison()?;
         let body = entry::encode_record(record)?;

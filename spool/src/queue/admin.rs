@@ -52,8 +52,7 @@ impl Spool {
     }
 
     /// Puts a held batch, or one from broken/, back into the queue, its bytes and token unchanged. Gives its
-    /// number: a
-    /// held batch keeps its own, one from broken/ gets a new one.
+    /// number: a held batch keeps its own, one from broken/ gets a new one.
     pub async fn requeue(&self, destination: &Destination, seq: u64) -> Result<u64, QueueError> {
         let waits = self.shared().state().queue(destination).holds(seq);
         if waits {

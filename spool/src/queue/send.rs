@@ -19,8 +19,7 @@ use crate::work::Work;
 
 impl Spool {
     /// The first batch of the destination that may be sent; waits for one. One is out at a time: while a
-    /// caller holds
-    /// it, others wait here. A batch whose file cannot be read is held, and the next one given.
+    /// caller holds it, others wait here. A batch whose file cannot be read is held, and the next one given.
     pub async fn next(&self, destination: &Destination) -> Result<Batch, Closed> {
         let shared = self.shared();
         let bell = shared.sender_bell(destination);
@@ -91,8 +90,7 @@ impl Spool {
     }
 
     /// Records that the batch is about to be sent to `replica` (`host:port`), before its first byte is. Gives
-    /// the
-    /// attempt's number, from 1.
+    /// the attempt's number, from 1.
     pub async fn attempt(&self, batch: &Batch, replica: &str) -> Result<u32, QueueError> {
         let request = Request::Attempt {
             to: batch.destination.clone(),

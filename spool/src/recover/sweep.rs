@@ -27,8 +27,8 @@ pub fn sweep(files: &Files, state: &mut State, report: &mut RecoveryReport) -> R
 }
 
 /// Sizes of what waits, and what is kept, without touching anything. A waiting batch without its file is
-/// reported; it counts
-/// as held only if it was a suspect before: a router at work moves files between two looks.
+/// reported; it counts as held only if it was a suspect before: a router at work moves files between two
+/// looks.
 pub fn look(
     files: &Files,
     state: &mut State,

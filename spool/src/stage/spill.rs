@@ -1,6 +1,5 @@
 //! What a large INSERT writes to disk before its commit: batch files of its largest shares, and one staged
-//! file for
-//! the rest.
+//! file for the rest.
 
 use std::path::PathBuf;
 

@@ -157,8 +157,7 @@ impl State {
     }
 
     /// A pending INSERT's other shares join their queues. It stays known only while a client may yet be told
-    /// that its
-    /// local rows, of which some are written, all are.
+    /// that its local rows, of which some are written, all are.
     fn gone(&mut self, insert: InsertNo, now: u64) {
         let Some(pending) = self.pending.get_mut(insert) else {
             return;

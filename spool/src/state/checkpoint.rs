@@ -14,8 +14,7 @@ use crate::event::{
 use crate::model::{Destination, InsertId, LaneId};
 
 /// Shares that a checkpoint says wait, and whose commits are still to be read from older segments: how many
-/// units of
-/// each earlier cuts took.
+/// units of each earlier cuts took.
 #[derive(Debug, Default)]
 pub struct Awaited(HashMap<(LaneId, InsertNo, u32), u32>);
 
@@ -130,8 +129,7 @@ fn runs(sorted: &[Seq]) -> Vec<(Seq, Seq)> {
 
 impl State {
     /// The state at a checkpoint, without the shares that are awaited from older segments, and without the
-    /// sizes of
-    /// batches, which [`State::measure`] takes from their files.
+    /// sizes of batches, which [`State::measure`] takes from their files.
     pub fn restore(checkpoint: &Checkpoint) -> (State, Awaited) {
         let mut state = State::new();
         state.next_insert = checkpoint.next_insert.max(1);

@@ -13,8 +13,7 @@ impl State {
     }
 
     /// The next batch to cut, if one is due at `now`, or at once under memory pressure. Its lane is cut by
-    /// nobody else
-    /// until the record is applied or [`State::cut_failed`] is called.
+    /// nobody else until the record is applied or [`State::cut_failed`] is called.
     pub fn claim_cut(&mut self, now: u64, pressed: bool) -> Option<CutPlan> {
         let (due, id) = *self.due.first()?;
         let blocked = self.lanes[id.index()].not_before > now;
@@ -52,8 +51,7 @@ impl State {
     }
 
     /// Makes everything that waits now due at once, of one table or of all. Returns the lanes and the last
-    /// INSERT
-    /// concerned, for [`State::is_cut_through`].
+    /// INSERT concerned, for [`State::is_cut_through`].
     pub fn flush(&mut self, table: Option<&str>) -> (Vec<LaneId>, InsertNo) {
         let through = self.next_insert.saturating_sub(1);
         let ids = (0..self.lanes.len() as u32).map(LaneId);

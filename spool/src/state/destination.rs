@@ -8,8 +8,7 @@ use crate::model::LaneId;
 use crate::status::Tally;
 
 /// What is known of one waiting batch without opening its file. With its key it is 32 bytes, at the half
-/// filled nodes
-/// of a growing B-tree 64: the spool's memory for a backlog.
+/// filled nodes of a growing B-tree 64: the spool's memory for a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// When it was cut, milliseconds since 1970.

@@ -145,8 +145,7 @@ impl Lane {
     }
 
     /// When the next cut is due: [`NEVER`] while it waits for something else than time, `None` when there is
-    /// nothing
-    /// to cut or a cut is under way. `idle`: no batch of a local lane waits at its destination.
+    /// nothing to cut or a cut is under way. `idle`: no batch of a local lane waits at its destination.
     pub fn due_at(&self, idle: bool) -> Option<u64> {
         let due = self.most_urgent(idle).map(|(due, _)| due)?;
         (!self.cutting).then_some(due.max(self.not_before))
@@ -184,8 +183,7 @@ impl Lane {
             let take = share.fitting(total, &self.limits);
             let fits_whole = take.raw_bytes == share.raw_bytes && take.rows == share.rows;
             // An INSERT that a local replica refuses can be undone only while its rows share no batch with
-            // others',
-            // so one that needs several batches has them to itself.
+            // others', so one that needs several batches has them to itself.
             let stands_alone = self.key.local && (share.is_rest() || !fits_whole);
             if take.units == 0 || (stands_alone && !pieces.is_empty()) {
                 break;

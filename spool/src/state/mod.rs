@@ -1,14 +1,12 @@
 //! What the queue knows, and what each event does to it. Pure: no file, no clock, no thread.
 //!
 //! [`State::apply`] is the one definition of what a record means; it runs after the record is on disk, and
-//! again at
-//! recovery. [`decide`] says which events a request leads to. Both leave [`Effect`]s to be carried out by
-//! others.
+//! again at recovery. [`decide`] says which events a request leads to. Both leave [`Effect`]s to be carried
+//! out by others.
 //!
 //! Beside the events only three things change it, none of which needs to survive a restart: which lanes are
-//! being cut
-//! ([`State::claim_cut`]), which destinations have a sender at work, and which settled files have reached
-//! their place.
+//! being cut ([`State::claim_cut`]), which destinations have a sender at work, and which settled files have
+//! reached their place.
 
 mod apply;
 pub mod checkpoint;

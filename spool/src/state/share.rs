@@ -1,8 +1,7 @@
 //! The rows of one share while they wait, and how much of them fits into a batch.
 //!
 //! A share is a row of *units*: chunks (raw rows in memory), frames (compressed, in the INSERT's staged file)
-//! and whole
-//! files. A cut takes units from the front and never divides one.
+//! and whole files. A cut takes units from the front and never divides one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,8 +12,7 @@ use crate::event::{Chunk, Frame, InsertNo, Part, Share, StagedFile};
 use crate::model::{BatchLimits, InsertId};
 
 /// What an uncut share costs in memory beside its rows: its entry in the queue and four small allocations. It
-/// keeps a
-/// flood of one-row INSERTs within the budget.
+/// keeps a flood of one-row INSERTs within the budget.
 pub const SHARE_OVERHEAD_BYTES: u64 = 448;
 
 /// The rows of a share. Both lanes of a share look at the same.

@@ -1,6 +1,5 @@
 //! Random histories of the pure state: nothing is lost or doubled, the invariants hold after every record
-//! (`apply`
-//! checks them), and a restart from any checkpoint comes to the same state.
+//! (`apply` checks them), and a restart from any checkpoint comes to the same state.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,8 @@
 //! `weir spool …`: what waits, what was sent, what a shard cannot take.
 //!
 //! Reading commands (`ls`, `show`, `cat`, `verify`) look at the files: they need no router, no lock, and
-//! change nothing. `retry` and `drop` ask the
-//! router that runs on the spool, or take its lock when none does. `replay` reads files and sends them anew;
-//! the queue knows nothing of it.
+//! change nothing. `retry` and `drop` ask the router that runs on the spool, or take its lock when none does.
+//! `replay` reads files and sends them anew; the queue knows nothing of it.
 
 mod change;
 mod choose;

@@ -1,10 +1,9 @@
 //! `weir spool replay`: chosen batches sent again, as delivery sends them.
 //!
 //! It reads files and talks to replicas; the queue, its lock and its journal are not touched. All of a
-//! shard's batches go to one replica (every
-//! replica with internal_replication off), in the order of their cut. The first failure ends it: with
-//! original tokens it can be run again, since
-//! the shard recognises what it has.
+//! shard's batches go to one replica (every replica with internal_replication off), in the order of their
+//! cut. The first failure ends it: with original tokens it can be run again, since the shard recognises what
+//! it has.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,5 @@
 //! The disk fails at every single operation of a history in turn, then the power goes: every accepted row
-//! arrives once
-//! all the same, and of an INSERT that was never answered all rows or none.
+//! arrives once all the same, and of an INSERT that was never answered all rows or none.
 //!
 //! The shard is a set of tokens and the rows that came under them, as a table with deduplication is.
 
