@@ -82,8 +82,9 @@ impl App {
     pub fn open(config: Config, config_path: &Path) -> Result<(Arc<Self>, RecoveryReport), StartError> {
         let config = Arc::new(config);
         let (spool, report) = Spool::open(spool_options(&config))?;
-        layouts::accept(&config)?;
         let routing = Routing::new(config.clone(), &spool, None)?;
+        // Last, for it cannot be taken back: epochs only rise.
+        layouts::accept(&config)?;
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
@@ -299,8 +300,7 @@ async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
         let routing = app.routing();
         let checks = routing.replicas().into_iter().map(|(_, _, replica)| async {
             let was_up = replica.is_up();
-            // What the check says is remembered by the replica itself.
-            let _ = replica.check().await;
+            replica.check().await;
             !was_up && replica.is_up()
         });
         if futures_util::future::join_all(checks).await.contains(&true) {

@@ -1,9 +1,9 @@
 //! The memory that INSERTs may hold while they are read and split: one budget for all of them, so that memory
 //! does not grow with the number of clients or the size of their bodies.
 //!
-//! An INSERT takes its part in steps as its body grows, up to [`LARGE_INSERT_BYTES`]: from there on it
-//! streams to the disk and needs no more. One that cannot get its part in time is answered 503 with code 202,
-//! which clients send again.
+//! There are two rooms. A small INSERT takes a small part of the one, a large INSERT (or one that says so by its Content-Length) its whole part
+//! of the other at once: nobody holds a part of a room while waiting for more of the same, so that INSERTs cannot starve each other, and
+//! large ones never stop small ones. One that cannot get its part in time is answered 503 with code 202, which clients send again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,57 +19,55 @@ const PERMIT_BYTES: u64 = 64 * 1024;
 /// around them.
 pub const LARGE_INSERT_BYTES: u64 = 20 << 20;
 
-/// The steps in which a growing INSERT takes its part.
-const STEPS: [u64; 4] = [PERMIT_BYTES, 512 << 10, 4 << 20, LARGE_INSERT_BYTES];
+/// What a body takes of the room for small ones, in this order; a larger one is large.
+const SMALL_STEPS: [u64; 2] = [PERMIT_BYTES, 512 << 10];
+
+/// One part in so many of the budget is for small INSERTs.
+const SMALL_SHARE: u64 = 4;
 
 /// The memory of all INSERTs.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    permits: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     wait_max: Duration,
 }
 
 /// One INSERT's part of the budget; given back when dropped.
 #[derive(Debug, Default)]
 pub struct Part {
-    held: Option<OwnedSemaphorePermit>,
+    held: Vec<OwnedSemaphorePermit>,
     bytes: u64,
 }
 
 impl Budget {
-    /// A budget of this many bytes, at least one large INSERT's; waiting for a part of it ends after
-    /// `wait_max`.
+    /// A budget of this many bytes, and room for at least one large INSERT; waiting for a part of it ends after `wait_max`.
     pub fn new(bytes: u64, wait_max: Duration) -> Self {
-        let permits = bytes.max(LARGE_INSERT_BYTES) / PERMIT_BYTES;
-        let permits = usize::try_from(permits)
-            .unwrap_or(Semaphore::MAX_PERMITS)
-            .min(Semaphore::MAX_PERMITS);
+        let small = bytes / SMALL_SHARE;
+        let large = (bytes - small).max(LARGE_INSERT_BYTES);
         Self {
-            permits: Arc::new(Semaphore::new(permits)),
+            small: room(small.max(SMALL_STEPS[1])),
+            large: room(large),
             wait_max,
         }
     }
 
-    /// Makes an INSERT's part large enough for a body of `body_bytes` so far.
+    /// Makes an INSERT's part large enough for a body of `body_bytes`, as far as is known of it.
     pub async fn cover(&self, part: &mut Part, body_bytes: u64) -> Result<(), Exception> {
-        let needed = STEPS
-            .into_iter()
-            .find(|step| *step >= body_bytes)
-            .unwrap_or(LARGE_INSERT_BYTES);
-        if needed <= part.bytes {
+        if body_bytes <= part.bytes || part.bytes == LARGE_INSERT_BYTES {
             return Ok(());
         }
-        let more = u32::try_from((needed - part.bytes) / PERMIT_BYTES).unwrap_or(u32::MAX);
-        let permits =
-            tokio::time::timeout(self.wait_max, self.permits.clone().acquire_many_owned(more)).await;
-        let Ok(Ok(permits)) = permits else {
-            return Err(self.exhausted());
+        let small = SMALL_STEPS.into_iter().find(|step| *step >= body_bytes);
+        let (room, more, covered) = match small {
+            Some(step) => (&self.small, step - part.bytes, step),
+            None => (&self.large, LARGE_INSERT_BYTES, LARGE_INSERT_BYTES),
         };
-        match &mut part.held {
-            Some(held) => held.merge(permits),
-            None => part.held = Some(permits),
+        let permits = u32::try_from(more / PERMIT_BYTES).unwrap_or(u32::MAX);
+        match tokio::time::timeout(self.wait_max, room.clone().acquire_many_owned(permits)).await {
+            Ok(Ok(permits)) => part.held.push(permits),
+            Ok(Err(_)) | Err(_) => return Err(self.exhausted()),
         }
-        part.bytes = needed;
+        part.bytes = covered;
         Ok(())
     }
 
@@ -85,6 +83,11 @@ impl Budget {
     }
 }
 
+fn room(bytes: u64) -> Arc<Semaphore> {
+    let permits = usize::try_from(bytes / PERMIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
+    Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,26 +97,38 @@ mod tests {
         let budget = Budget::new(LARGE_INSERT_BYTES, Duration::from_secs(20));
         let (mut first, mut second) = (Part::default(), Part::default());
         budget.cover(&mut first, 1 << 30).await.unwrap();
-        let error = budget.cover(&mut second, 1).await.unwrap_err();
+        let error = budget.cover(&mut second, 1 << 30).await.unwrap_err();
         assert_eq!(
             (error.code, error.status.as_u16()),
             (code::TOO_MANY_SIMULTANEOUS_QUERIES, 503)
         );
         drop(first);
-        budget.cover(&mut second, 1).await.unwrap();
+        budget.cover(&mut second, 1 << 30).await.unwrap();
     }
 
-    #[tokio::test]
-    async fn a_part_grows_in_steps_and_never_beyond_a_large_insert() {
-        let budget = Budget::new(2 * LARGE_INSERT_BYTES, Duration::ZERO);
-        let mut part = Part::default();
-        for body_bytes in [1, 1000, 100_000, 10 << 20, 5 << 30] {
-            budget.cover(&mut part, body_bytes).await.unwrap();
+    #[tokio::test(start_paused = true)]
+    async fn large_inserts_never_stop_small_ones() {
+        let budget = Budget::new(LARGE_INSERT_BYTES, Duration::ZERO);
+        let mut large = Part::default();
+        budget.cover(&mut large, 1 << 30).await.unwrap();
+        budget.cover(&mut Part::default(), 1000).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn growing_inserts_wait_for_each_other_and_all_get_through() {
+        let budget = Budget::new(4 * LARGE_INSERT_BYTES, Duration::from_secs(20));
+        let grow = |budget: Budget| async move {
+            let mut part = Part::default();
+            for body_bytes in [1000, 300 << 10, 3 << 20, 12 << 20, 5 << 30] {
+                budget.cover(&mut part, body_bytes).await?;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(part.bytes, LARGE_INSERT_BYTES);
+            Ok::<_, Exception>(())
+        };
+        let growing: Vec<_> = (0..24).map(|_| tokio::spawn(grow(budget.clone()))).collect();
+        for one in growing {
+            one.await.unwrap().unwrap();
         }
-        assert_eq!(part.bytes, LARGE_INSERT_BYTES);
-        assert_eq!(
-            budget.permits.available_permits() as u64,
-            LARGE_INSERT_BYTES / PERMIT_BYTES
-        );
     }
 }

@@ -16,6 +16,8 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Body, Frame};
 
+use shard_client::Sent;
+
 use crate::deliver::request::quoted;
 use crate::exception::{Exception, code};
 use crate::front::Question;
@@ -86,33 +88,34 @@ pub async fn described(
 /// A URL's path and its parameters but `query`.
 fn without_query(uri: &Uri) -> String {
     let pairs = uri.query().unwrap_or("").split('&');
-    let kept: Vec<_> = pairs
-        .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("query"))
-        .collect();
+    let kept: Vec<_> = pairs.filter(|pair| !pair.is_empty() && !is_query(pair)).collect();
     format!("{}?{}", uri.path(), kept.join("&"))
+}
+
+fn is_query(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    percent_encoding::percent_decode_str(name).eq(b"query".iter().copied())
 }
 
 fn never(impossible: Infallible) -> Exception {
     match impossible {}
 }
 
-/// A replica that answers now: the healthy ones first, each asked before the client's request is entrusted to
-/// it.
+/// A replica that answers now: the healthy ones first, each other asked before the client's request is entrusted to it.
 async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRuntime>, Exception> {
-    let mut last_error = String::from("none is known to be up");
     for replica in cluster.read_order().into_iter().take(TRIES_MAX) {
+        if !replica.is_up() {
+            replica.check().await;
+        }
         if replica.is_up() {
             return Ok(replica);
         }
-        match replica.check().await {
-            Ok(()) => return Ok(replica),
-            Err(error) => last_error = error.to_string(),
-        }
     }
+    let message = format!("No replica of cluster {} answers.", cluster.name);
     Err(Exception::try_again(
         code::ALL_CONNECTION_TRIES_FAILED,
         5,
-        format!("No replica of cluster {} can answer: {last_error}.", cluster.name),
+        message,
     ))
 }
 
@@ -125,6 +128,14 @@ async fn pass<B>(
 where
     B: Body<Data = Bytes, Error = Exception> + Send + 'static,
 {
+    let Some(place) = replica.read_place() else {
+        let message = format!("Too many reads of replica {} at once.", replica.address());
+        return Err(Exception::try_again(
+            code::TOO_MANY_SIMULTANEOUS_QUERIES,
+            1,
+            message,
+        ));
+    };
     let request = request(asked, body)?;
     let result = match &question.user.reads_as {
         None => replica.client().forward(request).await,
@@ -136,7 +147,10 @@ where
                 .await
         }
     };
-    replica.observed(&result);
+    // A request that ended before its answer may have ended by the client: only the way to the replica says something of it.
+    if result.as_ref().is_ok() || result.as_ref().is_err_and(|error| error.sent == Sent::Nothing) {
+        replica.observed(&result);
+    }
     let response = result.map_err(|error| {
         Exception::try_again(
             code::ALL_CONNECTION_TRIES_FAILED,
@@ -144,7 +158,14 @@ where
             format!("Replica {} did not answer: {error}.", replica.address()),
         )
     })?;
-    Ok(response.map(|body| body.map_err(|error| -> BodyError { error.into() }).boxed()))
+    // The place is given back with the answer's end.
+    Ok(response.map(|body| {
+        body.map_err(move |error| -> BodyError {
+            let _held = &place;
+            error.into()
+        })
+        .boxed()
+    }))
 }
 
 type PassedBody =

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use formats::Payload;
-use shard_client::{Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Replica, ShardError};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use shard_client::{
+    Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Phase, Replica, ShardError,
+};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// How long a replica that failed is left alone: not long, since its shard's rows wait for it.
@@ -13,6 +15,12 @@ const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(500),
     max: Duration::from_secs(10),
 };
+
+/// An active check is given up after this long: a ping is answered at once or the replica is in trouble.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Reads passed through to one replica at once; less than the connections beside its senders', so that checks have some.
+const READS_MAX: usize = 24;
 
 /// A replica, shared by senders, reads and checks.
 #[derive(Debug)]
@@ -28,6 +36,8 @@ pub struct ReplicaRuntime {
     /// Batches being sent to it at once.
     inflight: Semaphore,
     inflight_max: usize,
+    /// Reads passed through: a client that does not read its answer keeps a connection, and must not keep the senders'.
+    reads: Arc<Semaphore>,
 }
 
 impl ReplicaRuntime {
@@ -42,6 +52,7 @@ impl ReplicaRuntime {
             facts: Mutex::default(),
             inflight: Semaphore::new(inflight_max),
             inflight_max,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
         }
     }
 
@@ -88,12 +99,29 @@ impl ReplicaRuntime {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Learns from the end of a request. Any answer, an error too, is a sign of life.
+    /// Learns from the end of a request. Any answer, an error too, is a sign of life; what is not the replica's fault says nothing of it.
     pub fn observed<T>(&self, result: &Result<T, ShardError>) {
-        let answered = match result {
-            Ok(_) => true,
-            Err(error) => matches!(error.failure, Failure::Server(_)),
+        let answered = match result.as_ref().map_err(|error| &error.failure) {
+            Ok(_) | Err(Failure::Server(_)) => true,
+            Err(Failure::Timeout {
+                phase: Phase::Connection,
+                ..
+            }) => return,
+            Err(
+                Failure::Connect(_)
+                | Failure::Tls(_)
+                | Failure::Timeout { .. }
+                | Failure::Cut(_)
+                | Failure::Protocol(_),
+            ) => false,
+            Err(
+                Failure::Credentials(_) | Failure::Request(_) | Failure::Payload(_) | Failure::Foreign { .. },
+            ) => return,
         };
+        self.learn(answered);
+    }
+
+    fn learn(&self, answered: bool) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let was_up = health.is_up();
         if answered {
@@ -111,11 +139,17 @@ impl ReplicaRuntime {
         }
     }
 
-    /// One active check.
-    pub async fn check(&self) -> Result<(), ShardError> {
-        let result = self.client.ping().await;
-        self.observed(&result);
-        result
+    /// One active check. One that hangs counts as not answered, and holds nobody up.
+    pub async fn check(&self) {
+        match tokio::time::timeout(CHECK_TIMEOUT, self.client.ping()).await {
+            Ok(result) => self.observed(&result),
+            Err(_) => self.learn(false),
+        }
+    }
+
+    /// A place among the reads that are passed through to it; none when they are taken.
+    pub fn read_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.reads.clone().try_acquire_owned().ok()
     }
 }
 

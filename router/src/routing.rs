@@ -180,13 +180,19 @@ impl Routing {
     }
 
     /// Where a destination's batches go; none when its table, shard or replica is not configured.
-    pub fn route(&self, destination: &Destination) -> Option<Route> {
-        let table = self.by_text.get(&destination.table)?;
+    ///
+    /// Rows belong to the cluster they were routed for: a table that has moved to another leaves its batches behind, as orphans.
+    pub fn route(&self, destination: &Destination, cluster: &str) -> Option<Route> {
+        let table = self
+            .by_text
+            .get(&destination.table)
+            .filter(|table| table.cluster.name == cluster)?;
         let shard = table
             .cluster
             .shards
             .iter()
-            .find(|shard| shard.name == destination.shard)?;
+            .find(|shard| shard.name == destination.shard)
+            .filter(|shard| shard.internal_replication == destination.replica.is_none())?;
         let replicas: Vec<_> = match &destination.replica {
             None => shard.replicas.clone(),
             Some(address) => shard

@@ -24,6 +24,9 @@ use crate::tasks::Stop;
 /// small query.
 pub const REVALIDATE_EVERY: Duration = Duration::from_secs(5);
 
+/// A replica that hangs is given up after this long: the next one, or what was kept on the disk, is as good.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Replicas asked for a table's columns before it counts as unknown for now: with every shard down each costs
 /// a timeout.
 const REPLICAS_ASKED_MAX: usize = 4;
@@ -324,9 +327,10 @@ async fn ask(table: &RoutedTable) -> Result<Description, Exception> {
     let target = &table.config.target;
     let mut last_error = "it has no replica".to_owned();
     for replica in table.cluster.read_order().into_iter().take(REPLICAS_ASKED_MAX) {
-        match ask_replica(&replica, target).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => last_error = error.to_string(),
+        match tokio::time::timeout(ASK_TIMEOUT, ask_replica(&replica, target)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => last_error = error.to_string(),
+            Err(_) => last_error = format!("{} did not answer in {ASK_TIMEOUT:?}", replica.address()),
         }
     }
     Err(Exception::try_again(

@@ -33,19 +33,29 @@ use verdict::Next;
 /// may bring it back.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often a held destination without a table in the configuration is looked at.
+const PROBE_PAUSE: Duration = Duration::from_secs(30);
+
 /// Sends the batches of one destination until it is asked to stop.
 pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Stop) {
     let mut sender = Sender {
         backoff: Backoff::default(),
         repeats: Repeats::default(),
         doubtful: None,
+        unproved: None,
+        first_seen: None,
         app,
         destination,
     };
     loop {
+        // A destination may be held from the last run: then `next` gives nothing until a probe has resumed it.
         let batch = tokio::select! {
             () = stop.requested() => return,
             batch = sender.app.spool.next(&sender.destination) => batch,
+            () = tokio::time::sleep(sender.probe_pause()) => {
+                sender.probe_when_held().await;
+                continue;
+            }
         };
         let pause = match batch {
             Ok(batch) => sender.deliver(batch).await,
@@ -68,15 +78,25 @@ struct Sender {
     repeats: Repeats,
     /// The replica whose answer is not known: the batch goes there again, where its repetition is recognised.
     doubtful: Option<String>,
+    /// The batch that may be on a shard by an attempt of unknown outcome: a later refusal of it proves nothing any more.
+    unproved: Option<u64>,
+    /// The batch in hand.
+    first_seen: Option<u64>,
 }
 
 impl Sender {
     /// Brings one batch as far as it gets now; returns how long to rest before the next.
     async fn deliver(&mut self, batch: Batch) -> Duration {
-        let Some(route) = self.app.routing().route(&self.destination) else {
+        let Some(route) = self
+            .app
+            .routing()
+            .route(&self.destination, &batch.shape().cluster)
+        else {
             return ORPHAN_PATIENCE;
         };
+        self.remember(&batch);
         let outcome = self.try_replicas(&batch, &route).await;
+        let outcome = self.weigh(batch.seq(), outcome);
         self.tell(&batch, &outcome);
         let seq = batch.seq();
         let settled = self.app.spool.settle(&batch, outcome).await;
@@ -97,6 +117,36 @@ impl Sender {
         }
     }
 
+    /// A batch with attempts of another run may be on a shard; one that this sender begins with is not.
+    fn remember(&mut self, batch: &Batch) {
+        if self.first_seen != Some(batch.seq()) {
+            self.first_seen = Some(batch.seq());
+            self.unproved = (batch.attempts() > 0).then_some(batch.seq());
+        }
+    }
+
+    /// A refusal proves that this attempt wrote nothing. If an earlier one may have, the batch can neither be taken apart nor undone.
+    fn weigh(&self, seq: u64, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Refused { code, .. } if self.unproved == Some(seq) => {
+                let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("code {code}"));
+                Outcome::HoldBatch {
+                    error: format!("refused ({code}) after an attempt whose outcome is not known"),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// How often a held destination is looked at.
+    fn probe_pause(&self) -> Duration {
+        let routing = self.app.routing();
+        let table = routing
+            .tables()
+            .find(|table| table.name == self.destination.table);
+        table.map_or(PROBE_PAUSE, |table| table.config.send.max_sleep_time)
+    }
+
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
     async fn try_replicas(&mut self, batch: &Batch, route: &Route) -> Outcome {
         let mut outcome = Outcome::Retry {
@@ -108,6 +158,7 @@ impl Sender {
                 Err(Next::OtherReplica(tried)) => outcome = tried,
                 Err(Next::SameReplica(tried)) => {
                     self.doubtful = Some(replica.address().to_owned());
+                    self.unproved = Some(batch.seq());
                     return tried;
                 }
                 Err(Next::Settled(decided)) => return decided,
@@ -119,7 +170,9 @@ impl Sender {
     /// One attempt at one replica: recorded before the first byte is sent.
     async fn attempt(&self, batch: &Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
         let next = |error: &ShardError| verdict::next(error, batch.segments().len());
-        let facts = replica.facts().await.map_err(|error| next(&error))?;
+        let facts = replica.facts().await;
+        replica.observed(&facts);
+        let facts = facts.map_err(|error| verdict::not_asked(&error))?;
         let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {

@@ -45,6 +45,17 @@ pub fn next(error: &ShardError, inserts: usize) -> Next {
     }
 }
 
+/// Decides about a batch of which a replica got no byte, since it would not even say who it is.
+pub fn not_asked(error: &ShardError) -> Next {
+    let text = told(error);
+    Next::OtherReplica(match error.class() {
+        Class::Destination => Outcome::HoldDestination { error: text },
+        Class::Passing | Class::Rows | Class::Recut | Class::Schema | Class::Statement | Class::Unclear => {
+            Outcome::Retry { error: text }
+        }
+    })
+}
+
 /// What logs and listings may say: a server's words only where they are about tables and rights, never where
 /// they may hold a row's values.
 fn told(error: &ShardError) -> String {

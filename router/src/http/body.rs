@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::exception::{Exception, code};
 
@@ -76,6 +76,13 @@ impl RequestBody {
         if !bytes.is_empty() {
             self.returned = Some(bytes);
         }
+    }
+
+    /// How many bytes are still to come, if the client announced it.
+    pub fn announced_bytes(&self) -> Option<u64> {
+        self.incoming
+            .as_ref()
+            .and_then(|incoming| incoming.size_hint().exact())
     }
 
     /// The rest of the body for another owner; nothing is left here.

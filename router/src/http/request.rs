@@ -66,6 +66,7 @@ impl Head {
     /// Reads a request's head.
     pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Exception> {
         let parameters = parameters(uri.query().unwrap_or(""))?;
+        refuse_ambiguous(&parameters, headers)?;
         let parameter = |name: &str| {
             parameters
                 .iter()
@@ -94,11 +95,30 @@ impl Head {
     }
 }
 
+/// A header's text; one that is not UTF-8 is none that Weir could act on.
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// Refuses what a server might read otherwise than Weir does: then Weir would judge one statement and the server run another.
+fn refuse_ambiguous(parameters: &[(String, String)], headers: &HeaderMap) -> Result<(), Exception> {
+    let twice = NOT_SETTINGS
+        .iter()
+        .find(|name| parameters.iter().filter(|(key, _)| key == *name).count() > 1);
+    // A role may be given several times, as in ClickHouse.
+    if let Some(name) = twice.filter(|name| **name != "role") {
+        let message = format!("The parameter {name} stands twice in the URL: send it once.");
+        return Err(Exception::bad_input(code::BAD_ARGUMENTS, message));
+    }
+    let is_form = header(headers, "content-type")
+        .is_some_and(|t| t.trim_start().to_ascii_lowercase().starts_with("multipart/"));
+    if is_form {
+        return Err(Exception::not_implemented(
+            "Multipart forms are not read by this version of Weir: send the query in the URL or in the body.",
+        ));
+    }
+    Ok(())
 }
 
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
@@ -251,6 +271,16 @@ mod tests {
         assert_eq!(mixed.unwrap_err().code, code::BAD_ARGUMENTS);
         let shown = format!("{:?}", head("/?user=u&password=secret", &[]).unwrap().credentials);
         assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_server_might_read_otherwise_is_refused() {
+        let twice = head("/?query=INSERT+INTO+t+VALUES(1)&query=SELECT+1", &[]);
+        assert_eq!(twice.unwrap_err().code, code::BAD_ARGUMENTS);
+        let encoded = head("/?query=SELECT+1&%71uery=DROP+TABLE+t", &[]);
+        assert_eq!(encoded.unwrap_err().code, code::BAD_ARGUMENTS);
+        let form = head("/", &[("content-type", "multipart/form-data; boundary=x")]);
+        assert_eq!(form.unwrap_err().code, code::NOT_IMPLEMENTED);
     }
 
     #[test]

@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use spool::{Accepted, CommitError, CommitHead, PendingOutcome, StageError};
+use spool::{Accepted, CommitError, CommitHead, PendingOutcome, QueueError, StageError};
 
 use crate::app::App;
-use crate::budget::Part;
 use crate::exception::{Exception, code};
 use crate::http::answer::InsertSummary;
 use crate::http::body::RequestBody;
@@ -102,11 +101,13 @@ fn elapsed_ns(since: Instant) -> u64 {
 /// The whole body through the splitter. An error drops what was staged, files included.
 async fn read_and_stage(app: &App, plan: Plan, body: &mut RequestBody) -> Result<Staging, Exception> {
     let mut staging = Staging::new(&app.spool, plan);
-    let mut part = Part::default();
     let mut window = BytesMut::new();
     while let Some(chunk) = body.next().await? {
         let body_bytes = staging.body_bytes() + (window.len() + chunk.len()) as u64;
-        app.budget.cover(&mut part, body_bytes).await?;
+        let announced = body.announced_bytes().unwrap_or(0);
+        app.budget
+            .cover(staging.part(), body_bytes.max(announced))
+            .await?;
         if body_bytes <= INLINE_BODY_BYTES {
             staging.push(&chunk)?;
             continue;
@@ -156,7 +157,8 @@ async fn commit(
         body_hash: None,
     };
     let began = Instant::now();
-    let staged = staging.into_staged()?;
+    // The part of the budget is given back when the spool has the rows, not before.
+    let (staged, _part) = staging.into_staged()?;
     match app.spool.commit(staged, head).await {
         Ok(accepted) => {
             app.metrics.committed(began.elapsed());
@@ -208,11 +210,16 @@ async fn wait_for_local_share(
         Ok(outcome) => outcome,
         // It may be delivered or undone this very moment: the spool has the last word.
         Err(_) => {
-            let gone = app
+            match app
                 .spool
                 .go(accepted.insert, "local_insert_timeout ran out")
-                .await;
-            gone.unwrap_or_else(|error| PendingOutcome::Waiting(error.to_string()))
+                .await
+            {
+                Ok(outcome) => outcome,
+                // It came to its end first, and that end is what counts.
+                Err(QueueError::NotPending(_)) => pending.outcome().await,
+                Err(error) => PendingOutcome::Waiting(error.to_string()),
+            }
         }
     };
     match outcome {

@@ -7,6 +7,7 @@ use types::ColumnDef;
 
 use super::plan::Plan;
 use super::split::{Shares, Splitter};
+use crate::budget::Part;
 use crate::exception::Exception;
 use crate::routing::RoutedTable;
 
@@ -15,6 +16,8 @@ pub struct Staging {
     splitter: Splitter,
     shares: LazyStage,
     body_bytes: u64,
+    /// Its part of the memory for INSERTs.
+    part: Part,
 }
 
 /// The spool's stage is opened with the first rows: only then are their columns certain, a header may name
@@ -63,6 +66,7 @@ impl Staging {
             splitter,
             shares,
             body_bytes: 0,
+            part: Part::default(),
         }
     }
 
@@ -83,11 +87,17 @@ impl Staging {
         Ok(())
     }
 
-    /// What the spool commits.
-    pub fn into_staged(self) -> Result<Staged, Exception> {
-        self.shares
-            .staged
-            .ok_or_else(|| Exception::internal("an INSERT was committed before it was staged"))
+    /// Its part of the memory for INSERTs, to be made larger as the body grows.
+    pub fn part(&mut self) -> &mut Part {
+        &mut self.part
+    }
+
+    /// What the spool commits, and the part of the memory that it takes until then.
+    pub fn into_staged(self) -> Result<(Staged, Part), Exception> {
+        let staged = self.shares.staged;
+        let staged =
+            staged.ok_or_else(|| Exception::internal("an INSERT was committed before it was staged"))?;
+        Ok((staged, self.part))
     }
 
     /// Bytes of the body so far.
