@@ -101,6 +101,25 @@ fn a_missing_table_holds_its_destination_alone_until_it_is_there_again() {
 }
 
 #[test]
+fn a_destination_that_was_held_at_a_restart_is_probed_and_delivered() {
+    let servers = plain_servers(2);
+    let addresses: Vec<_> = servers.iter().map(|server| server.http.address).collect();
+    let mut weir = weir(true, &all_remote(&addresses));
+    send(&weir.http, Format::CSV, rows(74, 0..10)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    servers[1].http.query(&format!("DROP TABLE {TARGET}"));
+    send(&weir.http, Format::CSV, rows(74, 10..200)).expect_success();
+    wait_for("the destination to be held", DELIVERY_LIMIT, || {
+        (weir.metric("weir_held_batches") > 0.0).then_some(())
+    });
+    assert!(weir.terminate().success());
+    create_merge_tree(&servers[1].http, TARGET);
+    weir.restart();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    assert!(Fingerprint::in_table(&servers[1].http, TARGET).rows > 0);
+}
+
+#[test]
 fn a_second_router_on_the_same_spool_is_refused() {
     let servers = plain_servers(1);
     let weir = weir(true, &first_is_local(&servers, &[1]));
