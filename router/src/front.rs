@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
+use crate::http::decode::{Decoder, Encoding};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
 use crate::insert::plan::Plan;
@@ -119,7 +120,9 @@ async fn question(
 ) -> Result<Answer, Exception> {
     let routing = app.routing();
     let user = routing.admit(&head.credentials, address_of(peer))?;
-    refuse_encoded(head)?;
+    if let Some(decoder) = decoder(head)? {
+        body.decode(decoder, app.budget.clone());
+    }
     let recognition = recognition(head, body).await?;
     let question = Question {
         routing: routing.clone(),
@@ -168,21 +171,15 @@ fn refused_system(system: &System) -> Exception {
     Exception::not_implemented(what)
 }
 
-/// Compressed bodies are decoded by a later version; to take them for rows now would be worse than to say so.
-fn refuse_encoded(head: &Head) -> Result<(), Exception> {
-    let decompress = head
-        .settings
-        .iter()
-        .any(|(name, value)| name == "decompress" && value != "0");
-    match (&head.content_encoding, decompress) {
-        (Some(encoding), _) => Err(Exception::not_implemented(format!(
-            "Content-Encoding {encoding} is not decoded by this version of Weir: send the body as it is."
-        ))),
-        (None, true) => Err(Exception::not_implemented(
-            "decompress=1 is not decoded by this version of Weir: send the body as it is.",
-        )),
-        (None, false) => Ok(()),
-    }
+/// The decoder of a body that is encoded, holds ClickHouse's compressed blocks, or both.
+fn decoder(head: &Head) -> Result<Option<Decoder>, Exception> {
+    let encoding = head
+        .content_encoding
+        .as_deref()
+        .map_or(Ok(None), Encoding::named)?;
+    let is_set = |value: &str| !matches!(value, "" | "0" | "false");
+    let said = head.settings.iter().rev().find(|(name, _)| name == "decompress");
+    Decoder::new(encoding, said.is_some_and(|(_, value)| is_set(value)))
 }
 
 /// A recognised statement and the text it was recognised in.
