@@ -56,7 +56,7 @@ pub mod statement;
 pub use error::{FormatError, code};
 pub use format::{Format, Payload};
 pub use settings::{DateTimeText, Settings};
-pub use stream::{ROWS_PER_CALL, RowStream, Rows, Spec};
+pub use stream::{Absent, Block, ROWS_PER_CALL, RowStream, Rows, RowsBody, Spec};
 
 #[cfg(test)]
 mod tests;
