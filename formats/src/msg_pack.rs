@@ -98,7 +98,7 @@ fn pass(cursor: &mut Cursor<'_, '_>) -> Result<(), Stop> {
         pending -= 1;
         match head(cursor)? {
             Value::Text(len) | Value::Binary(len) | Value::Extension(_, len) => {
-                cursor.skip(len).map(|_| ())?
+                cursor.skip(len)?;
             }
             Value::Values(count) => pending = pending.saturating_add(count),
             Value::Nil | Value::Integer(_) | Value::Float32(_) | Value::Float64(_) => {}
