@@ -42,7 +42,7 @@ pub(crate) struct Input<'a> {
 }
 
 /// Some rows of a body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rows<'a> {
     /// How many they are.
     pub count: usize,
@@ -59,7 +59,7 @@ pub struct Rows<'a> {
 }
 
 /// Where the bytes of some rows are.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum RowsBody<'a> {
     /// Rows one behind the other.
     Ranges {

@@ -118,7 +118,7 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    fn take(&mut self, rows: &Rows<'_>) {
+    pub fn take(&mut self, rows: &Rows<'_>) {
         for (index, row) in row_bytes(rows).enumerate() {
             self.rows.push(row.to_vec());
             let keys = rows.key.iter().zip(rows.absent);
