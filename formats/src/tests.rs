@@ -67,6 +67,7 @@ impl Reader {
                 columns: &self.columns,
                 listed: self.listed.as_deref(),
                 key: &self.key,
+                watched: &[],
                 settings: &self.settings,
                 time_zone: self.time_zone,
                 max_row_bytes: self.max_row_bytes,
