@@ -36,7 +36,9 @@
 //! `format::FORMATS`.
 
 mod backslash;
+mod bson_each_row;
 mod csv;
+mod cursor;
 mod delimited;
 mod error;
 mod format;
@@ -44,6 +46,7 @@ mod framing;
 mod header;
 mod json_each_row;
 mod key;
+mod msg_pack;
 mod row_binary;
 mod settings;
 mod stream;

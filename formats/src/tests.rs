@@ -222,16 +222,6 @@ pub(crate) fn check_every_cut(reader: &Reader, body: &[u8]) {
     assert_eq!(read, whole, "byte by byte");
 }
 
-const ALL: [Format; 7] = [
-    Format::JsonEachRow,
-    Format::TabSeparated,
-    Format::TabSeparatedWithNames,
-    Format::Csv,
-    Format::CsvWithNames,
-    Format::Values,
-    Format::RowBinary,
-];
-
 #[test]
 fn a_listed_column_must_exist_and_stand_once() {
     let mut reader = Reader::new(Format::Csv, "a UInt8, b String", &["a"]);
@@ -345,7 +335,7 @@ proptest! {
     #[test]
     fn no_text_panics_and_every_cut_reads_alike(pieces in prop::collection::vec(piece(), 0..12)) {
         let body = pieces.concat();
-        for format in ALL {
+        for format in Format::all() {
             let reader = Reader::new(format, "k UInt16, s String", &["k", "s"]);
             check_every_cut(&reader, body.as_bytes());
         }
@@ -354,7 +344,7 @@ proptest! {
     #[test]
     fn whatever_is_read_reads_the_same_again_when_joined(pieces in prop::collection::vec(piece(), 0..12)) {
         let body = pieces.concat();
-        for format in ALL {
+        for format in Format::all() {
             let reader = Reader::new(format, "k UInt16, s String", &["k", "s"]);
             if let Ok(read) = reader.read_all(body.as_bytes()) {
                 golden::check_joined(&reader, &read);
