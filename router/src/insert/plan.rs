@@ -35,6 +35,8 @@ pub struct Plan {
     pub payload_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
     pub token: Option<String>,
+    /// Which target the rows were planned for: [`TableSchema::fingerprint`].
+    pub schema: u128,
 }
 
 impl Plan {
@@ -75,6 +77,7 @@ impl Plan {
             reading,
             payload_settings: settings.payload,
             token,
+            schema: schema.fingerprint,
         })
     }
 
