@@ -4,6 +4,7 @@
 //! undone by the client.
 
 pub mod plan;
+pub mod select;
 pub mod settings;
 pub mod shapes;
 pub mod split;
@@ -18,9 +19,9 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::exception::{Exception, code};
 use crate::http::answer::InsertSummary;
-use crate::http::body::RequestBody;
 use crate::routing::RoutedTable;
 use plan::Plan;
+use select::Rows;
 use shapes::Turn;
 use stage::Staging;
 
@@ -54,7 +55,7 @@ pub async fn insert(
     app: &Arc<App>,
     plan: Plan,
     asker: Asker,
-    body: &mut RequestBody,
+    body: &mut impl Rows,
 ) -> Result<Inserted, Exception> {
     let table = plan.table.clone();
     let staging = read_and_stage(app, plan, body).await?;
@@ -106,7 +107,7 @@ fn elapsed_ns(since: std::time::Instant) -> u64 {
 }
 
 /// The whole body through the splitter. An error drops what was staged, files included.
-async fn read_and_stage(app: &App, plan: Plan, body: &mut RequestBody) -> Result<Staging, Exception> {
+async fn read_and_stage(app: &App, plan: Plan, body: &mut impl Rows) -> Result<Staging, Exception> {
     let mut staging = Staging::new(&app.spool, plan);
     let mut window = BytesMut::new();
     while let Some(chunk) = body.next().await? {
