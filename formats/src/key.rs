@@ -14,9 +14,11 @@ use crate::value;
 /// The key's values of the rows at hand.
 pub(crate) struct Key {
     defs: Vec<KeyDef>,
+    /// For each watched column whether it takes NULL.
+    watched: Vec<bool>,
     /// One column a key column, one value a row.
     pub columns: Vec<Column>,
-    /// For each key column the rows without a value of their own.
+    /// For each key column and each watched one the rows without a value of their own.
     pub absent: Vec<Vec<Absent>>,
     /// Where the values of the row being read lie.
     pub fields: Vec<Option<Range<usize>>>,
@@ -52,8 +54,13 @@ impl Key {
                 .iter()
                 .map(|column| Column::empty(&column.data_type))
                 .collect(),
-            absent: vec![Vec::new(); defs.len()],
-            fields: vec![None; defs.len()],
+            absent: vec![Vec::new(); defs.len() + spec.watched.len()],
+            fields: vec![None; defs.len() + spec.watched.len()],
+            watched: spec
+                .watched
+                .iter()
+                .map(|column| column.data_type.is_nullable())
+                .collect(),
             scratch: Vec::new(),
             rows: 0,
             defs,
@@ -83,8 +90,30 @@ impl Key {
             self.take_field(index, field.map(|field| (field.clone(), &bytes[field])), framing)
                 .map_err(|error| self.defs[index].fault(error, at))?;
         }
+        for watched in 0..self.watched.len() {
+            self.watch(watched, bytes, framing);
+        }
         self.rows += 1;
         Ok(())
+    }
+
+    /// Notes whether the row has a value for a watched column; whether it is a sound one, the shard will say.
+    fn watch(&mut self, watched: usize, bytes: &[u8], framing: &dyn Framing) {
+        let index = self.defs.len() + watched;
+        let field = self.fields[index].clone();
+        let token = match &field {
+            Some(field) => framing.token(index, &bytes[field.clone()], &mut self.scratch),
+            None => Ok(Token::Absent),
+        };
+        let is_absent = match token {
+            Ok(Token::Absent) => true,
+            Ok(Token::Null) => !self.watched[watched],
+            Ok(_) | Err(_) => false,
+        };
+        if is_absent {
+            let row = self.rows;
+            self.absent[index].push(Absent { row, field });
+        }
     }
 
     /// The row just taken was written anew, and its fields lie where `fields` says now.

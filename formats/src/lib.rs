@@ -41,6 +41,7 @@ mod csv;
 mod cursor;
 mod delimited;
 mod error;
+mod fill;
 mod format;
 mod framing;
 mod header;
@@ -57,6 +58,7 @@ mod values;
 pub mod statement;
 
 pub use error::{FormatError, code};
+pub use fill::{Fill, Filler};
 pub use format::{Format, Payload};
 pub use settings::{DateTimeText, Settings};
 pub use stream::{Absent, Block, ROWS_PER_CALL, RowStream, Rows, RowsBody, Spec};

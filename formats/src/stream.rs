@@ -25,6 +25,8 @@ pub struct Spec<'a> {
     pub listed: Option<&'a [String]>,
     /// The columns that the sharding key reads.
     pub key: &'a [ColumnDef],
+    /// Columns of which only is told which rows have no value for them.
+    pub watched: &'a [ColumnDef],
     /// The client's settings that change how a body is read.
     pub settings: &'a Settings,
     /// The server's time zone, for DateTime columns that name none.
@@ -37,12 +39,13 @@ pub struct Spec<'a> {
 pub(crate) struct Input<'a> {
     /// The columns of a row in the order of the INSERT's list, or of the table.
     pub columns: Vec<ColumnDef>,
+    /// The columns whose fields are noted: the key's, then the watched ones.
     pub key: &'a [ColumnDef],
     pub settings: &'a Settings,
 }
 
 /// Some rows of a body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rows<'a> {
     /// How many they are.
     pub count: usize,
@@ -53,13 +56,13 @@ pub struct Rows<'a> {
     /// The sharding key's columns in [`Spec::key`]'s order, one value a row. Where a row has none, the type's
     /// default.
     pub key: &'a [types::Column],
-    /// For each key column the rows, ascending, that gave no value of their own: the field is missing, is NULL
+    /// For each key column, then for each watched one, the rows, ascending, that gave no value of their own: the field is missing, is NULL
     /// for a type without NULL, is empty in CSV. The shard will take the column's DEFAULT there.
     pub absent: &'a [Vec<Absent>],
 }
 
 /// Where the bytes of some rows are.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum RowsBody<'a> {
     /// Rows one behind the other.
     Ranges {
@@ -78,7 +81,7 @@ pub trait Block: std::fmt::Debug {
     fn write(&self, rows: &[usize], out: &mut Vec<u8>);
 }
 
-/// A row that gives no value of its own for a key column.
+/// A row that gives no value of its own for a key or watched column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absent {
     /// The row's position among the rows at hand.
@@ -114,9 +117,10 @@ impl RowStream {
     /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here
     /// and settings that this crate would not obey (48), an unknown time zone (36).
     pub fn new(format: Format, spec: &Spec<'_>) -> Result<Self, FormatError> {
+        let noted = [spec.key, spec.watched].concat();
         let input = Input {
             columns: listed_columns(spec)?,
-            key: spec.key,
+            key: &noted,
             settings: spec.settings,
         };
         Ok(Self {

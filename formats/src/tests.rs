@@ -67,6 +67,7 @@ impl Reader {
                 columns: &self.columns,
                 listed: self.listed.as_deref(),
                 key: &self.key,
+                watched: &[],
                 settings: &self.settings,
                 time_zone: self.time_zone,
                 max_row_bytes: self.max_row_bytes,
@@ -118,7 +119,7 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    fn take(&mut self, rows: &Rows<'_>) {
+    pub fn take(&mut self, rows: &Rows<'_>) {
         for (index, row) in row_bytes(rows).enumerate() {
             self.rows.push(row.to_vec());
             let keys = rows.key.iter().zip(rows.absent);

@@ -251,6 +251,7 @@ impl Router {
             columns: &self.schema.insertable,
             listed,
             key: self.placement.key_columns(),
+            watched: &[],
             settings: &settings,
             time_zone: &self.schema.time_zone,
             max_row_bytes: ROW_BYTES_MAX,

@@ -62,6 +62,7 @@ impl Plan {
             columns: &schema.insertable,
             listed: listed.as_deref(),
             key: key_columns,
+            watched: &[],
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,

@@ -300,6 +300,7 @@ mod tests {
             columns: &columns,
             listed: None,
             key: key.columns(),
+            watched: &[],
             settings: &Settings::default(),
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
