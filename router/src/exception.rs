@@ -8,6 +8,7 @@ use http::StatusCode;
 pub mod code {
     #![allow(missing_docs)] // ClickHouse's own names
     pub const NO_SUCH_COLUMN_IN_TABLE: i32 = 16;
+    pub const NUMBER_OF_COLUMNS_DOESNT_MATCH: i32 = 20;
     pub const CANNOT_READ_ALL_DATA: i32 = 33;
     pub const BAD_ARGUMENTS: i32 = 36;
     pub const TOO_LARGE_SIZE_COMPRESSED: i32 = 39;

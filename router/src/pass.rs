@@ -116,7 +116,7 @@ fn never(impossible: Infallible) -> Exception {
 }
 
 /// A replica that answers now: the healthy ones first, each other asked before the client's request is entrusted to it.
-async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRuntime>, Exception> {
+pub async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRuntime>, Exception> {
     for replica in cluster.read_order().into_iter().take(TRIES_MAX) {
         if !replica.is_up() {
             replica.check().await;
@@ -133,6 +133,12 @@ async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRu
     ))
 }
 
+/// What a read is told that finds no place.
+pub fn too_many_reads(replica: &ReplicaRuntime) -> Exception {
+    let message = format!("Too many reads of replica {} at once.", replica.address());
+    Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message)
+}
+
 async fn pass<B>(
     question: &Question<'_>,
     asked: Asked,
@@ -143,12 +149,7 @@ where
     B: Body<Data = Bytes, Error = Exception> + Send + 'static,
 {
     let Some(place) = replica.read_place() else {
-        let message = format!("Too many reads of replica {} at once.", replica.address());
-        return Err(Exception::try_again(
-            code::TOO_MANY_SIMULTANEOUS_QUERIES,
-            1,
-            message,
-        ));
+        return Err(too_many_reads(replica));
     };
     let request = request(asked, body)?;
     let result = match &question.user.reads_as {
