@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use jiff::tz::TimeZone;
-use types::{Column, ColumnDef, Data, DataType};
+use types::{Column, ColumnDef, DataType};
 
 use crate::error::{FormatError, code};
 use crate::framing::{Fault, Framing, Token, ValueError};
@@ -190,16 +190,8 @@ impl KeyDef {
         Ok(())
     }
 
-    /// The type's default; that of an enum is its smallest value, not zero.
     fn push_default(&self, column: &mut Column) {
-        match (&mut column.data, &self.data_type) {
-            (Data::Int8(values), DataType::Enum8(elements)) => {
-                // An Enum8's values fit one byte.
-                values.push(smallest(elements) as i8);
-            }
-            (Data::Int16(values), DataType::Enum16(elements)) => values.push(smallest(elements)),
-            _ => column.push_default(&self.data_type),
-        }
+        column.push_default(&self.data_type);
     }
 
     fn fault(&self, error: ValueError, at: usize) -> Fault {
@@ -213,10 +205,6 @@ impl KeyDef {
             message,
         }
     }
-}
-
-fn smallest(elements: &[(String, i16)]) -> i16 {
-    elements.iter().map(|(_, value)| *value).min().unwrap_or(0)
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, FormatError> {
