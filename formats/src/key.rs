@@ -67,6 +67,25 @@ impl Key {
         })
     }
 
+    /// What a text of this key column is read by.
+    pub(crate) fn reading(&self, index: usize) -> &Reading {
+        &self.defs[index].reading
+    }
+
+    /// Takes a whole column of values; in the rows of `nulls`, ascending, the type's default stands in for a NULL.
+    pub(crate) fn put_column(&mut self, index: usize, column: Column, nulls: &[usize]) {
+        self.columns[index] = column;
+        self.absent[index].extend(nulls.iter().map(|row| Absent { row: *row, field: None }));
+    }
+
+    /// Takes `rows` rows that have no value for this key column.
+    pub(crate) fn put_defaults(&mut self, index: usize, rows: usize) {
+        for row in 0..rows {
+            self.defs[index].push_default(&mut self.columns[index]);
+            self.absent[index].push(Absent { row, field: None });
+        }
+    }
+
     pub(crate) fn forget_fields(&mut self) {
         self.fields.fill(None);
     }

@@ -27,6 +27,8 @@ impl Syntax {
             Payload::JsonEachRow | Payload::TabSeparated | Payload::Csv | Payload::Values => {
                 self.text(fill, row, out);
             }
+            // Its rows lie column by column, and are filled so.
+            Payload::Native => {}
         }
     }
 
@@ -42,7 +44,7 @@ impl Syntax {
             }
             Payload::Values => open_behind_last(out, start, b'('),
             Payload::BsonEachRow => drop(out.pop()),
-            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack => {}
+            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack | Payload::Native => {}
         }
         self.value(fill, row, out);
         match self.payload {

@@ -304,6 +304,7 @@ mod tests {
             settings: &Settings::default(),
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
+            scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;
         let placement = Placement::Slots(key, Slots::new(&[1, 0, 2]).unwrap());
