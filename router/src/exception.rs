@@ -20,6 +20,7 @@ pub mod code {
     pub const INCORRECT_DATA: i32 = 117;
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
     pub const NETWORK_ERROR: i32 = 210;
+    pub const TABLE_IS_READ_ONLY: i32 = 242;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
     pub const ACCESS_DENIED: i32 = 497;

@@ -31,6 +31,7 @@ pub mod backpressure;
 pub mod budget;
 pub mod cli;
 pub mod deliver;
+pub mod discovery;
 pub mod exception;
 pub mod front;
 pub mod http;

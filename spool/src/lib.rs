@@ -102,5 +102,6 @@ pub use commit::{Accepted, CommitHead, PendingWait};
 pub use error::{Closed, CommitError, FileError, LaneError, OpenError, QueueError, StageError};
 pub use model::{BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, Shape, ShareLanes};
 pub use queue::Spool;
+pub use queue::accept::check_lane;
 pub use stage::{Stage, Staged};
 pub use status::{DestinationStatus, RecoveryReport, Tally};
