@@ -139,6 +139,22 @@ impl Discovery {
     }
 }
 
+/// A routed table as listings show it.
+pub fn table_json(table: &config::Table) -> serde_json::Value {
+    serde_json::json!({
+        "cluster": table.cluster, "table": table.name.to_string(), "target": table.target.to_string(),
+        "sharding_key": table.sharding_key, "from": origin_word(table), "stopped": table.stopped,
+    })
+}
+
+/// Where a routed table stands, in a word.
+pub fn origin_word(table: &config::Table) -> &'static str {
+    match table.origin {
+        Origin::File => "weir.toml",
+        Origin::Discovered => "discovered",
+    }
+}
+
 /// The configuration with the tables that follow from what was seen, and what an operator should know.
 pub fn merged(config: &Config, seen: &Sightings) -> Result<(Config, Vec<String>), LayoutsError> {
     Ok(config.with_discovered(seen, &layouts::all_in_force(config)?))
