@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 
 use crate::app::App;
 use crate::budget::Part;
+use crate::discovery;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
@@ -294,7 +295,7 @@ impl Question<'_> {
         parts: &http::request::Parts,
         body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
-        let Some(table) = self.table(&statement.table)? else {
+        let Some(table) = self.table(app, &statement.table).await? else {
             body.unread(recognition.body());
             return pass::through(app, self, parts, body.take()).await;
         };
@@ -429,10 +430,10 @@ impl Question<'_> {
     }
 
     /// The routed table that an INSERT names; none when the user's INSERTs into others pass.
-    fn table(&self, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
+    async fn table(&self, app: &Arc<App>, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
         let database = named.database.as_deref().unwrap_or_else(|| self.database());
         let passes = self.user.unrouted_inserts == config::UnroutedInserts::Pass;
-        match self.routing.lookup(database, &named.table) {
+        match self.lookup(app, database, &named.table).await {
             Lookup::Routed(table) => Ok(Some(table)),
             Lookup::Target(_) | Lookup::Unknown if passes => Ok(None),
             Lookup::Target(distributed) => Err(Exception::unrouted_table(format!(
@@ -455,6 +456,20 @@ impl Question<'_> {
                 named.table,
                 self.routing.some_table_names()
             ))),
+        }
+    }
+
+    /// What an INSERT's table is; an unknown one may have been created since its cluster's seeds were asked.
+    async fn lookup(&self, app: &Arc<App>, database: &str, table: &str) -> Lookup {
+        match self.routing.lookup(database, table) {
+            Lookup::Unknown if !table.is_empty() => {
+                let name = config::TableName::new(database, table);
+                if self.user.may_insert(&name) {
+                    return discovery::look_up(app, &name).await;
+                }
+                Lookup::Unknown
+            }
+            known => known,
         }
     }
 
