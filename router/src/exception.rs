@@ -22,6 +22,7 @@ pub mod code {
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
     pub const NETWORK_ERROR: i32 = 210;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
+    pub const UNKNOWN_FORMAT: i32 = 73;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
     pub const ACCESS_DENIED: i32 = 497;
     pub const AUTHENTICATION_FAILED: i32 = 516;

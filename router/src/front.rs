@@ -342,7 +342,10 @@ impl Question<'_> {
         let schema = table.schema(app).await?;
         let replica = pass::connected_replica(&table.cluster).await?;
         let (user, password) = match &self.user.reads_as {
-            None => (&self.head.credentials.user, Reader::password_of(&self.head.credentials)),
+            None => (
+                &self.head.credentials.user,
+                Reader::password_of(&self.head.credentials),
+            ),
             Some(reads_as) => (&reads_as.user, crate::routing::password(&reads_as.password)),
         };
         let reader = Reader {

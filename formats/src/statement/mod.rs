@@ -305,7 +305,7 @@ mod tests {
         else {
             panic!("not an INSERT");
         };
-        assert_eq!(insert.source, Source::Select);
+        assert!(matches!(insert.source, Source::Select { .. }));
     }
 
     #[test]
