@@ -16,7 +16,7 @@ fn a_format_or_a_setting_that_no_replica_of_a_shard_knows_is_refused_at_accept()
         let request = weir.http.post(&format!("INSERT INTO {TABLE} {columns} FORMAT CSV"));
         request.parameter(name, value).body("1,2\n").answer()
     };
-    for name in ["input_format_null_as_default", "session_timezone", "format_csv_null_representation"] {
+    for name in ["input_format_null_as_default", "session_timezone"] {
         let answer = with(name, "1");
         assert_eq!((answer.status, answer.code()), (400, Some(115)), "{answer}");
         assert!(answer.text().contains(name), "{answer}");
