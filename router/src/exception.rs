@@ -27,6 +27,7 @@ pub mod code {
     pub const TABLE_IS_READ_ONLY: i32 = 242;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
     pub const CANNOT_DECOMPRESS: i32 = 271;
+    pub const UNKNOWN_FORMAT: i32 = 73;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
     pub const TOO_MANY_BYTES: i32 = 307;
     pub const ZLIB_INFLATE_FAILED: i32 = 354;

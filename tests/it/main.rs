@@ -23,3 +23,4 @@ mod replay;
 mod setup;
 mod shapes;
 mod tables;
+mod versions;
