@@ -124,6 +124,7 @@ async fn main() {
     suite.insert("inserter", cases::inserter).await;
     suite.insert("async_insert", cases::asynchronous).await;
     suite.insert("insert_native", cases::native).await;
-    suite.read_back("RowBinaryWithNamesAndTypes, lz4 (default)").await;
+    let read_back = if suite.is_old { "RowBinary" } else { "RowBinaryWithNamesAndTypes" };
+    suite.read_back(&format!("{read_back}, lz4 (default)")).await;
     println!("end\t{}", suite.told);
 }
