@@ -55,7 +55,7 @@ public class Suite {
         insert("beans", label -> insertBeans(label, same -> same));
         insert("beans, LZ4 blocks", label -> insertBeans(label, builder -> builder.compressClientRequest(true)));
         insert("beans, HTTP lz4", label -> insertBeans(label, builder -> builder.compressClientRequest(true).useHttpCompression(true)));
-        insert("beans, HTTP zstd", label -> insertBeans(label, builder -> builder.compressClientRequest(true).useHttpCompression(true)
+        insert("beans, ZSTD blocks", label -> insertBeans(label, builder -> builder.compressClientRequest(true)
                 .compressionMethod(CompressionMethod.ZSTD)));
         insert("beans, no compression at all", label -> insertBeans(label, builder -> builder.compressServerResponse(false)));
         insert("beans, async_insert", label -> insertBeans(label, builder -> builder.serverSetting("async_insert", "1")
@@ -73,8 +73,8 @@ public class Suite {
                 builder -> builder.compressClientRequest(true)));
         insert("stream JSONEachRow, HTTP lz4", label -> insertStream(json.apply(label), ClickHouseFormat.JSONEachRow,
                 builder -> builder.compressClientRequest(true).useHttpCompression(true)));
-        insert("stream TabSeparated, HTTP zstd", label -> insertStream(tsv.apply(label), ClickHouseFormat.TabSeparated,
-                builder -> builder.compressClientRequest(true).useHttpCompression(true).compressionMethod(CompressionMethod.ZSTD)));
+        insert("stream TabSeparated, ZSTD blocks", label -> insertStream(tsv.apply(label), ClickHouseFormat.TabSeparated,
+                builder -> builder.compressClientRequest(true).compressionMethod(CompressionMethod.ZSTD)));
     }
 
     private static void jdbc() {
