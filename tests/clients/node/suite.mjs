@@ -164,7 +164,7 @@ const readingBack = (name) =>
     return ["read", name, found.length];
   });
 
-await attempt("ping", pinging());
+await attempt("connect and ping", pinging());
 await attempt("ping by SELECT", pinging({ select: true }));
 for (const [name, [format, make]] of Object.entries(FORMATS)) await attempt(name, inserting(format, make));
 for (const [coding, compression] of Object.entries(COMPRESSIONS)) {
