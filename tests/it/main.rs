@@ -11,6 +11,7 @@
 
 mod arrival;
 mod bad_input;
+mod client_rules;
 mod commands;
 mod crash;
 mod facts_18;
