@@ -8,6 +8,7 @@ use http::StatusCode;
 pub mod code {
     #![allow(missing_docs)] // ClickHouse's own names
     pub const NO_SUCH_COLUMN_IN_TABLE: i32 = 16;
+    pub const NUMBER_OF_COLUMNS_DOESNT_MATCH: i32 = 20;
     pub const CANNOT_READ_ALL_DATA: i32 = 33;
     pub const BAD_ARGUMENTS: i32 = 36;
     pub const TOO_LARGE_SIZE_COMPRESSED: i32 = 39;
@@ -23,8 +24,10 @@ pub mod code {
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
     pub const NETWORK_ERROR: i32 = 210;
     pub const QUERY_IS_TOO_LARGE: i32 = 229;
+    pub const TABLE_IS_READ_ONLY: i32 = 242;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
     pub const CANNOT_DECOMPRESS: i32 = 271;
+    pub const UNKNOWN_FORMAT: i32 = 73;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
     pub const TOO_MANY_BYTES: i32 = 307;
     pub const ZLIB_INFLATE_FAILED: i32 = 354;

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use formats::statement::{
-    Insert, Recognised, STATEMENT_BYTES_MAX, Source, Statement, System, TableRef, recognise_with,
+    Insert, Recognised, STATEMENT_BYTES_MAX, Select, Source, Statement, System, TableRef, recognise_with,
 };
 use http::header::EXPECT;
 use http::{Method, StatusCode};
@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 
 use crate::app::App;
 use crate::budget::Part;
+use crate::discovery;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
@@ -30,6 +31,7 @@ use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
 use crate::insert::plan::Plan;
+use crate::insert::select::Reader;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
 use crate::pass;
@@ -136,18 +138,14 @@ async fn question(
     };
     match &recognition.statement {
         Statement::Insert(statement) => question.insert(app, statement, &recognition, parts, body).await,
-        Statement::Read | Statement::Describe { .. } if !user.may_select() => {
-            Err(Exception::access_denied(format!(
-                "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
-                user.name
-            )))
-        }
         Statement::Describe { table, name } => {
+            question.check_select()?;
             question
                 .describe(app, table, name.clone(), &recognition, parts, body)
                 .await
         }
         Statement::Read => {
+            question.check_select()?;
             body.unread(recognition.body());
             pass::through(app, &question, parts, body.take()).await
         }
@@ -207,7 +205,7 @@ impl Recognition {
     fn data(&self, source: &Source) -> Bytes {
         match source {
             Source::Data { data_at, .. } => self.text.slice((*data_at).min(self.text.len())..),
-            Source::Select | Source::Function(_) | Source::Infile => Bytes::new(),
+            Source::Select { .. } | Source::Function(_) | Source::Infile => Bytes::new(),
         }
     }
 }
@@ -254,6 +252,21 @@ async fn recognition(
     }
 }
 
+/// The statement to its end, for one that has no data behind it.
+async fn whole_text(recognition: &Recognition, body: &mut RequestBody) -> Result<Vec<u8>, Exception> {
+    let mut text = recognition.text.to_vec();
+    while let Some(chunk) = body.next().await? {
+        text.extend_from_slice(&chunk);
+        if text.len() > STATEMENT_BYTES_MAX {
+            return Err(Exception::bad_input(
+                code::SYNTAX_ERROR,
+                "The statement is longer than max_query_size.",
+            ));
+        }
+    }
+    Ok(text)
+}
+
 impl Question<'_> {
     /// A distributed table may exist only in Weir: its target is described instead.
     async fn describe(
@@ -270,16 +283,7 @@ impl Question<'_> {
             body.unread(recognition.body());
             return pass::through(app, self, parts, body.take()).await;
         };
-        let mut text = recognition.text.to_vec();
-        while let Some(chunk) = body.next().await? {
-            text.extend_from_slice(&chunk);
-            if text.len() > STATEMENT_BYTES_MAX {
-                return Err(Exception::bad_input(
-                    code::SYNTAX_ERROR,
-                    "The statement is longer than max_query_size.",
-                ));
-            }
-        }
+        let text = whole_text(recognition, body).await?;
         pass::described(app, self, parts, &routed, &text, name).await
     }
 
@@ -291,12 +295,21 @@ impl Question<'_> {
         parts: &http::request::Parts,
         body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
-        let Some(table) = self.table(&statement.table)? else {
+        let Some(table) = self.table(app, &statement.table).await? else {
             body.unread(recognition.body());
             return pass::through(app, self, parts, body.take()).await;
         };
         body.unread(recognition.data(&statement.source));
-        let answered = self.insert_routed(app, &table, statement, body).await;
+        let answered = match &statement.source {
+            Source::Select { with, at } => {
+                let text = whole_text(recognition, body).await?;
+                let select = formats::statement::select(&text, with.clone(), *at)?;
+                self.insert_selected(app, &table, statement, &select).await
+            }
+            Source::Data { .. } | Source::Function(_) | Source::Infile => {
+                self.insert_routed(app, &table, statement, body).await
+            }
+        };
         match &answered {
             Ok(inserted) => app
                 .metrics
@@ -319,18 +332,7 @@ impl Question<'_> {
         statement: &Insert,
         body: &mut RequestBody,
     ) -> Result<insert::Inserted, Exception> {
-        if self.head.method != Method::POST && self.head.method != Method::PUT {
-            return Err(Exception::bad_input(
-                code::READONLY,
-                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly: use method POST.",
-            ));
-        }
-        if !self.user.may_insert(&table.config.name) {
-            return Err(Exception::access_denied(format!(
-                "{}: Not enough privileges. To execute this query, the user needs table {} in its tables in weir.toml.",
-                self.user.name, table.name
-            )));
-        }
+        self.check_insert(table)?;
         app.admit_insert(table).await?;
         let settings = self.head.settings.iter().chain(&statement.settings);
         let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
@@ -344,19 +346,94 @@ impl Question<'_> {
             settings,
             app.row_bytes_max(),
         )?;
-        let asker = Asker {
+        insert::insert(app, plan, self.asker(), body).await
+    }
+
+    /// `INSERT … SELECT`: the SELECT runs on a replica, under the client's own user, and its result is inserted.
+    async fn insert_selected(
+        &self,
+        app: &Arc<App>,
+        table: &Arc<RoutedTable>,
+        statement: &Insert,
+        select: &Select,
+    ) -> Result<insert::Inserted, Exception> {
+        self.check_insert(table)?;
+        self.check_select()?;
+        app.admit_insert(table).await?;
+        let settings = self.head.settings.iter().chain(&statement.settings);
+        let own = InsertSettings::of_select(settings.clone())?;
+        let schema = table.schema(app).await?;
+        let replica = pass::connected_replica(&table.cluster).await?;
+        let (user, password) = match &self.user.reads_as {
+            None => (
+                &self.head.credentials.user,
+                Reader::password_of(&self.head.credentials),
+            ),
+            Some(reads_as) => (&reads_as.user, crate::routing::password(&reads_as.password)),
+        };
+        let reader = Reader {
+            replica: &replica,
+            user,
+            password,
+            database: self.database(),
+            settings: settings.cloned().collect(),
+            query_id: &self.head.query_id,
+        };
+        let Some(_place) = replica.read_place() else {
+            return Err(pass::too_many_reads(&replica));
+        };
+        let mut selected = insert::select::run(&reader, statement, select, &schema).await?;
+        let plan = Plan::new(
+            table.clone(),
+            &schema,
+            &selected.insert,
+            None,
+            own,
+            app.row_bytes_max(),
+        )?;
+        insert::insert(app, plan, self.asker(), &mut selected.rows).await
+    }
+
+    fn asker(&self) -> Asker {
+        Asker {
             user: self.user.name.clone(),
             query_id: self.head.query_id.clone(),
             since: self.since,
-        };
-        insert::insert(app, plan, asker, body).await
+        }
+    }
+
+    /// Whether this request may insert into this table at all.
+    fn check_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
+        if self.head.method != Method::POST && self.head.method != Method::PUT {
+            return Err(Exception::bad_input(
+                code::READONLY,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly: use method POST.",
+            ));
+        }
+        if !self.user.may_insert(&table.config.name) {
+            return Err(Exception::access_denied(format!(
+                "{}: Not enough privileges. To execute this query, the user needs table {} in its tables in weir.toml.",
+                self.user.name, table.name
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_select(&self) -> Result<(), Exception> {
+        if self.user.may_select() {
+            return Ok(());
+        }
+        Err(Exception::access_denied(format!(
+            "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
+            self.user.name
+        )))
     }
 
     /// The routed table that an INSERT names; none when the user's INSERTs into others pass.
-    fn table(&self, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
+    async fn table(&self, app: &Arc<App>, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
         let database = named.database.as_deref().unwrap_or_else(|| self.database());
         let passes = self.user.unrouted_inserts == config::UnroutedInserts::Pass;
-        match self.routing.lookup(database, &named.table) {
+        match self.lookup(app, database, &named.table).await {
             Lookup::Routed(table) => Ok(Some(table)),
             Lookup::Target(_) | Lookup::Unknown if passes => Ok(None),
             Lookup::Target(distributed) => Err(Exception::unrouted_table(format!(
@@ -379,6 +456,20 @@ impl Question<'_> {
                 named.table,
                 self.routing.some_table_names()
             ))),
+        }
+    }
+
+    /// What an INSERT's table is; an unknown one may have been created since its cluster's seeds were asked.
+    async fn lookup(&self, app: &Arc<App>, database: &str, table: &str) -> Lookup {
+        match self.routing.lookup(database, table) {
+            Lookup::Unknown if !table.is_empty() => {
+                let name = config::TableName::new(database, table);
+                if self.user.may_insert(&name) {
+                    return discovery::look_up(app, &name).await;
+                }
+                Lookup::Unknown
+            }
+            known => known,
         }
     }
 

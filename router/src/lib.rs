@@ -31,6 +31,8 @@ pub mod backpressure;
 pub mod budget;
 pub mod cli;
 pub mod deliver;
+pub mod discovery;
+pub mod dry_run;
 pub mod exception;
 pub mod front;
 pub mod http;

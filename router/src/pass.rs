@@ -139,7 +139,7 @@ fn never(impossible: Infallible) -> Exception {
 }
 
 /// A replica that answers now: the healthy ones first, each other asked before the client's request is entrusted to it.
-async fn connected_replica(cluster: &Cluster) -> Result<Arc<ReplicaRuntime>, Exception> {
+pub async fn connected_replica(cluster: &Cluster) -> Result<Arc<ReplicaRuntime>, Exception> {
     for replica in cluster.read_order().into_iter().take(TRIES_MAX) {
         if !replica.is_up() {
             replica.check().await;
@@ -154,6 +154,12 @@ async fn connected_replica(cluster: &Cluster) -> Result<Arc<ReplicaRuntime>, Exc
         5,
         message,
     ))
+}
+
+/// What a read is told that finds no place.
+pub fn too_many_reads(replica: &ReplicaRuntime) -> Exception {
+    let message = format!("Too many reads of replica {} at once.", replica.address());
+    Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message)
 }
 
 /// The replica that holds the request's session, while it answers; for a request without session any that does.
@@ -190,12 +196,7 @@ where
     B: Body<Data = Bytes, Error = Exception> + Unpin + Send + 'static,
 {
     let Some(place) = replica.read_place() else {
-        let message = format!("Too many reads of replica {} at once.", replica.address());
-        return Err(Exception::try_again(
-            code::TOO_MANY_SIMULTANEOUS_QUERIES,
-            1,
-            message,
-        ));
+        return Err(too_many_reads(replica));
     };
     let client_s_fault = Arc::default();
     let request = request(asked, Watched::new(body, &client_s_fault))?;
