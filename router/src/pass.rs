@@ -110,7 +110,8 @@ pub async fn described(
     headers.remove(CONTENT_TYPE);
     let parts = Asked {
         method: Method::POST,
-        target: without_parameters(&parts.uri, &["query", "decompress"]),
+        // The one name is replaced, and 18.16 takes parameters for settings that it does not know.
+        target: without_parameters(&parts.uri, &["query", "decompress", "param_*"]),
         headers,
     };
     pass(
@@ -122,13 +123,16 @@ pub async fn described(
     .await
 }
 
-/// A URL's path and its parameters but these.
+/// A URL's path and its parameters but these; a trailing `*` stands for any end of a name.
 fn without_parameters(uri: &Uri, names: &[&str]) -> String {
     let pairs = uri.query().unwrap_or("").split('&');
     let is_named = |pair: &str| {
         let name = pair.split('=').next().unwrap_or_default();
         let name: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
-        names.iter().any(|unwanted| unwanted.as_bytes() == name)
+        names.iter().any(|unwanted| match unwanted.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning.as_bytes()),
+            None => name == unwanted.as_bytes(),
+        })
     };
     let kept: Vec<_> = pairs.filter(|pair| !pair.is_empty() && !is_named(pair)).collect();
     format!("{}?{}", uri.path(), kept.join("&"))
@@ -395,6 +399,8 @@ mod tests {
             without_parameters(&uri, &["query"]),
             "/?database=d&query_id=7&x=%20"
         );
+        let uri: Uri = "/?param_t=x&p=1&%64ecompress=1".parse().unwrap();
+        assert_eq!(without_parameters(&uri, &["param_*", "decompress"]), "/?p=1");
         assert_eq!(without_parameters(&"/".parse().unwrap(), &["query"]), "/?");
     }
 }
