@@ -24,7 +24,7 @@ import servers
 
 ENGINES = {"26.x": servers.Modern, "18.16": servers.Old}
 # A program that takes longer hangs.
-PROGRAM_SECONDS = 180
+PROGRAM_SECONDS = 400
 DELIVERY_SECONDS = 30
 
 
