@@ -1,9 +1,10 @@
 //! `Format` and `Payload`: the names, and the one table that says what each format needs.
 
+use crate::columnar::Windows;
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
-use crate::stream::Input;
-use crate::{csv, json_each_row, row_binary, tab_separated, values};
+use crate::stream::{Input, Spec};
+use crate::{bson_each_row, csv, json_each_row, msg_pack, native, row_binary, tab_separated, values};
 
 /// A format that a client's INSERT may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +17,12 @@ pub enum Format {
     CsvWithNames,
     Values,
     RowBinary,
+    RowBinaryWithNames,
+    RowBinaryWithNamesAndTypes,
+    RowBinaryWithDefaults,
+    MsgPack,
+    BsonEachRow,
+    Native,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -27,20 +34,41 @@ pub enum Payload {
     Csv,
     Values,
     RowBinary,
+    RowBinaryWithDefaults,
+    MsgPack,
+    BsonEachRow,
+    Native,
 }
 
 impl Payload {
     /// Every payload format.
-    pub const ALL: [Payload; 5] = [
+    pub const ALL: [Payload; 9] = [
         Payload::JsonEachRow,
         Payload::TabSeparated,
         Payload::Csv,
         Payload::Values,
         Payload::RowBinary,
+        Payload::RowBinaryWithDefaults,
+        Payload::MsgPack,
+        Payload::BsonEachRow,
+        Payload::Native,
     ];
 }
 
-type Open = fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>;
+/// How a body of a format is opened.
+#[derive(Clone, Copy)]
+enum Open {
+    /// Its rows lie one behind the other.
+    Rows(fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>),
+    /// Its rows lie column by column.
+    Windows(fn(&Input<'_>, &Spec<'_>) -> Result<Box<dyn Windows>, FormatError>),
+}
+
+/// A body that was opened.
+pub(crate) enum Opened {
+    Rows(Box<dyn Framing>),
+    Windows(Box<dyn Windows>),
+}
 
 /// What there is to know of a format outside its own file.
 struct Entry {
@@ -56,43 +84,79 @@ const FORMATS: &[Entry] = &[
         format: Format::JsonEachRow,
         names: &["JSONEachRow", "JSONLines", "NDJSON"],
         payload: Payload::JsonEachRow,
-        open: json_each_row::open,
+        open: Open::Rows(json_each_row::open),
     },
     Entry {
         format: Format::TabSeparated,
         names: &["TabSeparated", "TSV"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open,
+        open: Open::Rows(tab_separated::open),
     },
     Entry {
         format: Format::TabSeparatedWithNames,
         names: &["TabSeparatedWithNames", "TSVWithNames"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_with_names,
+        open: Open::Rows(tab_separated::open_with_names),
     },
     Entry {
         format: Format::Csv,
         names: &["CSV"],
         payload: Payload::Csv,
-        open: csv::open,
+        open: Open::Rows(csv::open),
     },
     Entry {
         format: Format::CsvWithNames,
         names: &["CSVWithNames"],
         payload: Payload::Csv,
-        open: csv::open_with_names,
+        open: Open::Rows(csv::open_with_names),
     },
     Entry {
         format: Format::Values,
         names: &["Values"],
         payload: Payload::Values,
-        open: values::open,
+        open: Open::Rows(values::open),
     },
     Entry {
         format: Format::RowBinary,
         names: &["RowBinary"],
         payload: Payload::RowBinary,
-        open: row_binary::open,
+        open: Open::Rows(row_binary::open),
+    },
+    Entry {
+        format: Format::RowBinaryWithNames,
+        names: &["RowBinaryWithNames"],
+        payload: Payload::RowBinary,
+        open: Open::Rows(row_binary::open_with_names),
+    },
+    Entry {
+        format: Format::RowBinaryWithNamesAndTypes,
+        names: &["RowBinaryWithNamesAndTypes"],
+        payload: Payload::RowBinary,
+        open: Open::Rows(row_binary::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::RowBinaryWithDefaults,
+        names: &["RowBinaryWithDefaults"],
+        payload: Payload::RowBinaryWithDefaults,
+        open: Open::Rows(row_binary::open_with_defaults),
+    },
+    Entry {
+        format: Format::MsgPack,
+        names: &["MsgPack"],
+        payload: Payload::MsgPack,
+        open: Open::Rows(msg_pack::open),
+    },
+    Entry {
+        format: Format::BsonEachRow,
+        names: &["BSONEachRow"],
+        payload: Payload::BsonEachRow,
+        open: Open::Rows(bson_each_row::open),
+    },
+    Entry {
+        format: Format::Native,
+        names: &["Native"],
+        payload: Payload::Native,
+        open: Open::Windows(native::open),
     },
 ];
 
@@ -106,6 +170,11 @@ impl Format {
         }
     }
 
+    /// Every format.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(|entry| entry.format)
+    }
+
     /// ClickHouse's name of the format.
     pub fn name(self) -> &'static str {
         self.entry().names[0]
@@ -116,8 +185,11 @@ impl Format {
         self.entry().payload
     }
 
-    pub(crate) fn open(self, input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
-        (self.entry().open)(input)
+    pub(crate) fn open(self, input: &Input<'_>, spec: &Spec<'_>) -> Result<Opened, FormatError> {
+        match self.entry().open {
+            Open::Rows(open) => open(input).map(Opened::Rows),
+            Open::Windows(open) => open(input, spec).map(Opened::Windows),
+        }
     }
 
     fn entry(self) -> &'static Entry {
@@ -149,6 +221,10 @@ impl Payload {
             Self::Csv => "CSV",
             Self::Values => "Values",
             Self::RowBinary => "RowBinary",
+            Self::RowBinaryWithDefaults => "RowBinaryWithDefaults",
+            Self::MsgPack => "MsgPack",
+            Self::BsonEachRow => "BSONEachRow",
+            Self::Native => "Native",
         }
     }
 
@@ -157,7 +233,11 @@ impl Payload {
         match self {
             Self::JsonEachRow | Self::TabSeparated | Self::Csv => b"\n",
             Self::Values => b",",
-            Self::RowBinary => b"",
+            Self::RowBinary
+            | Self::RowBinaryWithDefaults
+            | Self::MsgPack
+            | Self::BsonEachRow
+            | Self::Native => b"",
         }
     }
 }
@@ -166,20 +246,10 @@ impl Payload {
 mod tests {
     use super::*;
 
-    const ALL: [Format; 7] = [
-        Format::JsonEachRow,
-        Format::TabSeparated,
-        Format::TabSeparatedWithNames,
-        Format::Csv,
-        Format::CsvWithNames,
-        Format::Values,
-        Format::RowBinary,
-    ];
-
     #[test]
     fn every_format_stands_in_the_table_once_and_is_found_by_its_name() {
-        assert_eq!(FORMATS.len(), ALL.len());
-        for format in ALL {
+        for format in Format::all() {
+            assert_eq!(FORMATS.iter().filter(|entry| entry.format == format).count(), 1);
             assert_eq!(format.entry().format, format);
             assert_eq!(Format::parse(format.name()), Ok(format));
         }

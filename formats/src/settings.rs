@@ -20,10 +20,17 @@ pub struct Settings {
     pub tsv_crlf: bool,
     /// `input_format_with_names_use_header`: whether a header's names say which column is where.
     pub names_use_header: bool,
+    /// `input_format_with_types_use_header`: whether a header's types must be the columns'.
+    pub types_use_header: bool,
+    /// `input_format_binary_read_json_as_string`: whether a JSON value is a string in RowBinary.
+    pub binary_json_as_text: bool,
     /// `input_format_skip_unknown_fields`. Off unless the client asks for it: 18.16's default, not that of
     /// 26.x,
     /// because whether the shard will skip the field too depends on its version.
     pub skip_unknown_fields: bool,
+    /// `client_protocol_version`: the revision of the native protocol in which Native blocks are written; 0 when
+    /// it is not said.
+    pub client_protocol_version: u64,
     /// `date_time_input_format`.
     pub date_time: DateTimeText,
     /// Settings that change the reading in a way this crate does not know: (format family, name, value).
@@ -49,6 +56,8 @@ pub(crate) enum Family {
     Csv,
     Tsv,
     Json,
+    Binary,
+    Native,
 }
 
 /// Settings that would move row borders or change a key's text, with the only value this crate reads.
@@ -57,6 +66,17 @@ const ONLY: &[(Family, &str, &str)] = &[
     (Family::Any, "input_format_allow_errors_ratio", "0"),
     (Family::Any, "input_format_null_as_default", "1"),
     (Family::Any, "input_format_read_datetime_number_as_raw_value", "0"),
+    (
+        Family::Binary,
+        "input_format_binary_decode_types_in_binary_format",
+        "0",
+    ),
+    (Family::Native, "input_format_native_allow_types_conversion", "1"),
+    (
+        Family::Native,
+        "input_format_native_decode_types_in_binary_format",
+        "0",
+    ),
     (Family::Csv, "format_csv_allow_double_quotes", "1"),
     (Family::Csv, "format_csv_null_representation", "\\N"),
     (Family::Csv, "input_format_csv_allow_cr_end_of_line", "0"),
@@ -106,7 +126,10 @@ impl Default for Settings {
             tsv_detect_header: true,
             tsv_crlf: false,
             names_use_header: true,
+            types_use_header: true,
+            binary_json_as_text: false,
             skip_unknown_fields: false,
+            client_protocol_version: 0,
             date_time: DateTimeText::Unsaid,
             unread: Vec::new(),
         }
@@ -144,10 +167,14 @@ impl Settings {
                 ("input_format_tsv_detect_header", flag(false)),
                 ("input_format_tsv_crlf_end_of_line", flag(false)),
             ],
-            Payload::JsonEachRow => {
+            Payload::JsonEachRow | Payload::BsonEachRow => {
                 vec![("input_format_skip_unknown_fields", flag(self.skip_unknown_fields))]
             }
-            Payload::Values | Payload::RowBinary => Vec::new(),
+            Payload::Values
+            | Payload::RowBinary
+            | Payload::RowBinaryWithDefaults
+            | Payload::MsgPack
+            | Payload::Native => Vec::new(),
         }
     }
 
@@ -162,7 +189,10 @@ impl Settings {
             "input_format_tsv_detect_header" => self.tsv_detect_header = flag(name, value)?,
             "input_format_tsv_crlf_end_of_line" => self.tsv_crlf = flag(name, value)?,
             "input_format_with_names_use_header" => self.names_use_header = flag(name, value)?,
+            "input_format_with_types_use_header" => self.types_use_header = flag(name, value)?,
+            "input_format_binary_read_json_as_string" => self.binary_json_as_text = flag(name, value)?,
             "input_format_skip_unknown_fields" => self.skip_unknown_fields = flag(name, value)?,
+            "client_protocol_version" => self.client_protocol_version = number(name, value)?,
             "date_time_input_format" => self.date_time = date_time_text(value)?,
             _ => self.note_unread(name, value),
         }
@@ -213,6 +243,15 @@ fn flag(name: &str, value: &str) -> Result<bool, FormatError> {
             format!("setting {name} is 0 or 1, not '{value}'"),
         ))
     }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, FormatError> {
+    value.parse().map_err(|_| {
+        FormatError::plain(
+            code::BAD_ARGUMENTS,
+            format!("setting {name} is a number, not '{value}'"),
+        )
+    })
 }
 
 /// One ASCII byte that nothing else in CSV means; `\t` may be written as two characters.

@@ -11,13 +11,17 @@
 
 mod arrival;
 mod bad_input;
+mod client_rules;
 mod commands;
 mod crash;
 mod facts_18;
 mod facts_modern;
+mod insert_select;
 mod memory;
 mod modern;
 mod operations;
 mod replay;
 mod setup;
+mod shapes;
 mod tables;
+mod versions;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use formats::statement::{Insert, InsertColumns, Source};
-use formats::{Format, RowStream, Spec};
+use formats::{Absent, Format, RowStream, Spec};
 use types::ColumnDef;
 
 use super::settings::{InsertSettings, OwnSettings};
 use super::split::{Placement, random_shard};
+use super::versions;
 use crate::exception::{Exception, code};
 use crate::routing::RoutedTable;
 use crate::schema::TableSchema;
@@ -35,6 +36,8 @@ pub struct Plan {
     pub payload_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
     pub token: Option<String>,
+    /// Which target the rows were planned for: [`TableSchema::fingerprint`].
+    pub schema: u128,
 }
 
 impl Plan {
@@ -60,11 +63,15 @@ impl Plan {
             columns: &schema.insertable,
             listed: listed.as_deref(),
             key: key_columns,
+            watched: &[],
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,
+            scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;
+        let client = settings.payload.iter().map(|(name, _)| name.as_str());
+        versions::check(&table, format.payload().name(), client)?;
         let token = settings.own.deduplication_token;
         Ok(Self {
             table,
@@ -75,6 +82,7 @@ impl Plan {
             reading,
             payload_settings: settings.payload,
             token,
+            schema: schema.fingerprint,
         })
     }
 
@@ -102,9 +110,8 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
         Source::Data { format, .. } => Ok(Format::parse(
             format.as_deref().or(default_format).unwrap_or("Values"),
         )?),
-        Source::Select => Err(Exception::not_implemented(
-            "INSERT … SELECT into a distributed table is not split by this version of Weir; send the rows as data.",
-        )),
+        // The result of the SELECT comes here as data: `insert::select`.
+        Source::Select { .. } => Err(Exception::internal("a SELECT was planned before it was run")),
         Source::Function(function) => Err(Exception::not_implemented(format!(
             "INSERT INTO FUNCTION {function} names no table that Weir could route: run it on a server."
         ))),
@@ -115,7 +122,10 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
 }
 
 /// The INSERT's column list as names, or none for all insertable columns.
-fn listed_columns(columns: &InsertColumns, schema: &TableSchema) -> Result<Option<Vec<String>>, Exception> {
+pub fn listed_columns(
+    columns: &InsertColumns,
+    schema: &TableSchema,
+) -> Result<Option<Vec<String>>, Exception> {
     match columns {
         InsertColumns::All => Ok(None),
         InsertColumns::Listed(names) => {
@@ -217,10 +227,10 @@ impl KeyDefaults {
 
     /// Refuses rows without a value for such a column; `absent` has their positions for each of the key's
     /// columns, `first_row` is the number of the first of them, from 1.
-    pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
+    pub fn refuse_absent(&self, absent: &[Vec<Absent>], first_row: u64) -> Result<(), Exception> {
         for ((name, default), rows) in self.columns.iter().zip(absent) {
             if let (Some(_), Some(row)) = (default, rows.first()) {
-                let what = format!("Row {} has no value for", first_row + *row as u64);
+                let what = format!("Row {} has no value for", first_row + row.row as u64);
                 return Err(self.refusal(name, default.as_deref(), &what));
             }
         }
