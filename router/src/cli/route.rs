@@ -255,6 +255,7 @@ impl Router {
             settings: &settings,
             time_zone: &self.schema.time_zone,
             max_row_bytes: ROW_BYTES_MAX,
+            scratch: None,
         };
         RowStream::new(format, &spec).map_err(told)
     }

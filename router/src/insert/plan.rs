@@ -67,6 +67,7 @@ impl Plan {
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,
+            scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;
         let client = settings.payload.iter().map(|(name, _)| name.as_str());
