@@ -319,6 +319,7 @@ impl Question<'_> {
             default_format,
             settings,
             app.row_bytes_max(),
+            &self.routing.config.spool.path,
         )?;
         insert::insert(app, plan, self.asker(), body).await
     }
@@ -361,6 +362,7 @@ impl Question<'_> {
             None,
             own,
             app.row_bytes_max(),
+            &self.routing.config.spool.path,
         )?;
         insert::insert(app, plan, self.asker(), &mut selected.rows).await
     }

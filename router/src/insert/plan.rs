@@ -2,6 +2,7 @@
 //! refused here.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use formats::statement::{Insert, InsertColumns, Source};
@@ -48,6 +49,7 @@ impl Plan {
         default_format: Option<&str>,
         settings: InsertSettings,
         row_bytes_max: RowBytesMax,
+        scratch: &Path,
     ) -> Result<Self, Exception> {
         let format = format_of(insert, default_format)?;
         let listed = listed_columns(&insert.columns, schema)?;
@@ -57,7 +59,10 @@ impl Plan {
         defaults.refuse_left_out(listed.as_deref())?;
         // What the client says comes behind what its server would do, and so wins.
         let said = schema.reading_defaults.iter().chain(&settings.payload);
-        let reading = formats::Settings::read(said.map(|(name, value)| (name.as_str(), value.as_str())))?;
+        let said = said.map(|(name, value)| (name.as_str(), value.as_str()));
+        let revision = settings.own.client_protocol_version.as_deref();
+        let revision = revision.map(|revision| ("client_protocol_version", revision));
+        let reading = formats::Settings::read(said.chain(revision))?;
         let spec = Spec {
             columns: &schema.insertable,
             listed: listed.as_deref(),
@@ -66,7 +71,7 @@ impl Plan {
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,
-            scratch: None,
+            scratch: Some(scratch),
         };
         let stream = RowStream::new(format, &spec)?;
         let token = settings.own.deduplication_token;
