@@ -254,9 +254,11 @@ impl Payload {
         match self {
             Self::JsonEachRow | Self::TabSeparated | Self::Csv => b"\n",
             Self::Values => b",",
-            Self::RowBinary | Self::RowBinaryWithDefaults | Self::MsgPack | Self::BsonEachRow | Self::Native => {
-                b""
-            }
+            Self::RowBinary
+            | Self::RowBinaryWithDefaults
+            | Self::MsgPack
+            | Self::BsonEachRow
+            | Self::Native => b"",
         }
     }
 }

@@ -75,7 +75,10 @@ impl Key {
     /// Takes a whole column of values; in the rows of `nulls`, ascending, the type's default stands in for a NULL.
     pub(crate) fn put_column(&mut self, index: usize, column: Column, nulls: &[usize]) {
         self.columns[index] = column;
-        self.absent[index].extend(nulls.iter().map(|row| Absent { row: *row, field: None }));
+        self.absent[index].extend(nulls.iter().map(|row| Absent {
+            row: *row,
+            field: None,
+        }));
     }
 
     /// Takes `rows` rows that have no value for this key column.

@@ -190,9 +190,7 @@ impl Settings {
             | Payload::RowBinary
             | Payload::RowBinaryWithDefaults
             | Payload::MsgPack
-            | Payload::Native => {
-                Vec::new()
-            }
+            | Payload::Native => Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use types::ColumnDef;
 
 use crate::columnar::Windows;
 use crate::error::{FormatError, code, near};
+use crate::fill::Fill;
 use crate::format::{Format, Opened};
 use crate::framing::{Fault, Framing, Step, Stop, Window};
 use crate::key::Key;
@@ -82,8 +83,9 @@ pub enum RowsBody<'a> {
 
 /// Rows that lie column by column.
 pub trait Block: std::fmt::Debug {
-    /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block.
-    fn write(&self, rows: &[usize], out: &mut Vec<u8>);
+    /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block, the
+    /// columns of `fills` in the place of its own, or behind them.
+    fn write(&self, rows: &[usize], fills: &[Fill<'_>], out: &mut Vec<u8>);
 }
 
 /// A row that gives no value of its own for a key or watched column.

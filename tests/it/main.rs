@@ -11,6 +11,7 @@
 
 mod arrival;
 mod bad_input;
+mod client_rules;
 mod commands;
 mod crash;
 mod facts_18;
@@ -23,3 +24,4 @@ mod replay;
 mod setup;
 mod shapes;
 mod tables;
+mod versions;

@@ -176,6 +176,10 @@ impl Sender {
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
+        if let Some(error) = request::cannot_read(batch.shape(), &facts) {
+            let error = format!("{}: {error}", replica.address());
+            return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
+        }
         let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {
@@ -206,7 +210,9 @@ impl Sender {
     /// A shard has read the batch as the target is now.
     fn shape_is_good(&self, batch: &Batch, route: &Route) {
         if let Some(schema) = route.table().known_schema() {
-            self.app.shapes.proved(ShapeKey::of(batch.shape(), schema.fingerprint));
+            self.app
+                .shapes
+                .proved(ShapeKey::of(batch.shape(), schema.fingerprint));
         }
     }
 
@@ -288,7 +294,9 @@ async fn views_behind(error: &ShardError, route: &Route, replica: &ReplicaRuntim
         return Views::Possible;
     }
     let target = &route.table().config.target;
-    let asked = replica.client().views(replica.database(&target.database), &target.table);
+    let asked = replica
+        .client()
+        .views(replica.database(&target.database), &target.table);
     match tokio::time::timeout(VIEWS_TIMEOUT, asked).await {
         Ok(Ok(views)) => views,
         Ok(Err(_)) | Err(_) => Views::Possible,

@@ -11,6 +11,7 @@ use types::ColumnDef;
 
 use super::settings::{InsertSettings, OwnSettings};
 use super::split::{Placement, random_shard};
+use super::versions;
 use crate::exception::{Exception, code};
 use crate::routing::RoutedTable;
 use crate::schema::TableSchema;
@@ -74,6 +75,8 @@ impl Plan {
             scratch: Some(scratch),
         };
         let stream = RowStream::new(format, &spec)?;
+        let client = settings.payload.iter().map(|(name, _)| name.as_str());
+        versions::check(&table, format.payload().name(), client)?;
         let token = settings.own.deduplication_token;
         Ok(Self {
             table,
@@ -124,7 +127,10 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
 }
 
 /// The INSERT's column list as names, or none for all insertable columns.
-pub fn listed_columns(columns: &InsertColumns, schema: &TableSchema) -> Result<Option<Vec<String>>, Exception> {
+pub fn listed_columns(
+    columns: &InsertColumns,
+    schema: &TableSchema,
+) -> Result<Option<Vec<String>>, Exception> {
     match columns {
         InsertColumns::All => Ok(None),
         InsertColumns::Listed(names) => {
