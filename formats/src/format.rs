@@ -4,7 +4,7 @@ use crate::columnar::Windows;
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
 use crate::stream::{Input, Spec};
-use crate::{bson_each_row, csv, json_each_row, msg_pack, native, row_binary, tab_separated, values};
+use crate::{arrow_stream, bson_each_row, csv, json_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, values};
 
 /// A format that a client's INSERT may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +23,9 @@ pub enum Format {
     MsgPack,
     BsonEachRow,
     Native,
+    Arrow,
+    ArrowStream,
+    Parquet,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -157,6 +160,24 @@ const FORMATS: &[Entry] = &[
         names: &["Native"],
         payload: Payload::Native,
         open: Open::Windows(native::open),
+    },
+    Entry {
+        format: Format::Arrow,
+        names: &["Arrow"],
+        payload: Payload::Native,
+        open: Open::Windows(arrow_stream::open_file),
+    },
+    Entry {
+        format: Format::ArrowStream,
+        names: &["ArrowStream"],
+        payload: Payload::Native,
+        open: Open::Windows(arrow_stream::open),
+    },
+    Entry {
+        format: Format::Parquet,
+        names: &["Parquet"],
+        payload: Payload::Native,
+        open: Open::Windows(parquet_file::open),
     },
 ];
 

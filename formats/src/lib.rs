@@ -35,6 +35,7 @@
 //! CSV; `value` turns a key's text into its value for all of them. A new format is one file and one entry in
 //! `format::FORMATS`.
 
+mod arrow_stream;
 mod backslash;
 mod bson_each_row;
 mod columnar;
@@ -50,6 +51,7 @@ mod json_each_row;
 mod key;
 mod msg_pack;
 mod native;
+mod parquet_file;
 mod row_binary;
 mod settings;
 mod stream;

@@ -58,6 +58,8 @@ pub(crate) enum Family {
     Json,
     Binary,
     Native,
+    Arrow,
+    Parquet,
 }
 
 /// Settings that would move row borders or change a key's text, with the only value this crate reads.
@@ -71,6 +73,20 @@ const ONLY: &[(Family, &str, &str)] = &[
         "input_format_binary_decode_types_in_binary_format",
         "0",
     ),
+    (Family::Arrow, "input_format_arrow_allow_missing_columns", "1"),
+    (
+        Family::Arrow,
+        "input_format_arrow_case_insensitive_column_matching",
+        "0",
+    ),
+    (Family::Arrow, "input_format_arrow_import_nested", "0"),
+    (Family::Parquet, "input_format_parquet_allow_missing_columns", "1"),
+    (
+        Family::Parquet,
+        "input_format_parquet_case_insensitive_column_matching",
+        "0",
+    ),
+    (Family::Parquet, "input_format_parquet_import_nested", "0"),
     (Family::Native, "input_format_native_allow_types_conversion", "1"),
     (
         Family::Native,

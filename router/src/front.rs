@@ -30,7 +30,7 @@ use crate::http::decode::{Decoder, Encoding};
 use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
-use crate::insert::plan::Plan;
+use crate::insert::plan::{Plan, Surroundings};
 use crate::insert::select::Reader;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
@@ -344,8 +344,7 @@ impl Question<'_> {
             statement,
             default_format,
             settings,
-            app.row_bytes_max(),
-            self.context(),
+            self.surroundings(app),
         )?;
         insert::insert(app, plan, self.asker(), body).await
     }
@@ -390,15 +389,18 @@ impl Question<'_> {
             &selected.insert,
             None,
             own,
-            app.row_bytes_max(),
-            self.context(),
+            self.surroundings(app),
         )?;
         insert::insert(app, plan, self.asker(), &mut selected.rows).await
     }
 
-    /// What defaults that are no functions of the row are computed by.
-    fn context(&self) -> sharding::Context {
-        insert::defaults::context_of(&self.user.name, self.database(), &self.head.query_id)
+    /// What a plan needs to know beside the INSERT.
+    fn surroundings(&self, app: &App) -> Surroundings<'_> {
+        Surroundings {
+            row_bytes_max: app.row_bytes_max(),
+            scratch: &self.routing.config.spool.path,
+            context: insert::defaults::context_of(&self.user.name, self.database(), &self.head.query_id),
+        }
     }
 
     fn asker(&self) -> Asker {

@@ -96,6 +96,29 @@ fn plain(data: &Data, data_type: &DataType) -> Values {
         },
         Data::Float32(values) => numbers!(values, 4),
         Data::Float64(values) => numbers!(values, 8),
+        Data::UInt256(values) => numbers!(values, 32),
+        Data::Int256(values) => numbers!(values, 32),
+        Data::Array(lists) => {
+            let inner = match data_type {
+                DataType::Array(inner) => inner.as_ref().clone(),
+                DataType::Map(key, value) => {
+                    DataType::Tuple(vec![(None, key.as_ref().clone()), (None, value.as_ref().clone())])
+                }
+                _ => DataType::Nothing,
+            };
+            Values::Array {
+                ends: lists.ends.clone(),
+                inner: Box::new(values_of(&lists.values, &inner)),
+            }
+        }
+        Data::Tuple(tuples) => {
+            let types = match data_type {
+                DataType::Tuple(elements) => elements.as_slice(),
+                _ => &[],
+            };
+            let elements = tuples.columns.iter().zip(types);
+            Values::Tuple(elements.map(|(column, (_, data_type))| values_of(column, data_type)).collect())
+        }
         Data::Bytes(values) => match data_type {
             DataType::FixedString(width) => Values::fixed(*width, values.bytes.clone()),
             DataType::IPv6 => Values::fixed(16, values.bytes.clone()),

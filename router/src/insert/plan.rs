@@ -2,6 +2,7 @@
 //! refused here.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use formats::statement::{Insert, InsertColumns, Source};
@@ -16,8 +17,16 @@ use crate::exception::{Exception, code};
 use crate::routing::RoutedTable;
 use crate::schema::TableSchema;
 
-/// A format's rows are larger than this only in attacks: the configuration's `max_row_bytes`.
-pub type RowBytesMax = usize;
+/// What an INSERT is planned by beside itself.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// A format's rows are larger than this only in attacks: the configuration's `max_row_bytes`.
+    pub row_bytes_max: usize,
+    /// Where a scratch file may lie while a body is read that cannot be read row by row.
+    pub scratch: &'a Path,
+    /// What defaults that are no functions of the row are computed by.
+    pub context: Context,
+}
 
 /// How one INSERT is split and stored.
 pub struct Plan {
@@ -49,19 +58,23 @@ impl Plan {
         insert: &Insert,
         default_format: Option<&str>,
         settings: InsertSettings,
-        row_bytes_max: RowBytesMax,
-        context: Context,
+        surroundings: Surroundings<'_>,
     ) -> Result<Self, Exception> {
         let format = format_of(insert, default_format)?;
         let listed = listed_columns(&insert.columns, schema)?;
         let placement = placement(&table, schema, &settings.own)?;
         // What the client says comes behind what its server would do, and so wins.
         let said = schema.reading_defaults.iter().chain(&settings.payload);
-        let reading = formats::Settings::read(said.map(|(name, value)| (name.as_str(), value.as_str())))?;
-        let filling =
-            schema
-                .defaults
-                .filling(placement.key_columns(), format.payload(), &reading, context)?;
+        let said = said.map(|(name, value)| (name.as_str(), value.as_str()));
+        let revision = settings.own.client_protocol_version.as_deref();
+        let revision = revision.map(|revision| ("client_protocol_version", revision));
+        let reading = formats::Settings::read(said.chain(revision))?;
+        let filling = schema.defaults.filling(
+            placement.key_columns(),
+            format.payload(),
+            &reading,
+            surroundings.context,
+        )?;
         filling.refuse_left_out(listed.as_deref())?;
         let spec = Spec {
             columns: &schema.insertable,
@@ -70,8 +83,8 @@ impl Plan {
             watched: filling.watched(),
             settings: &reading,
             time_zone: &schema.time_zone,
-            max_row_bytes: row_bytes_max,
-            scratch: None,
+            max_row_bytes: surroundings.row_bytes_max,
+            scratch: Some(surroundings.scratch),
         };
         let stream = RowStream::new(format, &spec)?;
         let client = settings.payload.iter().map(|(name, _)| name.as_str());
