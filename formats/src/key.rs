@@ -24,6 +24,8 @@ pub(crate) struct Key {
     pub fields: Vec<Option<Range<usize>>>,
     scratch: Vec<u8>,
     rows: usize,
+    /// Whether NULL stands for the DEFAULT where the type takes none.
+    null_as_default: bool,
 }
 
 /// One key column and what its text is read by.
@@ -63,6 +65,7 @@ impl Key {
                 .collect(),
             scratch: Vec::new(),
             rows: 0,
+            null_as_default: spec.settings.null_as_default,
             defs,
         })
     }
@@ -141,6 +144,9 @@ impl Key {
         if !matches!(token, Token::Null | Token::Absent) {
             return def.push_value(column, &token);
         }
+        if token == Token::Null && column.nulls.is_none() && !self.null_as_default {
+            return Err(NULL);
+        }
         if token == Token::Absent || column.nulls.is_none() {
             let row = self.rows;
             self.absent[index].push(Absent { row, field });
@@ -149,6 +155,12 @@ impl Key {
         Ok(())
     }
 }
+
+/// NULL where `input_format_null_as_default = 0`.
+const NULL: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "a value, because input_format_null_as_default is off",
+};
 
 impl KeyDef {
     fn new(column: &ColumnDef, spec: &Spec<'_>) -> Result<Self, FormatError> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use types::ColumnDef;
 
 use crate::error::{FormatError, code, near};
-use crate::format::Format;
+use crate::format::{Format, Payload};
 use crate::framing::{Fault, Framing, Step, Stop, Window};
 use crate::key::Key;
 use crate::settings::Settings;
@@ -33,6 +33,10 @@ pub struct Spec<'a> {
     pub time_zone: &'a str,
     /// A longer row is refused with code 307 as soon as this is known.
     pub max_row_bytes: usize,
+    /// The format in which rows are handed over, one of [`Format::payloads`]; none for the first of them.
+    pub payload: Option<Payload>,
+    /// Whether the values of all columns are read, not only the key's (`validate = "values"`).
+    pub check_values: bool,
 }
 
 /// What a format is opened with: the spec, its column list resolved.
@@ -42,6 +46,8 @@ pub(crate) struct Input<'a> {
     /// The columns whose fields are noted: the key's, then the watched ones.
     pub key: &'a [ColumnDef],
     pub settings: &'a Settings,
+    /// The format in which rows are handed over, if it is not the body's own choice.
+    pub payload: Option<Payload>,
 }
 
 /// Some rows of a body.
@@ -93,6 +99,7 @@ pub struct Absent {
 
 /// One INSERT's body on its way from chunks to rows.
 pub struct RowStream {
+    payload: Payload,
     framing: Box<dyn Framing>,
     key: Key,
     ranges: Vec<Range<usize>>,
@@ -122,8 +129,11 @@ impl RowStream {
             columns: listed_columns(spec)?,
             key: &noted,
             settings: spec.settings,
+            payload: spec.payload,
         };
+        let payload = payload_of(format, spec)?;
         Ok(Self {
+            payload,
             framing: format.open(&input)?,
             key: Key::new(spec)?,
             ranges: Vec::new(),
@@ -173,6 +183,11 @@ impl RowStream {
     /// first row on.
     pub fn columns(&self) -> &[ColumnDef] {
         self.framing.columns()
+    }
+
+    /// The format in which rows are handed over.
+    pub fn payload(&self) -> Payload {
+        self.payload
     }
 
     /// How many rows were handed over.
@@ -349,6 +364,19 @@ pub(crate) fn too_long(at: usize, row_bytes_max: usize) -> Fault {
         code: code::TOO_MANY_BYTES,
         at,
         message,
+    }
+}
+
+/// The format in which rows are handed over: the one asked for, if the body's rows can be carried in it.
+fn payload_of(format: Format, spec: &Spec<'_>) -> Result<Payload, FormatError> {
+    let possible = format.payloads(spec.settings);
+    match spec.payload {
+        None => Ok(possible.first().copied().unwrap_or(format.payload())),
+        Some(wanted) if possible.contains(&wanted) => Ok(wanted),
+        Some(wanted) => Err(FormatError::plain(
+            code::UNKNOWN_FORMAT,
+            format!("rows of {} cannot be carried in {}", format.name(), wanted.name()),
+        )),
     }
 }
 

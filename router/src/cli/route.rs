@@ -255,6 +255,8 @@ impl Router {
             settings: &settings,
             time_zone: &self.schema.time_zone,
             max_row_bytes: ROW_BYTES_MAX,
+            payload: None,
+            check_values: false,
         };
         RowStream::new(format, &spec).map_err(told)
     }

@@ -64,6 +64,8 @@ impl Plan {
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,
+            payload: None,
+            check_values: false,
         };
         let stream = RowStream::new(format, &spec)?;
         let token = settings.own.deduplication_token;
@@ -83,8 +85,9 @@ impl Plan {
     /// read the rows as Weir read them, and what makes a batch one block. The later wins.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let reading = self.reading.pinned(self.format.payload());
-        let all = (self.payload_settings.iter().cloned())
+        let reading = self.reading.pinned(self.stream.payload());
+        let is_left = |(name, _): &&(String, String)| !formats::Settings::is_obeyed(name);
+        let all = (self.payload_settings.iter().filter(is_left).cloned())
             .chain(
                 self.table
                     .config

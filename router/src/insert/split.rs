@@ -304,6 +304,8 @@ mod tests {
             settings: &Settings::default(),
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
+            payload: None,
+            check_values: false,
         };
         let stream = RowStream::new(format, &spec)?;
         let placement = Placement::Slots(key, Slots::new(&[1, 0, 2]).unwrap());
