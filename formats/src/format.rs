@@ -1,12 +1,13 @@
 //! `Format` and `Payload`: the names, and the one table that says what each format needs.
 
+use crate::columnar::Windows;
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
 use crate::settings::Settings;
-use crate::stream::Input;
+use crate::stream::{Input, Spec};
 use crate::{
     bson_each_row, csv, custom_separated, json_compact, json_document, json_each_row, json_object_each_row,
-    msg_pack, row_binary, tab_separated, tskv, values, whole_rows,
+    msg_pack, native, row_binary, tab_separated, tskv, values, whole_rows,
 };
 
 /// A format that a client's INSERT may name.
@@ -50,6 +51,7 @@ pub enum Format {
     RowBinaryWithDefaults,
     MsgPack,
     BsonEachRow,
+    Native,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -68,11 +70,12 @@ pub enum Payload {
     RowBinaryWithDefaults,
     MsgPack,
     BsonEachRow,
+    Native,
 }
 
 impl Payload {
     /// Every payload format.
-    pub const ALL: [Payload; 12] = [
+    pub const ALL: [Payload; 13] = [
         Payload::JsonEachRow,
         Payload::JsonStringsEachRow,
         Payload::JsonCompactEachRow,
@@ -85,10 +88,24 @@ impl Payload {
         Payload::RowBinaryWithDefaults,
         Payload::MsgPack,
         Payload::BsonEachRow,
+        Payload::Native,
     ];
 }
 
-type Open = fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>;
+/// How a body of a format is opened.
+#[derive(Clone, Copy)]
+enum Open {
+    /// Its rows lie one behind the other.
+    Rows(fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>),
+    /// Its rows lie column by column.
+    Windows(fn(&Input<'_>, &Spec<'_>) -> Result<Box<dyn Windows>, FormatError>),
+}
+
+/// A body that was opened.
+pub(crate) enum Opened {
+    Rows(Box<dyn Framing>),
+    Windows(Box<dyn Windows>),
+}
 
 /// What there is to know of a format outside its own file.
 struct Entry {
@@ -104,109 +121,109 @@ const FORMATS: &[Entry] = &[
         format: Format::JsonEachRow,
         names: &["JSONEachRow", "JSONLines", "NDJSON", "JSONL"],
         payload: Payload::JsonEachRow,
-        open: json_each_row::open,
+        open: Open::Rows(json_each_row::open),
     },
     Entry {
         format: Format::JsonStringsEachRow,
         names: &["JSONStringsEachRow"],
         payload: Payload::JsonStringsEachRow,
-        open: json_each_row::open_strings,
+        open: Open::Rows(json_each_row::open_strings),
     },
     Entry {
         format: Format::JsonCompactEachRow,
         names: &["JSONCompactEachRow"],
         payload: Payload::JsonCompactEachRow,
-        open: json_compact::open,
+        open: Open::Rows(json_compact::open),
     },
     Entry {
         format: Format::JsonCompactEachRowWithNames,
         names: &["JSONCompactEachRowWithNames"],
         payload: Payload::JsonCompactEachRow,
-        open: json_compact::open_with_names,
+        open: Open::Rows(json_compact::open_with_names),
     },
     Entry {
         format: Format::JsonCompactEachRowWithNamesAndTypes,
         names: &["JSONCompactEachRowWithNamesAndTypes"],
         payload: Payload::JsonCompactEachRow,
-        open: json_compact::open_with_names_and_types,
+        open: Open::Rows(json_compact::open_with_names_and_types),
     },
     Entry {
         format: Format::JsonCompactStringsEachRow,
         names: &["JSONCompactStringsEachRow"],
         payload: Payload::JsonCompactStringsEachRow,
-        open: json_compact::open_strings,
+        open: Open::Rows(json_compact::open_strings),
     },
     Entry {
         format: Format::JsonCompactStringsEachRowWithNames,
         names: &["JSONCompactStringsEachRowWithNames"],
         payload: Payload::JsonCompactStringsEachRow,
-        open: json_compact::open_strings_with_names,
+        open: Open::Rows(json_compact::open_strings_with_names),
     },
     Entry {
         format: Format::JsonCompactStringsEachRowWithNamesAndTypes,
         names: &["JSONCompactStringsEachRowWithNamesAndTypes"],
         payload: Payload::JsonCompactStringsEachRow,
-        open: json_compact::open_strings_with_names_and_types,
+        open: Open::Rows(json_compact::open_strings_with_names_and_types),
     },
     Entry {
         format: Format::Json,
         names: &["JSON"],
         payload: Payload::JsonEachRow,
-        open: json_document::open,
+        open: Open::Rows(json_document::open),
     },
     Entry {
         format: Format::JsonCompact,
         names: &["JSONCompact"],
         payload: Payload::JsonCompactEachRow,
-        open: json_document::open_compact,
+        open: Open::Rows(json_document::open_compact),
     },
     Entry {
         format: Format::JsonObjectEachRow,
         names: &["JSONObjectEachRow"],
         payload: Payload::JsonEachRow,
-        open: json_object_each_row::open,
+        open: Open::Rows(json_object_each_row::open),
     },
     Entry {
         format: Format::JsonAsString,
         names: &["JSONAsString"],
         payload: Payload::TabSeparated,
-        open: whole_rows::open_json_strings,
+        open: Open::Rows(whole_rows::open_json_strings),
     },
     Entry {
         format: Format::JsonAsObject,
         names: &["JSONAsObject"],
         payload: Payload::JsonEachRow,
-        open: whole_rows::open_json_objects,
+        open: Open::Rows(whole_rows::open_json_objects),
     },
     Entry {
         format: Format::TabSeparated,
         names: &["TabSeparated", "TSV"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open,
+        open: Open::Rows(tab_separated::open),
     },
     Entry {
         format: Format::TabSeparatedWithNames,
         names: &["TabSeparatedWithNames", "TSVWithNames"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_with_names,
+        open: Open::Rows(tab_separated::open_with_names),
     },
     Entry {
         format: Format::TabSeparatedWithNamesAndTypes,
         names: &["TabSeparatedWithNamesAndTypes", "TSVWithNamesAndTypes"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_with_names_and_types,
+        open: Open::Rows(tab_separated::open_with_names_and_types),
     },
     Entry {
         format: Format::TabSeparatedRaw,
         names: &["TabSeparatedRaw", "TSVRaw", "Raw"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_raw,
+        open: Open::Rows(tab_separated::open_raw),
     },
     Entry {
         format: Format::TabSeparatedRawWithNames,
         names: &["TabSeparatedRawWithNames", "TSVRawWithNames", "RawWithNames"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_raw_with_names,
+        open: Open::Rows(tab_separated::open_raw_with_names),
     },
     Entry {
         format: Format::TabSeparatedRawWithNamesAndTypes,
@@ -216,115 +233,121 @@ const FORMATS: &[Entry] = &[
             "RawWithNamesAndTypes",
         ],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_raw_with_names_and_types,
+        open: Open::Rows(tab_separated::open_raw_with_names_and_types),
     },
     Entry {
         format: Format::Tskv,
         names: &["TSKV"],
         payload: Payload::Tskv,
-        open: tskv::open,
+        open: Open::Rows(tskv::open),
     },
     Entry {
         format: Format::Csv,
         names: &["CSV"],
         payload: Payload::Csv,
-        open: csv::open,
+        open: Open::Rows(csv::open),
     },
     Entry {
         format: Format::CsvWithNames,
         names: &["CSVWithNames"],
         payload: Payload::Csv,
-        open: csv::open_with_names,
+        open: Open::Rows(csv::open_with_names),
     },
     Entry {
         format: Format::CsvWithNamesAndTypes,
         names: &["CSVWithNamesAndTypes"],
         payload: Payload::Csv,
-        open: csv::open_with_names_and_types,
+        open: Open::Rows(csv::open_with_names_and_types),
     },
     Entry {
         format: Format::CustomSeparated,
         names: &["CustomSeparated"],
         payload: Payload::TabSeparated,
-        open: custom_separated::open,
+        open: Open::Rows(custom_separated::open),
     },
     Entry {
         format: Format::CustomSeparatedWithNames,
         names: &["CustomSeparatedWithNames"],
         payload: Payload::TabSeparated,
-        open: custom_separated::open_with_names,
+        open: Open::Rows(custom_separated::open_with_names),
     },
     Entry {
         format: Format::CustomSeparatedWithNamesAndTypes,
         names: &["CustomSeparatedWithNamesAndTypes"],
         payload: Payload::TabSeparated,
-        open: custom_separated::open_with_names_and_types,
+        open: Open::Rows(custom_separated::open_with_names_and_types),
     },
     Entry {
         format: Format::CustomSeparatedIgnoreSpaces,
         names: &["CustomSeparatedIgnoreSpaces"],
         payload: Payload::TabSeparated,
-        open: custom_separated::open_ignoring_spaces,
+        open: Open::Rows(custom_separated::open_ignoring_spaces),
     },
     Entry {
         format: Format::CustomSeparatedIgnoreSpacesWithNames,
         names: &["CustomSeparatedIgnoreSpacesWithNames"],
         payload: Payload::TabSeparated,
-        open: custom_separated::open_ignoring_spaces_with_names,
+        open: Open::Rows(custom_separated::open_ignoring_spaces_with_names),
     },
     Entry {
         format: Format::CustomSeparatedIgnoreSpacesWithNamesAndTypes,
         names: &["CustomSeparatedIgnoreSpacesWithNamesAndTypes"],
         payload: Payload::TabSeparated,
-        open: custom_separated::open_ignoring_spaces_with_names_and_types,
+        open: Open::Rows(custom_separated::open_ignoring_spaces_with_names_and_types),
     },
     Entry {
         format: Format::LineAsString,
         names: &["LineAsString"],
         payload: Payload::TabSeparated,
-        open: whole_rows::open_lines,
+        open: Open::Rows(whole_rows::open_lines),
     },
     Entry {
         format: Format::Values,
         names: &["Values"],
         payload: Payload::Values,
-        open: values::open,
+        open: Open::Rows(values::open),
     },
     Entry {
         format: Format::RowBinary,
         names: &["RowBinary"],
         payload: Payload::RowBinary,
-        open: row_binary::open,
+        open: Open::Rows(row_binary::open),
     },
     Entry {
         format: Format::RowBinaryWithNames,
         names: &["RowBinaryWithNames"],
         payload: Payload::RowBinary,
-        open: row_binary::open_with_names,
+        open: Open::Rows(row_binary::open_with_names),
     },
     Entry {
         format: Format::RowBinaryWithNamesAndTypes,
         names: &["RowBinaryWithNamesAndTypes"],
         payload: Payload::RowBinary,
-        open: row_binary::open_with_names_and_types,
+        open: Open::Rows(row_binary::open_with_names_and_types),
     },
     Entry {
         format: Format::RowBinaryWithDefaults,
         names: &["RowBinaryWithDefaults"],
         payload: Payload::RowBinaryWithDefaults,
-        open: row_binary::open_with_defaults,
+        open: Open::Rows(row_binary::open_with_defaults),
     },
     Entry {
         format: Format::MsgPack,
         names: &["MsgPack"],
         payload: Payload::MsgPack,
-        open: msg_pack::open,
+        open: Open::Rows(msg_pack::open),
     },
     Entry {
         format: Format::BsonEachRow,
         names: &["BSONEachRow"],
         payload: Payload::BsonEachRow,
-        open: bson_each_row::open,
+        open: Open::Rows(bson_each_row::open),
+    },
+    Entry {
+        format: Format::Native,
+        names: &["Native"],
+        payload: Payload::Native,
+        open: Open::Windows(native::open),
     },
 ];
 
@@ -382,8 +405,11 @@ impl Format {
         }
     }
 
-    pub(crate) fn open(self, input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
-        (self.entry().open)(input)
+    pub(crate) fn open(self, input: &Input<'_>, spec: &Spec<'_>) -> Result<Opened, FormatError> {
+        match self.entry().open {
+            Open::Rows(open) => open(input).map(Opened::Rows),
+            Open::Windows(open) => open(input, spec).map(Opened::Windows),
+        }
     }
 
     fn entry(self) -> &'static Entry {
@@ -422,6 +448,7 @@ impl Payload {
             Self::RowBinaryWithDefaults => "RowBinaryWithDefaults",
             Self::MsgPack => "MsgPack",
             Self::BsonEachRow => "BSONEachRow",
+            Self::Native => "Native",
         }
     }
 
@@ -436,7 +463,9 @@ impl Payload {
             | Self::Tskv
             | Self::Csv => b"\n",
             Self::Values => b",",
-            Self::RowBinary | Self::RowBinaryWithDefaults | Self::MsgPack | Self::BsonEachRow => b"",
+            Self::RowBinary | Self::RowBinaryWithDefaults | Self::MsgPack | Self::BsonEachRow | Self::Native => {
+                b""
+            }
         }
     }
 }

@@ -37,6 +37,7 @@
 
 mod backslash;
 mod bson_each_row;
+mod columnar;
 mod csv;
 mod cursor;
 mod custom_separated;
@@ -55,11 +56,13 @@ mod json_rows;
 mod key;
 mod msg_pack;
 mod names;
+mod native;
 mod row_binary;
 mod settings;
 mod stream;
 mod tab_separated;
 mod tskv;
+mod type_text;
 mod value;
 mod values;
 mod whole_rows;

@@ -28,6 +28,9 @@ pub struct Settings {
     /// 26.x,
     /// because whether the shard will skip the field too depends on its version.
     pub skip_unknown_fields: bool,
+    /// `client_protocol_version`: the revision of the native protocol in which Native blocks are written; 0 when
+    /// it is not said.
+    pub client_protocol_version: u64,
     /// `date_time_input_format`.
     pub date_time: DateTimeText,
     /// `input_format_null_as_default`: whether NULL stands for the DEFAULT where the type takes none.
@@ -134,6 +137,7 @@ pub(crate) enum Family {
     Json,
     Binary,
     Custom,
+    Native,
 }
 
 /// Settings that would move row borders or change a key's text, with the only value this crate reads.
@@ -144,6 +148,12 @@ const ONLY: &[(Family, &str, &str)] = &[
     (
         Family::Binary,
         "input_format_binary_decode_types_in_binary_format",
+        "0",
+    ),
+    (Family::Native, "input_format_native_allow_types_conversion", "1"),
+    (
+        Family::Native,
+        "input_format_native_decode_types_in_binary_format",
         "0",
     ),
     (
@@ -207,6 +217,7 @@ impl Default for Settings {
             types_use_header: true,
             binary_json_as_text: false,
             skip_unknown_fields: false,
+            client_protocol_version: 0,
             date_time: DateTimeText::Unsaid,
             null_as_default: true,
             csv_double_quotes: true,
@@ -282,7 +293,8 @@ impl Settings {
             | Payload::Values
             | Payload::RowBinary
             | Payload::RowBinaryWithDefaults
-            | Payload::MsgPack => Vec::new(),
+            | Payload::MsgPack
+            | Payload::Native => Vec::new(),
         }
     }
 
@@ -300,6 +312,7 @@ impl Settings {
             "input_format_with_types_use_header" => self.types_use_header = flag(name, value)?,
             "input_format_binary_read_json_as_string" => self.binary_json_as_text = flag(name, value)?,
             "input_format_skip_unknown_fields" => self.skip_unknown_fields = flag(name, value)?,
+            "client_protocol_version" => self.client_protocol_version = number(name, value)?,
             "date_time_input_format" => self.date_time = date_time_text(value)?,
             "input_format_null_as_default" => self.null_as_default = flag(name, value)?,
             "format_csv_allow_double_quotes" => self.csv_double_quotes = flag(name, value)?,

@@ -17,6 +17,7 @@ use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
 use crate::exception::{Exception, code};
+use crate::insert::shapes::{self, Shapes};
 use crate::layouts;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
 use crate::routing::{RoutedTable, Routing, RoutingError};
@@ -43,6 +44,8 @@ pub struct App {
     pub budget: Budget,
     /// Schemas that outlive a restart.
     pub schema_files: SchemaFiles,
+    /// Shapes of INSERTs that shards are known to read.
+    pub shapes: Shapes,
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
@@ -88,6 +91,7 @@ impl App {
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
+            shapes: Shapes::below(&config.spool.path),
             spool,
             metrics: Metrics::default(),
             routing: ArcSwap::from_pointee(routing),
@@ -110,6 +114,8 @@ impl App {
             .spawn("replica checks", |stop| check_replicas(app, stop));
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
+        let app = self.clone();
+        self.tasks.spawn("shapes", |stop| shapes::keep(app, stop));
         let app = self.clone();
         self.tasks
             .spawn("summaries", |stop| crate::summary::tell(app, stop));

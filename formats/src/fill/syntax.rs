@@ -33,6 +33,8 @@ impl Syntax {
             | Payload::Tskv
             | Payload::Csv
             | Payload::Values => self.text(fill, row, out),
+            // Its rows lie column by column, and are filled so.
+            Payload::Native => {}
         }
     }
 
@@ -57,7 +59,7 @@ impl Syntax {
             }
             Payload::Values => open_behind_last(out, start, b'('),
             Payload::BsonEachRow => drop(out.pop()),
-            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack => {}
+            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack | Payload::Native => {}
         }
         self.value(fill, row, out);
         match self.payload {

@@ -257,6 +257,7 @@ impl Router {
             max_row_bytes: ROW_BYTES_MAX,
             payload: None,
             check_values: false,
+            scratch: None,
         };
         RowStream::new(format, &spec).map_err(told)
     }

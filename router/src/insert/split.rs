@@ -306,6 +306,7 @@ mod tests {
             max_row_bytes: 1 << 20,
             payload: None,
             check_values: false,
+            scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;
         let placement = Placement::Slots(key, Slots::new(&[1, 0, 2]).unwrap());
