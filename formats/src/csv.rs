@@ -165,8 +165,8 @@ impl Csv {
     /// Strings open with `"`, with `'` only where a setting says so; numbers, dates and the like with either.
     pub(crate) fn is_quote(&self, byte: u8, nature: Nature) -> bool {
         match byte {
-            b'"' => self.double_quotes || nature == Nature::Other,
-            b'\'' => self.single_quotes || nature == Nature::Other,
+            b'"' => self.double_quotes || nature.takes_any_quotes(),
+            b'\'' => self.single_quotes || nature.takes_any_quotes(),
             _ => false,
         }
     }

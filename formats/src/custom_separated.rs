@@ -195,6 +195,7 @@ impl Dialect for CustomSeparated {
             EscapingRule::Escaped | EscapingRule::Raw => self.tsv.token(field, nature, scratch),
             EscapingRule::Csv if field == self.csv.null.as_slice() => Ok(Token::Null),
             EscapingRule::Csv => self.csv.token(field, nature, scratch),
+            EscapingRule::Quoted if nature == Nature::Nested => Ok(Token::Sql(field)),
             EscapingRule::Quoted => values::token(field, scratch),
             EscapingRule::Json => self.json.token(0, field, scratch),
         }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use types::{ColumnDef, DataType};
 
+use crate::check;
 use crate::error::{FormatError, code};
 use crate::framing::{Fault, Framing, KeyFields, Step, Stop, Token, ValueError, Window, skip_mark};
 use crate::header::{self, Announced, Header};
@@ -37,8 +38,17 @@ pub(crate) enum Nature {
     Word,
     /// The same inside Nullable.
     NullableWord,
+    /// An array, a tuple or a map: the strings in it are quoted.
+    Nested,
     /// Any other type.
     Other,
+}
+
+impl Nature {
+    /// Whether either kind of quotes may stand around a value in CSV.
+    pub(crate) fn takes_any_quotes(self) -> bool {
+        matches!(self, Self::Nested | Self::Other)
+    }
 }
 
 /// A field as its row expects it.
@@ -556,6 +566,7 @@ pub(crate) fn nature(data_type: &DataType) -> Nature {
                 Nature::Word
             }
         }
+        data_type if check::is_nested(data_type) => Nature::Nested,
         _ => Nature::Other,
     }
 }

@@ -191,16 +191,7 @@ impl KeyDef {
             );
             return Err(FormatError::plain(code::NOT_IMPLEMENTED, message));
         }
-        let zone = match value_type {
-            DataType::DateTime(zone) | DataType::DateTime64(_, zone) => {
-                time_zone(zone.as_deref().unwrap_or(spec.time_zone))?
-            }
-            _ => TimeZone::UTC,
-        };
-        let reading = Reading {
-            zone,
-            date_time: spec.settings.date_time,
-        };
+        let reading = reading_of(value_type, spec)?;
         Ok(Self {
             name: column.name.clone(),
             data_type: column.data_type.clone(),

@@ -37,6 +37,7 @@
 
 mod backslash;
 mod bson_each_row;
+mod check;
 mod columnar;
 mod csv;
 mod cursor;

@@ -91,7 +91,7 @@ impl Dialect for TabSeparated {
     fn token<'a>(
         &self,
         field: &'a [u8],
-        _: Nature,
+        nature: Nature,
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError> {
         if field == self.null.as_slice() {
@@ -100,7 +100,7 @@ impl Dialect for TabSeparated {
         if field.is_empty() && self.empty_is_absent {
             return Ok(Token::Absent);
         }
-        if self.raw || memchr::memchr(b'\\', field).is_none() {
+        if self.raw || nature == Nature::Nested || memchr::memchr(b'\\', field).is_none() {
             return Ok(Token::Text(field));
         }
         if field == b"\\N" {

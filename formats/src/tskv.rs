@@ -3,7 +3,7 @@
 use types::ColumnDef;
 
 use crate::backslash::unescape;
-use crate::delimited::{Dialect, Nature};
+use crate::delimited::{Dialect, Nature, nature};
 use crate::error::{FormatError, code};
 use crate::escape;
 use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window, byte, skip_mark};
@@ -22,6 +22,7 @@ pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
         names: Names::new(input, escape::tskv_name),
         values: TabSeparated::new(input.settings, false),
         columns: input.columns.clone(),
+        natures: input.key.iter().map(|column| nature(&column.data_type)).collect(),
     }))
 }
 
@@ -31,6 +32,8 @@ struct Tskv {
     names: Names,
     values: TabSeparated,
     columns: Vec<ColumnDef>,
+    /// Of the noted columns.
+    natures: Vec<Nature>,
 }
 
 impl Framing for Tskv {
@@ -53,11 +56,11 @@ impl Framing for Tskv {
 
     fn token<'a>(
         &self,
-        _: usize,
+        index: usize,
         field: &'a [u8],
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError> {
-        self.values.token(field, Nature::Other, scratch)
+        self.values.token(field, self.natures[index], scratch)
     }
 
     fn columns(&self) -> &[ColumnDef] {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use types::ColumnDef;
 
 use crate::backslash;
+use crate::check;
 use crate::error::{FormatError, code};
 use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window, behind_space};
 use crate::settings::Family;
@@ -14,7 +15,8 @@ use crate::stream::Input;
 /// Brackets may be open this deep in a row; ClickHouse's own `max_parser_depth`.
 const DEPTH_MAX: usize = 1000;
 
-const LITERAL: ValueError = ValueError {
+/// The value is no literal.
+pub(crate) const LITERAL: ValueError = ValueError {
     code: code::NOT_IMPLEMENTED,
     expected: "a literal, because the sharding key reads this column and expressions in VALUES are not computed here",
 };
@@ -27,6 +29,11 @@ pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
         keys: input.columns.iter().map(key_of).collect(),
         columns: input.columns.clone(),
         nesting: Nesting(Vec::new()),
+        nested: input
+            .key
+            .iter()
+            .map(|column| check::is_nested(&column.data_type))
+            .collect(),
     }))
 }
 
@@ -37,6 +44,8 @@ struct Values {
     columns: Vec<ColumnDef>,
     /// The brackets that are open; memory that is used again.
     nesting: Nesting,
+    /// For each noted column whether its values are made of others.
+    nested: Vec<bool>,
 }
 
 /// Brackets that are open.
@@ -90,11 +99,14 @@ impl Framing for Values {
 
     fn token<'a>(
         &self,
-        _: usize,
+        index: usize,
         field: &'a [u8],
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError> {
-        token(field, scratch)
+        match field {
+            [b'[' | b'(' | b'{', ..] if self.nested[index] => Ok(Token::Sql(field)),
+            _ => token(field, scratch),
+        }
     }
 
     fn columns(&self) -> &[ColumnDef] {
