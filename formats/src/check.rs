@@ -147,10 +147,7 @@ impl Kind {
                 }
                 Ok(end)
             }
-            nested if text[at..].len() >= 4 && text[at..at + 4].eq_ignore_ascii_case(b"NULL") => {
-                drop(nested);
-                Ok(at + 4)
-            }
+            _ if text[at..].get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"NULL")) => Ok(at + 4),
             Self::Array(inner) => elements(text, at, (b'[', b']'), |_, at| inner.quoted(text, at)),
             Self::Map(key, value) => elements(text, at, (b'{', b'}'), |_, at| {
                 let colon = behind_space(text, key.quoted(text, at)?);

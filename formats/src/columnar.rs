@@ -10,6 +10,7 @@ mod values;
 use types::ColumnDef;
 
 use crate::error::FormatError;
+use crate::fill::Fill;
 use crate::stream::{Block, Rows};
 
 pub(crate) use key::ColumnKey;
@@ -59,12 +60,28 @@ pub(crate) struct WindowColumn {
     pub values: Values,
 }
 
+impl WindowColumn {
+    fn of_fill(fill: &Fill<'_>) -> Self {
+        let data_type = encode::written_type(&fill.column.data_type);
+        Self {
+            name: fill.column.name.clone(),
+            type_name: data_type.to_string(),
+            prefix: Vec::new(),
+            values: encode::values_of(fill.values, &data_type),
+        }
+    }
+}
+
 impl Block for Window {
-    fn write(&self, rows: &[usize], out: &mut Vec<u8>) {
+    fn write(&self, rows: &[usize], fills: &[Fill<'_>], out: &mut Vec<u8>) {
+        let filled: Vec<WindowColumn> = fills.iter().map(WindowColumn::of_fill).collect();
+        let is_filled = |name: &str| filled.iter().any(|column| column.name == name);
+        let own = self.columns.iter().filter(|column| !is_filled(&column.name));
+        let columns: Vec<&WindowColumn> = own.chain(&filled).collect();
         let picks = Picks::of_rows(rows);
-        put_varint(self.columns.len() as u64, out);
+        put_varint(columns.len() as u64, out);
         put_varint(rows.len() as u64, out);
-        for column in &self.columns {
+        for column in columns {
             put_text(column.name.as_bytes(), out);
             put_text(column.type_name.as_bytes(), out);
             if !rows.is_empty() {

@@ -463,9 +463,11 @@ impl Payload {
             | Self::Tskv
             | Self::Csv => b"\n",
             Self::Values => b",",
-            Self::RowBinary | Self::RowBinaryWithDefaults | Self::MsgPack | Self::BsonEachRow | Self::Native => {
-                b""
-            }
+            Self::RowBinary
+            | Self::RowBinaryWithDefaults
+            | Self::MsgPack
+            | Self::BsonEachRow
+            | Self::Native => b"",
         }
     }
 }

@@ -153,7 +153,10 @@ impl Windows for Native {
                 }
                 State::Windows { .. } => {
                     self.next_window()?;
-                    return Ok(Taken { bytes: taken, window: true });
+                    return Ok(Taken {
+                        bytes: taken,
+                        window: true,
+                    });
                 }
                 State::Block | State::Column | State::Values { .. } => {}
             }
@@ -177,7 +180,10 @@ impl Windows for Native {
             let message = format!("the data ends too early: expected {expected}");
             return Err(self.error(code::CANNOT_READ_ALL_DATA, self.offset, message, &[]));
         }
-        Ok(Taken { bytes: taken, window: false })
+        Ok(Taken {
+            bytes: taken,
+            window: false,
+        })
     }
 
     fn rows(&self) -> Rows<'_> {
@@ -191,7 +197,11 @@ impl Windows for Native {
     }
 
     fn columns(&self) -> &[ColumnDef] {
-        if self.columns.is_empty() { &self.table } else { &self.columns }
+        if self.columns.is_empty() {
+            &self.table
+        } else {
+            &self.columns
+        }
     }
 }
 
@@ -263,7 +273,11 @@ impl Native {
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<(usize, Head), Stop> {
-        let window = Bytes { bytes, last: false, row_bytes_max: HEAD_BYTES_MAX + 1 };
+        let window = Bytes {
+            bytes,
+            last: false,
+            row_bytes_max: HEAD_BYTES_MAX + 1,
+        };
         let mut cursor = Cursor::new(&window, 0);
         let head = match self.state {
             State::Block => self.parse_block(&mut cursor)?,
@@ -279,7 +293,11 @@ impl Native {
         let columns = cursor.varint()?;
         let rows = cursor.varint()?;
         if columns == 0 && rows > 0 {
-            return Err(Stop::fault(code::INCORRECT_DATA, 0, "a block has rows but no columns"));
+            return Err(Stop::fault(
+                code::INCORRECT_DATA,
+                0,
+                "a block has rows but no columns",
+            ));
         }
         Ok(Head::Block { columns, rows })
     }
@@ -293,7 +311,8 @@ impl Native {
         let data_type = DataType::parse(&type_name)
             .map_err(|error| Stop::fault(code::UNKNOWN_TYPE, type_at, format!("column {name}: {error}")))?;
         if self.revision >= REVISION_WITH_CUSTOM && cursor.byte()? != 0 {
-            let message = format!("column {name} is serialized sparsely, which this router does not read in Native");
+            let message =
+                format!("column {name} is serialized sparsely, which this router does not read in Native");
             return Err(Stop::fault(code::NOT_IMPLEMENTED, cursor.at - 1, message));
         }
         let start = cursor.at;
@@ -301,19 +320,34 @@ impl Native {
         let node = if self.block.rows == 0 {
             None
         } else {
-            let mut prefixes = Prefixes { cursor, depth: 0, nodes };
+            let mut prefixes = Prefixes {
+                cursor,
+                depth: 0,
+                nodes,
+            };
             let node = prefixes.node(&data_type).map_err(|stop| named(&name, stop))?;
             nodes = prefixes.nodes;
             Some(node)
         };
         let prefix = cursor.window.bytes[start..cursor.at].to_vec();
-        Ok(ColumnHead { name, type_name, data_type, prefix, node, nodes })
+        Ok(ColumnHead {
+            name,
+            type_name,
+            data_type,
+            prefix,
+            node,
+            nodes,
+        })
     }
 
     fn take_head(&mut self, head: Head, start: u64) -> Result<(), FormatError> {
         let column = match head {
             Head::Block { columns, rows } => {
-                self.block = Block { rows, columns_left: columns, ..Block::default() };
+                self.block = Block {
+                    rows,
+                    columns_left: columns,
+                    ..Block::default()
+                };
                 self.store.clear();
                 self.state = State::Column;
                 return Ok(());
@@ -337,7 +371,10 @@ impl Native {
         let Some(node) = column.node else {
             return Ok(());
         };
-        self.state = State::Values { walk: Walk::new(node.clone(), self.block.rows), known };
+        self.state = State::Values {
+            walk: Walk::new(node.clone(), self.block.rows),
+            known,
+        };
         if known {
             self.block.columns.push(BlockColumn {
                 name: column.name,
@@ -380,16 +417,23 @@ impl Native {
     }
 
     fn stopped(&self, stop: Stop, bytes: &[u8]) -> FormatError {
-        let name = self.block.columns.last().map_or("", |column| column.name.as_str());
+        let name = self
+            .block
+            .columns
+            .last()
+            .map_or("", |column| column.name.as_str());
         match stop {
             Stop::Fault(fault) => {
                 let here = &bytes[fault.at.min(bytes.len())..];
                 let message = format!("column {name}: {}", fault.message);
                 self.error(fault.code, self.offset + fault.at as u64, message, here)
             }
-            Stop::More { expected } => {
-                self.error(code::CANNOT_READ_ALL_DATA, self.offset, format!("expected {expected}"), &[])
-            }
+            Stop::More { expected } => self.error(
+                code::CANNOT_READ_ALL_DATA,
+                self.offset,
+                format!("expected {expected}"),
+                &[],
+            ),
         }
     }
 
@@ -426,7 +470,10 @@ impl Native {
         let rows = self.block.rows;
         let row_bytes = self.store.len().div_ceil(rows).max(1);
         let window_rows = (WINDOW_BYTES / row_bytes).clamp(1, WINDOW_ROWS);
-        self.state = State::Windows { left: rows, window_rows };
+        self.state = State::Windows {
+            left: rows,
+            window_rows,
+        };
         Ok(())
     }
 
@@ -443,27 +490,47 @@ impl Native {
         let place = |column: &BlockColumn| self.columns.iter().position(|def| def.name == column.name);
         self.block.columns.sort_by_cached_key(place);
         let same = self.columns.len() == self.block.columns.len()
-            && self.columns.iter().zip(&self.block.columns).all(|(def, column)| def.name == column.name);
+            && self
+                .columns
+                .iter()
+                .zip(&self.block.columns)
+                .all(|(def, column)| def.name == column.name);
         if !same {
             let message = "the blocks of one INSERT must all have the same columns";
             return Err(self.error(code::NOT_IMPLEMENTED, self.offset, message.to_owned(), &[]));
         }
-        let types = self.block.columns.iter().map(|column| (column.name.clone(), column.data_type.clone()));
+        let types = self
+            .block
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), column.data_type.clone()));
         let types: Vec<_> = types.collect();
-        self.key.prepare(&types).map_err(|message| self.error(code::NOT_IMPLEMENTED, self.offset, message, &[]))
+        self.key
+            .prepare(&types)
+            .map_err(|message| self.error(code::NOT_IMPLEMENTED, self.offset, message, &[]))
     }
 
     /// Loads the next rows, fewer where they are long.
     fn next_window(&mut self) -> Result<(), FormatError> {
-        let State::Windows { left, mut window_rows } = self.state else {
+        let State::Windows {
+            left,
+            mut window_rows,
+        } = self.state
+        else {
             return Ok(());
         };
         let (rows, values) = loop {
             let rows = left.min(window_rows);
-            let allowed = if rows == 1 { self.row_bytes_max } else { 2 * WINDOW_BYTES as usize };
+            let allowed = if rows == 1 {
+                self.row_bytes_max
+            } else {
+                2 * WINDOW_BYTES as usize
+            };
             let mut readers = self.block.readers.clone();
             let mut allowance = Allowance(allowed);
-            let loaded = readers.iter_mut().map(|reader| reader.load(rows, &self.store, &mut allowance));
+            let loaded = readers
+                .iter_mut()
+                .map(|reader| reader.load(rows, &self.store, &mut allowance));
             match loaded.collect::<Result<Vec<_>, _>>() {
                 Ok(values) => {
                     self.block.readers = readers;
@@ -484,13 +551,19 @@ impl Native {
             prefix: column.prefix.clone(),
             values,
         });
-        self.window = Window { rows: rows as usize, columns: columns.collect() };
+        self.window = Window {
+            rows: rows as usize,
+            columns: columns.collect(),
+        };
         if let Err(fault) = self.key.read(&mut self.window) {
             self.rows += fault.row as u64;
             return Err(self.error(fault.code, self.offset, fault.message, &[]));
         }
         self.rows += rows;
-        self.state = State::Windows { left: left - rows, window_rows };
+        self.state = State::Windows {
+            left: left - rows,
+            window_rows,
+        };
         Ok(())
     }
 

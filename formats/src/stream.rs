@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
-use types::ColumnDef;
+use types::{ColumnDef, DataType};
 
+use crate::check::Check;
 use crate::columnar::Windows;
 use crate::error::{FormatError, code, near};
+use crate::fill::Fill;
 use crate::format::{Format, Opened, Payload};
 use crate::framing::{Fault, Framing, Step, Stop, Window};
 use crate::key::Key;
@@ -88,8 +90,9 @@ pub enum RowsBody<'a> {
 
 /// Rows that lie column by column.
 pub trait Block: std::fmt::Debug {
-    /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block.
-    fn write(&self, rows: &[usize], out: &mut Vec<u8>);
+    /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block, the
+    /// columns of `fills` in the place of its own, or behind them.
+    fn write(&self, rows: &[usize], fills: &[Fill<'_>], out: &mut Vec<u8>);
 }
 
 /// A row that gives no value of its own for a key or watched column.
@@ -124,16 +127,18 @@ impl RowStream {
     /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here
     /// and settings that this crate would not obey (48), an unknown time zone (36).
     pub fn new(format: Format, spec: &Spec<'_>) -> Result<Self, FormatError> {
-        let noted = [spec.key, spec.watched].concat();
+        let columns = listed_columns(spec)?;
+        let mut noted = [spec.key, spec.watched].concat();
+        let payload = payload_of(format, spec)?;
+        let checks = checks(spec, payload, &columns, &mut noted)?;
         let input = Input {
-            columns: listed_columns(spec)?,
+            columns,
             key: &noted,
             settings: spec.settings,
             payload: spec.payload,
         };
-        let payload = payload_of(format, spec)?;
         let engine = match format.open(&input, spec)? {
-            Opened::Rows(framing) => Engine::Rows(Box::new(Scan::new(framing, spec)?)),
+            Opened::Rows(framing) => Engine::Rows(Box::new(Scan::new(framing, spec, checks)?)),
             Opened::Windows(windows) => Engine::Windows(windows),
         };
         Ok(Self {
@@ -276,10 +281,16 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(framing: Box<dyn Framing>, spec: &Spec<'_>) -> Result<Self, FormatError> {
+    fn new(
+        framing: Box<dyn Framing>,
+        spec: &Spec<'_>,
+        checks: Vec<(usize, Check)>,
+    ) -> Result<Self, FormatError> {
+        let mut key = Key::new(spec)?;
+        key.check(checks);
         Ok(Self {
             framing,
-            key: Key::new(spec)?,
+            key,
             ranges: Vec::new(),
             written: Vec::new(),
             carry: Vec::new(),
@@ -464,6 +475,37 @@ pub(crate) fn too_long(at: usize, row_bytes_max: usize) -> Fault {
         at,
         message,
     }
+}
+
+/// What the values of columns are held against that the key does not read, where all are to be read. Their fields are
+/// noted behind those of `noted`. A Tuple that takes several fields of CSV is left out.
+fn checks(
+    spec: &Spec<'_>,
+    payload: Payload,
+    columns: &[ColumnDef],
+    noted: &mut Vec<ColumnDef>,
+) -> Result<Vec<(usize, Check)>, FormatError> {
+    if !spec.check_values {
+        return Ok(Vec::new());
+    }
+    let mut checks = Vec::new();
+    let is_many_fields = |column: &ColumnDef| {
+        payload == Payload::Csv
+            && spec.settings.csv_tuples_as_fields
+            && matches!(column.data_type, DataType::Tuple(_))
+    };
+    for column in columns.iter().filter(|column| !is_many_fields(column)) {
+        let index = noted.iter().position(|known| known.name == column.name);
+        if index.is_some_and(|index| index < spec.key.len()) {
+            continue;
+        }
+        let index = index.unwrap_or_else(|| {
+            noted.push(column.clone());
+            noted.len() - 1
+        });
+        checks.push((index, Check::new(column, spec)?));
+    }
+    Ok(checks)
 }
 
 /// The format in which rows are handed over: the one asked for, if the body's rows can be carried in it.

@@ -5,7 +5,7 @@ use types::{Column, ColumnDef, Data, DataType};
 
 use crate::{Format, FormatError, Payload, RowStream, Rows, RowsBody, Settings, Spec, code};
 
-mod golden;
+pub(crate) mod golden;
 mod limits;
 
 /// Columns written as `name Type, name Type`.
@@ -119,7 +119,7 @@ pub(crate) fn row_of(rows: &Rows<'_>, row: usize) -> Vec<u8> {
         RowsBody::Ranges { bytes, ranges } => bytes[ranges[row].clone()].to_vec(),
         RowsBody::Block(block) => {
             let mut out = Vec::new();
-            block.write(&[row], &mut out);
+            block.write(&[row], &[], &mut out);
             out
         }
     }
@@ -182,7 +182,17 @@ pub(crate) fn show(column: &Column, row: usize) -> String {
         Data::Int128(values) => values[row].to_string(),
         Data::Float32(values) => values[row].to_string(),
         Data::Float64(values) => values[row].to_string(),
+        Data::UInt256(values) => values[row].to_string(),
+        Data::Int256(values) => values[row].to_string(),
         Data::Bytes(values) => values.get(row).escape_ascii().to_string(),
+        Data::Array(lists) => {
+            let elements: Vec<String> = lists.range(row).map(|row| show(&lists.values, row)).collect();
+            format!("[{}]", elements.join(","))
+        }
+        Data::Tuple(tuples) => {
+            let elements: Vec<String> = tuples.columns.iter().map(|column| show(column, row)).collect();
+            format!("({})", elements.join(","))
+        }
     }
 }
 

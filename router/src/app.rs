@@ -22,6 +22,7 @@ use crate::layouts;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
 use crate::routing::{RoutedTable, Routing, RoutingError};
 use crate::schema::{self, SchemaFiles};
+use crate::sessions::Sessions;
 use crate::tasks::Tasks;
 
 /// How often each replica is asked whether it is there.
@@ -42,6 +43,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The memory of INSERTs.
     pub budget: Budget,
+    /// Which replica holds which client's session.
+    pub sessions: Sessions,
     /// Schemas that outlive a restart.
     pub schema_files: SchemaFiles,
     /// Shapes of INSERTs that shards are known to read.
@@ -92,6 +95,7 @@ impl App {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
             shapes: Shapes::below(&config.spool.path),
+            sessions: Sessions::default(),
             spool,
             metrics: Metrics::default(),
             routing: ArcSwap::from_pointee(routing),

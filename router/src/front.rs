@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use formats::statement::{
-    Insert, Recognised, STATEMENT_BYTES_MAX, Select, Source, Statement, System, TableRef, recognise,
+    Insert, Recognised, STATEMENT_BYTES_MAX, Select, Source, Statement, System, TableRef, recognise_with,
 };
 use http::header::EXPECT;
 use http::{Method, StatusCode};
@@ -21,10 +21,12 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use crate::app::App;
+use crate::budget::Part;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
 use crate::http::decode::{Decoder, Encoding};
+use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
 use crate::insert::plan::Plan;
@@ -56,7 +58,7 @@ impl Handler for App {
             return answer;
         }
         let (parts, incoming) = request.into_parts();
-        let head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
+        let mut head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
             Ok(head) => head,
             Err(exception) => {
                 return answer::exception(
@@ -69,7 +71,7 @@ impl Handler for App {
             }
         };
         let mut body = RequestBody::new(incoming, parts.headers.contains_key(EXPECT));
-        match question(&self, peer, &head, since, &parts, &mut body).await {
+        match question(&self, peer, &mut head, since, &parts, &mut body).await {
             Ok(answer) => answer,
             Err(exception) => {
                 body.drain().await;
@@ -114,7 +116,7 @@ fn heading(head: &Head) -> Heading<'_> {
 async fn question(
     app: &Arc<App>,
     peer: Peer,
-    head: &Head,
+    head: &mut Head,
     since: Instant,
     parts: &http::request::Parts,
     body: &mut RequestBody,
@@ -124,7 +126,9 @@ async fn question(
     if let Some(decoder) = decoder(head)? {
         body.decode(decoder, app.budget.clone());
     }
-    let recognition = recognition(head, body).await?;
+    let form = form(app, head, body).await?;
+    let head = &*head;
+    let recognition = recognition(head, form, body).await?;
     let question = Question {
         routing: routing.clone(),
         head,
@@ -136,13 +140,13 @@ async fn question(
         Statement::Describe { table, name } => {
             question.check_select()?;
             question
-                .describe(table, name.clone(), &recognition, parts, body)
+                .describe(app, table, name.clone(), &recognition, parts, body)
                 .await
         }
         Statement::Read => {
             question.check_select()?;
             body.unread(recognition.body());
-            pass::through(&question, parts, body.take()).await
+            pass::through(app, &question, parts, body.take()).await
         }
         Statement::Empty => Err(Exception::bad_input(
             code::SYNTAX_ERROR,
@@ -175,8 +179,7 @@ fn decoder(head: &Head) -> Result<Option<Decoder>, Exception> {
         .as_deref()
         .map_or(Ok(None), Encoding::named)?;
     let is_set = |value: &str| !matches!(value, "" | "0" | "false");
-    let said = head.settings.iter().rev().find(|(name, _)| name == "decompress");
-    Decoder::new(encoding, said.is_some_and(|(_, value)| is_set(value)))
+    Decoder::new(encoding, head.setting("decompress").is_some_and(is_set))
 }
 
 /// A recognised statement and the text it was recognised in.
@@ -186,12 +189,15 @@ struct Recognition {
     text: Bytes,
     /// Where the body begins in `text`.
     body_at: usize,
+    /// The body, where it is a form whose part the text is.
+    form: Option<Bytes>,
 }
 
 impl Recognition {
     /// What was read of the body, for whoever wants all of it.
     fn body(&self) -> Bytes {
-        self.text.slice(self.body_at..)
+        let form = self.form.clone();
+        form.unwrap_or_else(|| self.text.slice(self.body_at..))
     }
 
     /// The first data of an INSERT. Data in the URL are data as well: `query=INSERT INTO t VALUES (1)`.
@@ -203,21 +209,39 @@ impl Recognition {
     }
 }
 
-/// Reads as much of the body as the statement's head needs.
-async fn recognition(head: &Head, body: &mut RequestBody) -> Result<Recognition, Exception> {
+/// Reads a multipart form, which says what a URL says otherwise; none when the body is none.
+async fn form(app: &App, head: &mut Head, body: &mut RequestBody) -> Result<Option<Bytes>, Exception> {
+    let Some(boundary) = head.boundary.clone() else {
+        return Ok(None);
+    };
+    let mut part = Part::default();
+    app.budget.cover(&mut part, FORM_BYTES_MAX as u64).await?;
+    let (bytes, form) = form::read(body, &boundary).await?;
+    head.fill_from(form)?;
+    Ok(Some(bytes))
+}
+
+/// Reads as much of the body as the statement's head needs; nothing of a form, which was read before.
+async fn recognition(
+    head: &Head,
+    form: Option<Bytes>,
+    body: &mut RequestBody,
+) -> Result<Recognition, Exception> {
+    let parameters = head.query_parameters();
     let mut text = BytesMut::from(head.query.as_bytes());
-    if !text.is_empty() {
+    if !text.is_empty() && form.is_none() {
         // ClickHouse joins the halves of a query with a line feed.
         text.extend_from_slice(b"\n");
     }
     let body_at = text.len();
-    let mut complete = false;
+    let mut complete = form.is_some();
     loop {
-        if let Recognised::Statement(statement) = recognise(&text, complete)? {
+        if let Recognised::Statement(statement) = recognise_with(&text, complete, &parameters)? {
             return Ok(Recognition {
                 statement,
                 text: text.freeze(),
                 body_at,
+                form,
             });
         }
         match body.next().await? {
@@ -246,6 +270,7 @@ impl Question<'_> {
     /// A distributed table may exist only in Weir: its target is described instead.
     async fn describe(
         &self,
+        app: &App,
         table: &TableRef,
         name: Range<usize>,
         recognition: &Recognition,
@@ -255,10 +280,10 @@ impl Question<'_> {
         let database = table.database.as_deref().unwrap_or_else(|| self.database());
         let Lookup::Routed(routed) = self.routing.lookup(database, &table.table) else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body.take()).await;
+            return pass::through(app, self, parts, body.take()).await;
         };
         let text = whole_text(recognition, body).await?;
-        pass::described(self, parts, &routed, &text, name).await
+        pass::described(app, self, parts, &routed, &text, name).await
     }
 
     async fn insert(
@@ -271,7 +296,7 @@ impl Question<'_> {
     ) -> Result<Answer, Exception> {
         let Some(table) = self.table(&statement.table)? else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body.take()).await;
+            return pass::through(app, self, parts, body.take()).await;
         };
         body.unread(recognition.data(&statement.source));
         let answered = match &statement.source {
@@ -339,7 +364,10 @@ impl Question<'_> {
         let schema = table.schema(app).await?;
         let replica = pass::connected_replica(&table.cluster).await?;
         let (user, password) = match &self.user.reads_as {
-            None => (&self.head.credentials.user, Reader::password_of(&self.head.credentials)),
+            None => (
+                &self.head.credentials.user,
+                Reader::password_of(&self.head.credentials),
+            ),
             Some(reads_as) => (&reads_as.user, crate::routing::password(&reads_as.password)),
         };
         let reader = Reader {
@@ -414,6 +442,14 @@ impl Question<'_> {
             Lookup::Unknown if named.table.is_empty() => Err(Exception::not_implemented(
                 "INSERT INTO FUNCTION names no table that Weir could route: run it on a server.",
             )),
+            Lookup::Unknown if named.database.is_none() && self.head.setting("session_id").is_some() => {
+                Err(Exception::unrouted_table(format!(
+                    "Table {} is not routed by Weir; routed are: {}. A temporary table lives in one session on one server, so \
+                     Weir cannot insert into it: insert into a routed table, or talk to that server directly.",
+                    named.table,
+                    self.routing.some_table_names()
+                )))
+            }
             Lookup::Unknown => Err(Exception::unrouted_table(format!(
                 "Table {database}.{} is not routed by Weir; routed are: {}.",
                 named.table,

@@ -160,11 +160,15 @@ fn push(data_type: &DataType, column: &mut Column, value: &Json) {
     match (&mut column.data, plain) {
         (Data::Array(lists), DataType::Array(element)) => {
             let values = value.as_array().unwrap();
-            values.iter().for_each(|value| push(element, &mut lists.values, value));
+            values
+                .iter()
+                .for_each(|value| push(element, &mut lists.values, value));
             lists.ends.push(lists.values.len());
         }
         (Data::Array(lists), DataType::Map(key_type, value_type)) => {
-            let Data::Tuple(pairs) = &mut lists.values.data else { panic!("a Map is pairs") };
+            let Data::Tuple(pairs) = &mut lists.values.data else {
+                panic!("a Map is pairs")
+            };
             for (key, value) in value.as_object().unwrap() {
                 push(key_type, &mut pairs.columns[0], &Json::from(key.as_str()));
                 push(value_type, &mut pairs.columns[1], value);
@@ -180,7 +184,9 @@ fn push(data_type: &DataType, column: &mut Column, value: &Json) {
             tuples.rows += 1;
         }
         (Data::UInt8(to), _) => to.push(number(plain, value).try_into().unwrap()),
-        (Data::UInt16(to), DataType::BFloat16) => to.push((text(value).parse::<f32>().unwrap().to_bits() >> 16) as u16),
+        (Data::UInt16(to), DataType::BFloat16) => {
+            to.push((text(value).parse::<f32>().unwrap().to_bits() >> 16) as u16)
+        }
         (Data::UInt16(to), _) => to.push(number(plain, value).try_into().unwrap()),
         (Data::UInt32(to), _) => to.push(number(plain, value).try_into().unwrap()),
         (Data::UInt64(to), _) => to.push(number(plain, value).try_into().unwrap()),
@@ -211,7 +217,9 @@ fn push(data_type: &DataType, column: &mut Column, value: &Json) {
 
 /// The digits of a number without its point, as many behind it as the type has.
 fn digits(data_type: &DataType, text: &str) -> String {
-    let DataType::Decimal { scale, .. } = data_type else { return text.to_owned() };
+    let DataType::Decimal { scale, .. } = data_type else {
+        return text.to_owned();
+    };
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     format!("{whole}{fraction:0<width$}", width = usize::from(*scale))
 }

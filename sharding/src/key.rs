@@ -60,7 +60,9 @@ impl Key {
         rng: &mut (impl Rng + ?Sized),
     ) -> Result<Vec<u64>, EvalError> {
         let context = Context::default();
-        let value = self.expression.value(columns, rows, &context, &mut || rng.next_u32())?;
+        let value = self
+            .expression
+            .value(columns, rows, &context, &mut || rng.next_u32())?;
         let constant = value.constant;
         match sharding_values(value.into_data()) {
             Some(values) if constant => Ok(vec![values.first().copied().unwrap_or_default(); rows]),

@@ -20,7 +20,10 @@ impl Bed {
     }
 
     fn counts(&self) -> u64 {
-        self.servers.iter().map(|server| count(&server.http, TARGET)).sum()
+        self.servers
+            .iter()
+            .map(|server| count(&server.http, TARGET))
+            .sum()
     }
 }
 
@@ -31,7 +34,11 @@ fn run(weir: &Weir, sql: &str) -> Answer {
 #[track_caller]
 fn check_fails(weir: &Weir, sql: &str, status: u16, code: u32) {
     let answer = run(weir, sql);
-    assert_eq!((answer.status, answer.code()), (status, Some(code)), "{sql}: {answer}");
+    assert_eq!(
+        (answer.status, answer.code()),
+        (status, Some(code)),
+        "{sql}: {answer}"
+    );
     assert!(answer.header("X-Weir-Receipt").is_none(), "{answer}");
 }
 
@@ -43,14 +50,27 @@ const MILLION: &str = "SELECT cityHash64(number) AS id, toDateTime(1577836800 + 
 fn a_select_of_a_million_rows_arrives_exactly_each_row_on_its_shard() {
     let bed = Bed::new(3);
     let answer = run(&bed.weir, &format!("INSERT INTO {TABLE} {MILLION}")).expect_success();
-    assert!(answer.header("X-ClickHouse-Summary").unwrap().contains("\"written_rows\":\"1000000\""), "{answer}");
+    assert!(
+        answer
+            .header("X-ClickHouse-Summary")
+            .unwrap()
+            .contains("\"written_rows\":\"1000000\""),
+        "{answer}"
+    );
     bed.weir.wait_until_delivered(DELIVERY_LIMIT);
     let sums = |server: &Endpoint, from: &str| {
         let what = "count(), sum(cityHash64(user_id, ts, url, country, duration, payload))";
         server.query(&format!("SELECT {what} FROM {from} FORMAT TabSeparated"))
     };
     let total = |column: usize, texts: &[String]| -> u64 {
-        let number = |text: &String| text.trim().split('\t').nth(column).unwrap().parse::<u64>().unwrap();
+        let number = |text: &String| {
+            text.trim()
+                .split('\t')
+                .nth(column)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        };
         texts.iter().map(number).fold(0, u64::wrapping_add)
     };
     let mut held = Vec::new();
@@ -82,7 +102,9 @@ fn columns_are_taken_by_position_and_other_types_are_cast() {
         format!("insert into {TABLE} (user_id, url) (select 2, 'b')"),
         format!("INSERT INTO {TABLE} (user_id, url) WITH 3 AS x SELECT x, 'c' FORMAT CSV"),
         format!("INSERT INTO {TABLE} (user_id, url) SELECT 4, 'd' UNION ALL SELECT 5, 'e' -- that is all"),
-        format!("INSERT INTO {TABLE} (user_id, url, duration) SELECT '6', 'f', toInt8(7) SETTINGS max_threads = 1;"),
+        format!(
+            "INSERT INTO {TABLE} (user_id, url, duration) SELECT '6', 'f', toInt8(7) SETTINGS max_threads = 1;"
+        ),
         format!("INSERT INTO {TABLE} (user_id, url) SELECT user_id, url FROM {TARGET} WHERE 0"),
     ];
     for sql in &rows {
@@ -99,7 +121,14 @@ fn columns_are_taken_by_position_and_other_types_are_cast() {
     found.sort();
     assert_eq!(
         found,
-        ["1,\"a\",0", "2,\"b\",0", "3,\"c\",0", "4,\"d\",0", "5,\"e\",0", "6,\"f\",7"]
+        [
+            "1,\"a\",0",
+            "2,\"b\",0",
+            "3,\"c\",0",
+            "4,\"d\",0",
+            "5,\"e\",0",
+            "6,\"f\",7"
+        ]
     );
 }
 
@@ -107,12 +136,42 @@ fn columns_are_taken_by_position_and_other_types_are_cast() {
 fn a_select_that_fails_leaves_nothing_and_its_error_is_the_clients() {
     let bed = Bed::new(2);
     let middle = "SELECT number, toString(intDiv(1, number - 700000)) FROM (SELECT number FROM system.numbers LIMIT 1000000)";
-    check_fails(&bed.weir, &format!("INSERT INTO {TABLE} (user_id, url) {middle}"), 500, 153);
-    check_fails(&bed.weir, &format!("INSERT INTO {TABLE} (user_id, url) SELECT 1"), 400, 20);
-    check_fails(&bed.weir, &format!("INSERT INTO {TABLE} (user_id, url) SELECT 1, nope"), 500, 47);
-    check_fails(&bed.weir, &format!("INSERT INTO {TABLE} SELECT * FROM nowhere"), 404, 60);
-    check_fails(&bed.weir, &format!("INSERT INTO {TABLE} (user_id, nope) SELECT 1, 2"), 400, 16);
-    check_fails(&bed.weir, &format!("INSERT INTO {TABLE} SELECT 1; SELECT 2"), 400, 62);
+    check_fails(
+        &bed.weir,
+        &format!("INSERT INTO {TABLE} (user_id, url) {middle}"),
+        500,
+        153,
+    );
+    check_fails(
+        &bed.weir,
+        &format!("INSERT INTO {TABLE} (user_id, url) SELECT 1"),
+        400,
+        20,
+    );
+    check_fails(
+        &bed.weir,
+        &format!("INSERT INTO {TABLE} (user_id, url) SELECT 1, nope"),
+        500,
+        47,
+    );
+    check_fails(
+        &bed.weir,
+        &format!("INSERT INTO {TABLE} SELECT * FROM nowhere"),
+        404,
+        60,
+    );
+    check_fails(
+        &bed.weir,
+        &format!("INSERT INTO {TABLE} (user_id, nope) SELECT 1, 2"),
+        400,
+        16,
+    );
+    check_fails(
+        &bed.weir,
+        &format!("INSERT INTO {TABLE} SELECT 1; SELECT 2"),
+        400,
+        62,
+    );
     let input = format!("INSERT INTO {TABLE} SELECT * FROM input('user_id UInt64') FORMAT CSV\n1\n");
     check_fails(&bed.weir, &input, 501, 48);
     let get = bed
@@ -140,7 +199,9 @@ fn on_an_engine_of_today_nulls_become_defaults_and_a_failure_in_the_middle_leave
     run(&weir, &strict).expect_success();
     check_fails(
         &weir,
-        &format!("INSERT INTO {TABLE} (user_id) SELECT number FROM numbers(1000000) WHERE NOT throwIf(number = 999999)"),
+        &format!(
+            "INSERT INTO {TABLE} (user_id) SELECT number FROM numbers(1000000) WHERE NOT throwIf(number = 999999)"
+        ),
         500,
         395,
     );

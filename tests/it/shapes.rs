@@ -6,7 +6,8 @@ use std::time::Duration;
 use support::{Answer, ClickHouse18, Fault, Fingerprint, Format, Modern, Weir, WeirConfig, rows, wait_for};
 
 use crate::setup::{
-    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, first_is_local, on_all, plain_servers, send, table, weir,
+    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, first_is_local, on_all, plain_servers, send,
+    table, weir,
 };
 use crate::tables::count;
 
@@ -27,7 +28,12 @@ fn check_refused(answer: &Answer, codes: &[u32]) {
     assert_eq!(answer.status, 400, "{answer}");
     assert!(codes.contains(&answer.code().unwrap()), "{answer}");
     assert!(answer.header("X-Weir-Receipt").is_none(), "{answer}");
-    assert!(answer.text().contains("nothing of the INSERT was written anywhere"), "{answer}");
+    assert!(
+        answer
+            .text()
+            .contains("nothing of the INSERT was written anywhere"),
+        "{answer}"
+    );
 }
 
 fn csv(weir: &Weir, body: impl Into<Vec<u8>>) -> Answer {
@@ -49,7 +55,10 @@ fn check_only_good_rows(weir: &Weir, servers: &[ClickHouse18]) {
 #[test]
 fn a_wrong_value_in_the_first_insert_of_a_shape_is_told_with_the_shards_own_code_and_nothing_is_anywhere() {
     let servers = plain_servers(2);
-    let weir = weir(true, &all_remote(&[servers[0].http.address, servers[1].http.address]));
+    let weir = weir(
+        true,
+        &all_remote(&[servers[0].http.address, servers[1].http.address]),
+    );
     for _ in 0..3 {
         check_refused(&csv(&weir, bad_csv()), &[27, 38, 41]);
     }
@@ -61,17 +70,26 @@ fn a_wrong_value_in_the_first_insert_of_a_shape_is_told_with_the_shards_own_code
 #[test]
 fn a_refused_token_is_free_again_and_a_known_shape_is_answered_from_the_spool() {
     let servers = plain_servers(2);
-    let weir = weir(true, &all_remote(&[servers[0].http.address, servers[1].http.address]));
+    let weir = weir(
+        true,
+        &all_remote(&[servers[0].http.address, servers[1].http.address]),
+    );
     let insert = |body: Vec<u8>| {
         let request = weir.http.post(&format!("INSERT INTO {TABLE} FORMAT CSV"));
-        request.parameter("insert_deduplication_token", "t1").body(body).answer()
+        request
+            .parameter("insert_deduplication_token", "t1")
+            .body(body)
+            .answer()
     };
     check_refused(&insert(bad_csv().into_bytes()), &[27, 38, 41]);
     let good = support::body_of(Format::CSV, rows(5, 0..50));
     assert!(insert(good).expect_success().header(WAITING).is_none());
     // The shape is known now: a wrong value is the shard's to find, after the answer.
     let late = csv(&weir, bad_csv()).expect_success();
-    assert!(late.header(WAITING).is_none() && late.header("X-Weir-Receipt").is_some(), "{late}");
+    assert!(
+        late.header(WAITING).is_none() && late.header("X-Weir-Receipt").is_some(),
+        "{late}"
+    );
     weir.wait_until_delivered(DELIVERY_LIMIT);
 }
 
@@ -86,7 +104,10 @@ fn a_local_replica_is_asked_first_and_its_refusal_undoes_the_remote_rows_too() {
 #[test]
 fn without_internal_replication_a_refusal_of_one_replica_leaves_nothing_on_the_others() {
     let servers = plain_servers(2);
-    let replicas = servers.iter().map(|server| (server.http.address, false)).collect();
+    let replicas = servers
+        .iter()
+        .map(|server| (server.http.address, false))
+        .collect();
     let weir = weir(false, &[Shard { weight: 1, replicas }]);
     check_refused(&csv(&weir, bad_csv()), &[27, 38, 41]);
     send(&weir.http, Format::CSV, rows(3, 0..100)).expect_success();
@@ -102,7 +123,10 @@ fn without_internal_replication_a_refusal_of_one_replica_leaves_nothing_on_the_o
 #[test]
 fn with_every_shard_down_a_new_shape_is_answered_from_the_spool_and_says_so() {
     let mut servers = plain_servers(2);
-    let mut weir = weir(true, &all_remote(&[servers[0].http.address, servers[1].http.address]));
+    let mut weir = weir(
+        true,
+        &all_remote(&[servers[0].http.address, servers[1].http.address]),
+    );
     let known = send(&weir.http, Format::CSV, rows(6, 0..100)).expect_success();
     assert!(known.header(WAITING).is_none(), "{known}");
     weir.wait_until_delivered(DELIVERY_LIMIT);
@@ -129,7 +153,9 @@ fn modern(timeout: &str) -> (Modern, Weir) {
         support::COLUMNS
     ));
     let weir = Weir::start(&WeirConfig {
-        send: format!("max_batch_delay = \"60s\"\nlocal_insert_timeout = \"{timeout}\"\nmax_sleep_time = \"500ms\""),
+        send: format!(
+            "max_batch_delay = \"60s\"\nlocal_insert_timeout = \"{timeout}\"\nmax_sleep_time = \"500ms\""
+        ),
         sections: cluster(true, &all_remote(&[shard.http.address])) + &table(TABLE, TARGET),
         ..WeirConfig::default()
     });
@@ -140,13 +166,24 @@ fn modern(timeout: &str) -> (Modern, Weir) {
 fn a_probe_is_cut_at_once_and_a_shard_that_does_not_answer_costs_one_timeout_not_one_an_insert() {
     let (shard, weir) = modern("2s");
     // The delay is 60 seconds, and the answer comes all the same.
-    assert!(send(&weir.http, Format::CSV, rows(7, 0..10)).expect_success().header(WAITING).is_none());
+    assert!(
+        send(&weir.http, Format::CSV, rows(7, 0..10))
+            .expect_success()
+            .header(WAITING)
+            .is_none()
+    );
     shard.fault(Fault::Hang);
     let slow = send(&weir.http, Format::TabSeparated, rows(7, 10..20)).expect_success();
-    assert!(slow.header(WAITING).is_some_and(|why| why.starts_with("shape: ")), "{slow}");
+    assert!(
+        slow.header(WAITING).is_some_and(|why| why.starts_with("shape: ")),
+        "{slow}"
+    );
     let began = std::time::Instant::now();
     let next = send(&weir.http, Format::TabSeparated, rows(7, 20..30)).expect_success();
-    assert!(next.header(WAITING).is_some_and(|why| why.starts_with("shape: ")), "{next}");
+    assert!(
+        next.header(WAITING).is_some_and(|why| why.starts_with("shape: ")),
+        "{next}"
+    );
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     shard.fault(Fault::None);
 }
@@ -158,7 +195,10 @@ fn a_router_killed_in_the_middle_of_a_probe_delivers_its_insert_once() {
     let http = weir.http.clone();
     let client = std::thread::spawn(move || {
         let body = support::body_of(Format::CSV, rows(8, 0..1_000));
-        http.post(&format!("INSERT INTO {TABLE} FORMAT CSV")).body(body).send().is_err()
+        http.post(&format!("INSERT INTO {TABLE} FORMAT CSV"))
+            .body(body)
+            .send()
+            .is_err()
     });
     wait_for("the probe to be under way", Duration::from_secs(20), || {
         (weir.metric("weir_spool_rows") > 0.0).then_some(())

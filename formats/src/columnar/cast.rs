@@ -60,7 +60,12 @@ impl Cast {
         let data = match self {
             Self::Nothing => data,
             Self::Integers => from_integers(&integers(&data), to),
-            Self::ToBool => Data::UInt8(floats(&data).iter().map(|value| u8::from(*value != 0.0)).collect()),
+            Self::ToBool => Data::UInt8(
+                floats(&data)
+                    .iter()
+                    .map(|value| u8::from(*value != 0.0))
+                    .collect(),
+            ),
             Self::ToFloat => from_floats(&data, to),
             Self::Truncate => from_integers(&truncated(&floats(&data), to)?, to),
             Self::Print => printed(&integers(&data)),
@@ -178,7 +183,13 @@ fn truncated(values: &[f64], to: &DataType) -> Result<Vec<i128>, (usize, ValueEr
             Ok(whole)
         } else {
             let expected = "a number in the range of the table's type";
-            Err((row, ValueError { code: code::CANNOT_PARSE_NUMBER, expected }))
+            Err((
+                row,
+                ValueError {
+                    code: code::CANNOT_PARSE_NUMBER,
+                    expected,
+                },
+            ))
         }
     };
     values.iter().enumerate().map(in_range).collect()
@@ -186,7 +197,9 @@ fn truncated(values: &[f64], to: &DataType) -> Result<Vec<i128>, (usize, ValueEr
 
 fn printed(values: &[i128]) -> Data {
     let mut texts = Bytes::default();
-    values.iter().for_each(|value| texts.push(value.to_string().as_bytes()));
+    values
+        .iter()
+        .for_each(|value| texts.push(value.to_string().as_bytes()));
     Data::Bytes(texts)
 }
 
@@ -227,12 +240,18 @@ fn is_plain(text: &[u8], to: &DataType) -> Result<(), ValueError> {
         T::Uuid => (text.len() == 36, "a UUID with dashes"),
         T::FixedString(_) | T::IPv4 | T::IPv6 => (!text.is_empty(), "a text that is not empty"),
         to if is_integer(to) => (
-            digits(text) || text.strip_prefix(b"-").is_some_and(|rest| is_signed(to) && digits(rest)),
+            digits(text)
+                || text
+                    .strip_prefix(b"-")
+                    .is_some_and(|rest| is_signed(to) && digits(rest)),
             "an integer of at most 18 digits",
         ),
         _ => (false, "a value of the table's type"),
     };
-    plain.then_some(()).ok_or(ValueError { code: code::CANNOT_PARSE_NUMBER, expected })
+    plain.then_some(()).ok_or(ValueError {
+        code: code::CANNOT_PARSE_NUMBER,
+        expected,
+    })
 }
 
 fn is_signed(data_type: &DataType) -> bool {

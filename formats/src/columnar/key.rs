@@ -59,7 +59,11 @@ impl ColumnKey {
     /// Prepares for blocks of these columns: each with its name and the type of its values, in the window's order.
     /// Fails with words for a type that is not known to be cast exactly.
     pub(crate) fn prepare(&mut self, columns: &[(String, DataType)]) -> Result<(), String> {
-        self.sources = self.defs.iter().map(|def| source(def, columns)).collect::<Result<_, _>>()?;
+        self.sources = self
+            .defs
+            .iter()
+            .map(|def| source(def, columns))
+            .collect::<Result<_, _>>()?;
         Ok(())
     }
 
@@ -73,13 +77,15 @@ impl ColumnKey {
                     let def = &self.defs[index];
                     let reading = self.key.reading(index);
                     let (values, nulls) =
-                        read_column(source, def, column, window.rows, reading).map_err(|(row, error)| KeyFault {
-                            code: error.code,
-                            row,
-                            message: format!(
-                                "cannot read column {} of type {}: expected {}",
-                                def.name, def.data_type, error.expected
-                            ),
+                        read_column(source, def, column, window.rows, reading).map_err(|(row, error)| {
+                            KeyFault {
+                                code: error.code,
+                                row,
+                                message: format!(
+                                    "cannot read column {} of type {}: expected {}",
+                                    def.name, def.data_type, error.expected
+                                ),
+                            }
                         })?;
                     self.key.put_column(index, values, &nulls);
                 }
@@ -108,7 +114,9 @@ impl ColumnKey {
 fn is_null(values: &Values, row: usize) -> bool {
     match values {
         Values::Nullable { map, .. } => map[row] != 0,
-        Values::LowCardinality { indexes, nullable, .. } => *nullable && indexes[row] == 0,
+        Values::LowCardinality {
+            indexes, nullable, ..
+        } => *nullable && indexes[row] == 0,
         _ => false,
     }
 }
@@ -164,7 +172,12 @@ fn read_column(
 macro_rules! numbers {
     ($bytes:expr, $kind:ident, $number:ty) => {{
         let (values, _) = $bytes.as_chunks();
-        Some(Data::$kind(values.iter().map(|value| <$number>::from_le_bytes(*value)).collect()))
+        Some(Data::$kind(
+            values
+                .iter()
+                .map(|value| <$number>::from_le_bytes(*value))
+                .collect(),
+        ))
     }};
 }
 
@@ -216,7 +229,13 @@ fn decode(
             None if is_null(values, row) => column.push_default(data_type),
             None => {
                 let expected = "a value of the column's own layout";
-                return Err((row, ValueError { code: code::NOT_IMPLEMENTED, expected }));
+                return Err((
+                    row,
+                    ValueError {
+                        code: code::NOT_IMPLEMENTED,
+                        expected,
+                    },
+                ));
             }
         }
     }

@@ -52,7 +52,10 @@ impl Texts {
     /// One string, without its length.
     pub(crate) fn get(&self, row: usize) -> &[u8] {
         let raw = &self.raw[begin(&self.ends, row)..self.ends[row]];
-        let head = raw.iter().position(|byte| byte & 0x80 == 0).map_or(0, |at| at + 1);
+        let head = raw
+            .iter()
+            .position(|byte| byte & 0x80 == 0)
+            .map_or(0, |at| at + 1);
         &raw[head..]
     }
 }
@@ -78,7 +81,9 @@ impl Values {
             Self::Fixed { width, bytes } => write_fixed(*width, bytes, picks, out),
             Self::Text(texts) => {
                 for range in picks.ranges() {
-                    out.extend_from_slice(&texts.raw[begin(&texts.ends, range.start)..texts.ends[range.end - 1]]);
+                    out.extend_from_slice(
+                        &texts.raw[begin(&texts.ends, range.start)..texts.ends[range.end - 1]],
+                    );
                 }
             }
             Self::Nullable { map, inner } => {

@@ -11,14 +11,34 @@ use crate::columnar::{Texts, Values};
 /// The position in each stream of a column.
 #[derive(Debug, Clone)]
 pub(super) enum Reader {
-    Fixed { at: u64, width: usize },
-    Text { at: u64 },
-    Nullable { at: u64, inner: Box<Reader> },
+    Fixed {
+        at: u64,
+        width: usize,
+    },
+    Text {
+        at: u64,
+    },
+    Nullable {
+        at: u64,
+        inner: Box<Reader>,
+    },
     /// `passed` elements belong to the rows before.
-    Array { at: u64, passed: u64, inner: Box<Reader> },
+    Array {
+        at: u64,
+        passed: u64,
+        inner: Box<Reader>,
+    },
     Tuple(Vec<Reader>),
-    LowCardinality { at: u64, width: usize, keys: Arc<Values>, nullable: bool },
-    Variant { at: u64, types: Vec<Reader> },
+    LowCardinality {
+        at: u64,
+        width: usize,
+        keys: Arc<Values>,
+        nullable: bool,
+    },
+    Variant {
+        at: u64,
+        types: Vec<Reader>,
+    },
 }
 
 /// Why the next rows cannot be loaded.
@@ -70,7 +90,9 @@ impl Reader {
         allowance: &mut Allowance,
     ) -> Result<Self, LoadError> {
         if let Node::Tuple(elements) = node {
-            let readers = elements.iter().map(|element| Self::new(element, base, marks, store, allowance));
+            let readers = elements
+                .iter()
+                .map(|element| Self::new(element, base, marks, store, allowance));
             return Ok(Self::Tuple(readers.collect::<Result<_, _>>()?));
         }
         let missing = || LoadError::Io(io::ErrorKind::UnexpectedEof.into());
@@ -108,15 +130,25 @@ impl Reader {
                 }
             }
             Node::Variant(types) => {
-                let types = types.iter().map(|node| Self::new(node, base, marks, store, allowance));
-                Self::Variant { at, types: types.collect::<Result<_, _>>()? }
+                let types = types
+                    .iter()
+                    .map(|node| Self::new(node, base, marks, store, allowance));
+                Self::Variant {
+                    at,
+                    types: types.collect::<Result<_, _>>()?,
+                }
             }
             Node::Tuple(_) => Self::Tuple(Vec::new()),
         })
     }
 
     /// The next `rows` rows.
-    pub(super) fn load(&mut self, rows: u64, store: &Store, allowance: &mut Allowance) -> Result<Values, LoadError> {
+    pub(super) fn load(
+        &mut self,
+        rows: u64,
+        store: &Store,
+        allowance: &mut Allowance,
+    ) -> Result<Values, LoadError> {
         Ok(match self {
             Self::Fixed { at, width } => Values::fixed(*width, bytes(at, rows, *width, store, allowance)?),
             Self::Text { at } => Values::Text(texts(at, rows, store, allowance)?),
@@ -128,17 +160,29 @@ impl Reader {
                 let raw = bytes(at, rows, 8, store, allowance)?;
                 let (numbers, _) = raw.as_chunks();
                 let before = *passed;
-                let ends = numbers.iter().map(|number| u64::from_le_bytes(*number).saturating_sub(before) as usize);
+                let ends = numbers
+                    .iter()
+                    .map(|number| u64::from_le_bytes(*number).saturating_sub(before) as usize);
                 let ends: Vec<usize> = ends.collect();
                 let elements = ends.last().copied().unwrap_or(0) as u64;
                 *passed += elements;
-                Values::Array { ends, inner: Box::new(inner.load(elements, store, allowance)?) }
+                Values::Array {
+                    ends,
+                    inner: Box::new(inner.load(elements, store, allowance)?),
+                }
             }
             Self::Tuple(elements) => {
-                let elements = elements.iter_mut().map(|element| element.load(rows, store, allowance));
+                let elements = elements
+                    .iter_mut()
+                    .map(|element| element.load(rows, store, allowance));
                 Values::Tuple(elements.collect::<Result<_, _>>()?)
             }
-            Self::LowCardinality { at, width, keys, nullable } => Values::LowCardinality {
+            Self::LowCardinality {
+                at,
+                width,
+                keys,
+                nullable,
+            } => Values::LowCardinality {
                 indexes: indexes(&bytes(at, rows, *width, store, allowance)?, *width, len(keys))?,
                 keys: keys.clone(),
                 nullable: *nullable,
@@ -159,7 +203,11 @@ impl Reader {
                 }
                 let variants = types.iter_mut().zip(counts);
                 let variants = variants.map(|(of, count)| of.load(count as u64, store, allowance));
-                Values::Variant { numbers, places, variants: variants.collect::<Result<_, _>>()? }
+                Values::Variant {
+                    numbers,
+                    places,
+                    variants: variants.collect::<Result<_, _>>()?,
+                }
             }
         })
     }
@@ -205,7 +253,9 @@ fn indexes(raw: &[u8], width: usize, keys: usize) -> Result<Vec<u32>, LoadError>
         bytes[..width].copy_from_slice(value);
         u64::from_le_bytes(bytes)
     };
-    raw.chunks_exact(width).map(|value| in_range(wide(value))).collect()
+    raw.chunks_exact(width)
+        .map(|value| in_range(wide(value)))
+        .collect()
 }
 
 /// The next strings, as they lie there.

@@ -51,7 +51,10 @@ impl Prefixes<'_, '_, '_> {
     pub(super) fn node(&mut self, data_type: &DataType) -> Result<Arc<Node>, Stop> {
         self.nodes += 1;
         if self.depth > DEPTH_MAX || self.nodes > NODES_MAX {
-            return Err(self.fault(code::INCORRECT_DATA, "the block's types are nested too deep, or are too many"));
+            return Err(self.fault(
+                code::INCORRECT_DATA,
+                "the block's types are nested too deep, or are too many",
+            ));
         }
         self.depth += 1;
         let node = self.of_type(data_type);
@@ -89,7 +92,11 @@ impl Prefixes<'_, '_, '_> {
         let Some((word, arguments)) = type_text::word_and_arguments(name) else {
             return Err(self.unknown(data_type));
         };
-        let number = |place: usize| arguments.get(place).and_then(|text: &&str| text.parse::<usize>().ok());
+        let number = |place: usize| {
+            arguments
+                .get(place)
+                .and_then(|text: &&str| text.parse::<usize>().ok())
+        };
         Ok(Arc::new(match word {
             "Time" => Node::Fixed(4),
             "Time64" => Node::Fixed(8),
@@ -109,7 +116,9 @@ impl Prefixes<'_, '_, '_> {
                     Some(&"Float64") => 64,
                     _ => return Err(self.unknown(data_type)),
                 };
-                let dimensions = number(1).filter(|count| *count > 0).ok_or_else(|| self.unknown(data_type))?;
+                let dimensions = number(1)
+                    .filter(|count| *count > 0)
+                    .ok_or_else(|| self.unknown(data_type))?;
                 self.nodes += bits;
                 let plane = Arc::new(Node::Fixed(dimensions.div_ceil(8)));
                 Node::Tuple(vec![plane; bits])
@@ -140,7 +149,10 @@ impl Prefixes<'_, '_, '_> {
         let key = self.node(inner)?;
         match *key {
             Node::Fixed(_) | Node::Text => Ok(Node::LowCardinality { key, nullable }),
-            _ => Err(self.fault(code::INCORRECT_DATA, "LowCardinality holds numbers or strings only")),
+            _ => Err(self.fault(
+                code::INCORRECT_DATA,
+                "LowCardinality holds numbers or strings only",
+            )),
         }
     }
 
@@ -209,14 +221,17 @@ impl Prefixes<'_, '_, '_> {
         const TYPES_MAX: u64 = 254;
         let count = self.cursor.varint()?;
         if count > TYPES_MAX {
-            return Err(self.fault(code::NOT_IMPLEMENTED, "a Dynamic has more than 254 types in one block"));
+            return Err(self.fault(
+                code::NOT_IMPLEMENTED,
+                "a Dynamic has more than 254 types in one block",
+            ));
         }
         let mut types = Vec::new();
         for _ in 0..count {
             let name = self.cursor.text()?;
             let name = String::from_utf8_lossy(&self.cursor.window.bytes[name]).into_owned();
-            let data_type = DataType::parse(&name)
-                .map_err(|error| self.fault(code::UNKNOWN_TYPE, &error.to_string()))?;
+            let data_type =
+                DataType::parse(&name).map_err(|error| self.fault(code::UNKNOWN_TYPE, &error.to_string()))?;
             types.push((name, data_type));
         }
         Ok(types)
@@ -228,7 +243,8 @@ impl Prefixes<'_, '_, '_> {
         if known.contains(&version) {
             return Ok(version);
         }
-        let message = format!("{of} is serialized in version {version}, which this router does not know in Native");
+        let message =
+            format!("{of} is serialized in version {version}, which this router does not know in Native");
         Err(self.fault(code::NOT_IMPLEMENTED, &message))
     }
 
@@ -255,8 +271,12 @@ pub(super) fn fixed_width(data_type: &DataType) -> Option<usize> {
         T::UInt128 | T::Int128 | T::Uuid | T::IPv6 => 16,
         T::UInt256 | T::Int256 => 32,
         T::Decimal { precision: 1..=9, .. } => 4,
-        T::Decimal { precision: 10..=18, .. } => 8,
-        T::Decimal { precision: 19..=38, .. } => 16,
+        T::Decimal {
+            precision: 10..=18, ..
+        } => 8,
+        T::Decimal {
+            precision: 19..=38, ..
+        } => 16,
         T::Decimal { .. } => 32,
         _ => return None,
     })

@@ -38,7 +38,11 @@ impl Store {
 
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.memory.extend_from_slice(bytes);
-        let memory_max = if self.file.is_some() { PIECE_BYTES } else { MEMORY_BYTES };
+        let memory_max = if self.file.is_some() {
+            PIECE_BYTES
+        } else {
+            MEMORY_BYTES
+        };
         if self.memory.len() > memory_max {
             self.flush()?;
         }
@@ -73,7 +77,12 @@ impl Store {
 
     /// The bytes from `at` on, at least one and at most about `wanted`, as `buffer` or memory has them; none behind the
     /// end. Only after [`Store::seal`].
-    pub(crate) fn piece<'a>(&'a self, at: u64, wanted: usize, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    pub(crate) fn piece<'a>(
+        &'a self,
+        at: u64,
+        wanted: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> io::Result<&'a [u8]> {
         let rest = self.len().saturating_sub(at).min(wanted as u64) as usize;
         match &self.file {
             None => {
@@ -92,7 +101,9 @@ impl Store {
     pub(crate) fn read(&self, at: u64, len: usize, out: &mut Vec<u8>) -> io::Result<()> {
         match &self.file {
             None => {
-                let bytes = usize::try_from(at).ok().and_then(|at| self.memory.get(at..at.checked_add(len)?));
+                let bytes = usize::try_from(at)
+                    .ok()
+                    .and_then(|at| self.memory.get(at..at.checked_add(len)?));
                 out.extend_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
             }

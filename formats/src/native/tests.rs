@@ -53,12 +53,14 @@ fn split(reader: &Reader, body: &[u8], shards: usize, chunk: usize) -> Vec<Vec<u
     let mut shares = vec![Vec::new(); shards];
     let mut stream = reader.stream().unwrap();
     let mut take = |rows: &Rows<'_>| {
-        let RowsBody::Block(block) = rows.body else { panic!("no block") };
+        let RowsBody::Block(block) = rows.body else {
+            panic!("no block")
+        };
         for (shard, share) in shares.iter_mut().enumerate() {
             let of_it = |row: &usize| show(&rows.key[0], *row).parse::<usize>().unwrap() % shards == shard;
             let picked: Vec<usize> = (0..rows.count).filter(of_it).collect();
             if !picked.is_empty() {
-                block.write(&picked, share);
+                block.write(&picked, &[], share);
             }
         }
         Ok::<(), FormatError>(())
@@ -73,12 +75,19 @@ fn split(reader: &Reader, body: &[u8], shards: usize, chunk: usize) -> Vec<Vec<u
 #[test]
 fn every_type_that_clickhouse_writes_is_split_and_each_row_is_found_again() {
     for (name, reader, body) in golden() {
-        let whole = reader.read_all(&body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let whole = reader
+            .read_all(&body)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(whole.rows.len(), 100, "{name}");
         for shards in [1, 2, 7] {
-            let mut again = Body { columns: whole.columns.clone(), ..Body::default() };
+            let mut again = Body {
+                columns: whole.columns.clone(),
+                ..Body::default()
+            };
             for share in split(&reader, &body, shards, 1000) {
-                let part = reader.read_all(&share).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let part = reader
+                    .read_all(&share)
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
                 again.rows.extend(part.rows);
                 again.key.extend(part.key);
             }
@@ -110,7 +119,11 @@ fn a_body_reads_the_same_however_it_is_cut() {
     for (name, reader, body) in golden() {
         let whole = reader.read_all(&body).unwrap();
         for size in [1, 3, 64, 1021] {
-            assert_eq!(reader.read(body.chunks(size)).unwrap(), whole, "{name} in chunks of {size}");
+            assert_eq!(
+                reader.read(body.chunks(size)).unwrap(),
+                whole,
+                "{name} in chunks of {size}"
+            );
         }
     }
 }
@@ -132,7 +145,13 @@ fn a_body_that_ends_too_early_is_an_error_wherever_it_ends() {
 #[test]
 fn columns_are_found_by_name_and_a_missing_one_is_absent() {
     let reader = Reader::new(Format::Native, "a UInt8, k UInt16, s String", &["k", "a"]);
-    let body = block(2, &[column("k", "UInt16", &[1, 0, 2, 1]), column("s", "String", b"\x01x\x00")]);
+    let body = block(
+        2,
+        &[
+            column("k", "UInt16", &[1, 0, 2, 1]),
+            column("s", "String", b"\x01x\x00"),
+        ],
+    );
     let read = reader.read_all(&body).unwrap();
     assert_eq!(read.columns, ["k", "s"]);
     assert_eq!(read.key, [["1", "-0"], ["258", "-0"]]);
@@ -144,7 +163,11 @@ fn blocks_without_rows_and_an_empty_body_are_no_rows() {
     let reader = Reader::new(Format::Native, "k UInt8", &["k"]);
     assert!(reader.read_all(b"").unwrap().rows.is_empty());
     assert!(reader.read_all(&[0, 0]).unwrap().rows.is_empty());
-    let body = [block(0, &[column("k", "UInt8", b"")]), block(1, &[column("k", "UInt8", b"\x05")]), vec![0, 0]];
+    let body = [
+        block(0, &[column("k", "UInt8", b"")]),
+        block(1, &[column("k", "UInt8", b"\x05")]),
+        vec![0, 0],
+    ];
     assert_eq!(reader.read_all(&body.concat()).unwrap().key, [["5"]]);
 }
 
@@ -153,10 +176,16 @@ fn a_column_of_the_key_is_cast_to_the_tables_type() {
     let check = |table: &str, data_type: &str, data: &[u8], expected: &[&str], written: &str| {
         let reader = Reader::new(Format::Native, &format!("k {table}"), &["k"]);
         let body = block(expected.len() as u8, &[column("k", data_type, data)]);
-        let read = reader.read_all(&body).unwrap_or_else(|error| panic!("{data_type}: {error}"));
+        let read = reader
+            .read_all(&body)
+            .unwrap_or_else(|error| panic!("{data_type}: {error}"));
         assert_eq!(read.key.concat(), expected, "{data_type} to {table}");
         let head = [vec![1, 1], text("k"), text(written)].concat();
-        assert!(read.rows[0].starts_with(&head), "{:?}", read.rows[0].escape_ascii().to_string());
+        assert!(
+            read.rows[0].starts_with(&head),
+            "{:?}",
+            read.rows[0].escape_ascii().to_string()
+        );
         check_every_cut(&reader, &body);
     };
     check("UInt8", "UInt16", &[44, 1, 7, 0], &["44", "7"], "UInt8");
@@ -164,10 +193,28 @@ fn a_column_of_the_key_is_cast_to_the_tables_type() {
     check("Int32", "String", b"\x02-7\x0242", &["-7", "42"], "Int32");
     check("String", "UInt16", &[1, 1], &["257"], "String");
     check("Date", "UInt16", &[5, 0], &["5"], "UInt16");
-    check("UInt8", "Nullable(UInt16)", &[1, 0, 9, 9, 4, 0], &["-0", "4"], "Nullable(UInt8)");
-    check("UInt8", "Nullable(UInt8)", &[1, 0, 9, 4], &["-0", "4"], "Nullable(UInt8)");
+    check(
+        "UInt8",
+        "Nullable(UInt16)",
+        &[1, 0, 9, 9, 4, 0],
+        &["-0", "4"],
+        "Nullable(UInt8)",
+    );
+    check(
+        "UInt8",
+        "Nullable(UInt8)",
+        &[1, 0, 9, 4],
+        &["-0", "4"],
+        "Nullable(UInt8)",
+    );
     check("Nullable(UInt8)", "UInt8", &[9], &["9"], "UInt8");
-    check("Enum8('a' = 1)", "String", b"\x01a", &["1"], "Enum8(\\'a\\' = 1)".replace('\\', "").as_str());
+    check(
+        "Enum8('a' = 1)",
+        "String",
+        b"\x01a",
+        &["1"],
+        "Enum8(\\'a\\' = 1)".replace('\\', "").as_str(),
+    );
     check("Float64", "Float32", &1.5_f32.to_le_bytes(), &["1.5"], "Float64");
     check("UInt8", "Float64", &1.9_f64.to_le_bytes(), &["1"], "UInt8");
 }
@@ -178,26 +225,85 @@ fn a_cast_of_the_key_that_is_not_known_exactly_is_refused_by_name() {
         let reader = Reader::new(Format::Native, &format!("k {table}"), &["k"]);
         refused(&reader, &block(1, &[column("k", data_type, data)]), code, words);
     };
-    refuse("Date", "DateTime", &[0; 4], code::NOT_IMPLEMENTED, "column k of the sharding key is DateTime");
-    refuse("UInt8", "Float64", &300.0_f64.to_le_bytes(), code::CANNOT_PARSE_NUMBER, "in the range");
-    refuse("UInt8", "String", b"\x00", code::CANNOT_PARSE_NUMBER, "an integer");
-    refuse("Enum8('a' = 1)", "String", b"\x01b", code::CANNOT_PARSE_NUMBER, "an element's name");
+    refuse(
+        "Date",
+        "DateTime",
+        &[0; 4],
+        code::NOT_IMPLEMENTED,
+        "column k of the sharding key is DateTime",
+    );
+    refuse(
+        "UInt8",
+        "Float64",
+        &300.0_f64.to_le_bytes(),
+        code::CANNOT_PARSE_NUMBER,
+        "in the range",
+    );
+    refuse(
+        "UInt8",
+        "String",
+        b"\x00",
+        code::CANNOT_PARSE_NUMBER,
+        "an integer",
+    );
+    refuse(
+        "Enum8('a' = 1)",
+        "String",
+        b"\x01b",
+        code::CANNOT_PARSE_NUMBER,
+        "an element's name",
+    );
 }
 
 #[test]
 fn what_is_no_block_is_refused_with_its_place() {
     let reader = Reader::new(Format::Native, "k UInt8, s String, a Array(UInt8)", &["k"]);
     let k = column("k", "UInt8", b"\x01");
-    refused(&reader, &block(1, &[k.clone(), column("z", "UInt8", b"\x01")]), code::INCORRECT_DATA, "unknown column 'z'");
-    refused(&reader, &block(1, &[k.clone(), k.clone()]), code::DUPLICATE_COLUMN, "column k stands in the block twice");
+    refused(
+        &reader,
+        &block(1, &[k.clone(), column("z", "UInt8", b"\x01")]),
+        code::INCORRECT_DATA,
+        "unknown column 'z'",
+    );
+    refused(
+        &reader,
+        &block(1, &[k.clone(), k.clone()]),
+        code::DUPLICATE_COLUMN,
+        "column k stands in the block twice",
+    );
     refused(&reader, &[0, 1], code::INCORRECT_DATA, "no columns");
-    refused(&reader, &block(1, &[column("k", "Strange(", b"\x01")]), code::UNKNOWN_TYPE, "column k");
-    refused(&reader, &block(1, &[column("k", "Unknown", b"\x01")]), code::NOT_IMPLEMENTED, "column k: values of type");
+    refused(
+        &reader,
+        &block(1, &[column("k", "Strange(", b"\x01")]),
+        code::UNKNOWN_TYPE,
+        "column k",
+    );
+    refused(
+        &reader,
+        &block(1, &[column("k", "Unknown", b"\x01")]),
+        code::NOT_IMPLEMENTED,
+        "column k: values of type",
+    );
     let state = column("s", "AggregateFunction(sum, UInt64)", b"\x01");
-    refused(&reader, &block(1, &[k.clone(), state]), code::NOT_IMPLEMENTED, "AggregateFunction(sum, UInt64)");
+    refused(
+        &reader,
+        &block(1, &[k.clone(), state]),
+        code::NOT_IMPLEMENTED,
+        "AggregateFunction(sum, UInt64)",
+    );
     let falling = [9_u64.to_le_bytes(), 3_u64.to_le_bytes()].concat();
-    refused(&reader, &block(2, &[column("a", "Array(UInt8)", &falling)]), code::INCORRECT_DATA, "never fall");
-    refused(&reader, &[&[255; 11][..], b"\x01"].concat(), code::INCORRECT_DATA, "at most ten bytes");
+    refused(
+        &reader,
+        &block(2, &[column("a", "Array(UInt8)", &falling)]),
+        code::INCORRECT_DATA,
+        "never fall",
+    );
+    refused(
+        &reader,
+        &[&[255; 11][..], b"\x01"].concat(),
+        code::INCORRECT_DATA,
+        "at most ten bytes",
+    );
     let two = [block(1, &[k]), block(1, &[column("s", "String", b"\x00")])].concat();
     refused(&reader, &two, code::NOT_IMPLEMENTED, "the same columns");
 }
@@ -205,7 +311,11 @@ fn what_is_no_block_is_refused_with_its_place() {
 #[test]
 fn an_unknown_column_is_skipped_where_the_client_asks_for_it() {
     let reader = Reader::new(Format::Native, "k UInt8", &["k"]).with("input_format_skip_unknown_fields", "1");
-    let z = column("z", "Array(String)", &[&2_u64.to_le_bytes()[..], b"\x01a\x00"].concat());
+    let z = column(
+        "z",
+        "Array(String)",
+        &[&2_u64.to_le_bytes()[..], b"\x01a\x00"].concat(),
+    );
     let body = block(1, &[z, column("k", "UInt8", b"\x07")]);
     let read = reader.read_all(&body).unwrap();
     assert_eq!(read.rows, [block(1, &[column("k", "UInt8", b"\x07")])]);
@@ -230,11 +340,21 @@ fn lengths_that_are_lies_reserve_nothing_and_end_as_missing_bytes() {
 fn a_type_nested_very_deep_is_refused() {
     let reader = Reader::new(Format::Native, "k UInt8", &["k"]);
     let deep = format!("{}UInt8{}", "Array(".repeat(100_000), ")".repeat(100_000));
-    let error = reader.read_all(&block(1, &[column("k", &deep, b"")])).unwrap_err();
+    let error = reader
+        .read_all(&block(1, &[column("k", &deep, b"")]))
+        .unwrap_err();
     assert_eq!(error.code, code::UNKNOWN_TYPE);
     // Each level is a prefix of its own, which brings the next one's type along.
-    let level = [&1_u64.to_le_bytes()[..], &[1, 1], &text("Dynamic"), &0_u64.to_le_bytes()].concat();
-    let error = reader.read_all(&block(1, &[column("k", "Dynamic", &level.repeat(10_000))])).unwrap_err();
+    let level = [
+        &1_u64.to_le_bytes()[..],
+        &[1, 1],
+        &text("Dynamic"),
+        &0_u64.to_le_bytes(),
+    ]
+    .concat();
+    let error = reader
+        .read_all(&block(1, &[column("k", "Dynamic", &level.repeat(10_000))]))
+        .unwrap_err();
     assert_eq!(error.code, code::INCORRECT_DATA, "{error}");
 }
 
@@ -243,12 +363,30 @@ fn a_dictionary_must_be_in_the_block_and_hold_what_the_indexes_say() {
     let reader = Reader::new(Format::Native, "k LowCardinality(String)", &["k"]);
     let body = |flags: u64, index: u8| {
         let numbers = |number: u64| number.to_le_bytes();
-        let data = [&numbers(1)[..], &numbers(flags), &numbers(2), b"\x00\x01x", &numbers(1), &[index]].concat();
+        let data = [
+            &numbers(1)[..],
+            &numbers(flags),
+            &numbers(2),
+            b"\x00\x01x",
+            &numbers(1),
+            &[index],
+        ]
+        .concat();
         block(1, &[column("k", "LowCardinality(String)", &data)])
     };
     assert_eq!(reader.read_all(&body(0x600, 1)).unwrap().key, [["x"]]);
-    refused(&reader, &body(0x600, 2), code::INCORRECT_DATA, "beyond its dictionary");
-    refused(&reader, &body(0x100, 1), code::INCORRECT_DATA, "dictionary in the block");
+    refused(
+        &reader,
+        &body(0x600, 2),
+        code::INCORRECT_DATA,
+        "beyond its dictionary",
+    );
+    refused(
+        &reader,
+        &body(0x100, 1),
+        code::INCORRECT_DATA,
+        "dictionary in the block",
+    );
 }
 
 #[test]
@@ -282,12 +420,14 @@ fn a_block_larger_than_memory_goes_through_a_file_in_windows() {
     let mut next = 0;
     let mut check = |rows: &Rows<'_>| {
         assert!(rows.count as u64 <= WINDOW_ROWS);
-        let RowsBody::Block(block) = rows.body else { panic!("no block") };
+        let RowsBody::Block(block) = rows.body else {
+            panic!("no block")
+        };
         for row in [0, rows.count / 2, rows.count - 1] {
             let number = next + row as u64;
             assert_eq!(show(&rows.key[0], row), number.to_string());
             let mut out = Vec::new();
-            block.write(&[row], &mut out);
+            block.write(&[row], &[], &mut out);
             let expected = [
                 column("k", "UInt64", &number.to_le_bytes()),
                 column("s", "String", &text(&number.to_string())),
@@ -317,7 +457,10 @@ fn a_row_above_the_limit_is_refused_and_long_rows_make_short_windows() {
     };
     let body = |len: usize| {
         let texts = [long(1), long(len), long(4 << 20), long(4 << 20)].concat();
-        block(4, &[column("k", "UInt8", &[1, 2, 3, 4]), column("s", "String", &texts)])
+        block(
+            4,
+            &[column("k", "UInt8", &[1, 2, 3, 4]), column("s", "String", &texts)],
+        )
     };
     assert_eq!(reader.read_all(&body(4 << 20)).unwrap().rows.len(), 4);
     let error = reader.read_all(&body(6 << 20)).unwrap_err();

@@ -34,15 +34,37 @@ enum Task {
     /// Bytes in which nothing is to be found.
     Skip(u64),
     /// So many strings are left; the length of the next has come as far as the two numbers say.
-    Texts { left: u64, len: u64, shift: u32 },
+    Texts {
+        left: u64,
+        len: u64,
+        shift: u32,
+    },
     /// So many ends of arrays are left.
-    Ends { left: u64, last: u64, inner: Arc<Node> },
+    Ends {
+        left: u64,
+        last: u64,
+        inner: Arc<Node>,
+    },
     /// So many numbers of types are left.
-    Numbers { left: u64, counts: Vec<u64>, types: Vec<Arc<Node>> },
+    Numbers {
+        left: u64,
+        counts: Vec<u64>,
+        types: Vec<Arc<Node>>,
+    },
     /// A dictionary's flags, its size, the number of rows behind it.
-    Flags { count: u64, key: Arc<Node> },
-    KeyCount { count: u64, width: u64, key: Arc<Node> },
-    RowCount { count: u64, width: u64 },
+    Flags {
+        count: u64,
+        key: Arc<Node>,
+    },
+    KeyCount {
+        count: u64,
+        width: u64,
+        key: Arc<Node>,
+    },
+    RowCount {
+        count: u64,
+        width: u64,
+    },
 }
 
 impl Walk {
@@ -112,7 +134,11 @@ impl Walk {
             Task::Flags { count, key } => {
                 let (passed, flags) = self.number(bytes);
                 match flags {
-                    Some(flags) => self.tasks.push(Task::KeyCount { count, width: index_width(flags, at + passed)?, key }),
+                    Some(flags) => self.tasks.push(Task::KeyCount {
+                        count,
+                        width: index_width(flags, at + passed)?,
+                        key,
+                    }),
                     None => self.tasks.push(Task::Flags { count, key }),
                 }
                 Ok(passed)
@@ -132,7 +158,10 @@ impl Walk {
                 let (passed, rows) = self.number(bytes);
                 match rows {
                     Some(rows) if rows == count => {
-                        self.marks.push(Mark { at: self.at + passed as u64, count });
+                        self.marks.push(Mark {
+                            at: self.at + passed as u64,
+                            count,
+                        });
                         self.tasks.push(Task::Skip(rows.saturating_mul(width)));
                     }
                     Some(_) => {
@@ -153,19 +182,33 @@ impl Walk {
         }
         match &**node {
             Node::Fixed(width) => self.tasks.push(Task::Skip(count.saturating_mul(*width as u64))),
-            Node::Text => self.tasks.push(Task::Texts { left: count, len: 0, shift: 0 }),
+            Node::Text => self.tasks.push(Task::Texts {
+                left: count,
+                len: 0,
+                shift: 0,
+            }),
             Node::Nullable(inner) => {
                 self.tasks.push(Task::Values(inner.clone(), count));
                 self.tasks.push(Task::Skip(count));
             }
-            Node::Array(inner) => self.tasks.push(Task::Ends { left: count, last: 0, inner: inner.clone() }),
+            Node::Array(inner) => self.tasks.push(Task::Ends {
+                left: count,
+                last: 0,
+                inner: inner.clone(),
+            }),
             Node::Tuple(elements) => {
-                let tasks = elements.iter().rev().map(|element| Task::Values(element.clone(), count));
+                let tasks = elements
+                    .iter()
+                    .rev()
+                    .map(|element| Task::Values(element.clone(), count));
                 self.tasks.extend(tasks);
             }
             // Nothing at all is written for no rows.
             Node::LowCardinality { .. } if count == 0 => {}
-            Node::LowCardinality { key, .. } => self.tasks.push(Task::Flags { count, key: key.clone() }),
+            Node::LowCardinality { key, .. } => self.tasks.push(Task::Flags {
+                count,
+                key: key.clone(),
+            }),
             Node::Variant(types) => self.tasks.push(Task::Numbers {
                 left: count,
                 counts: vec![0; types.len()],
@@ -174,7 +217,14 @@ impl Walk {
         }
     }
 
-    fn texts(&mut self, mut left: u64, mut len: u64, mut shift: u32, bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    fn texts(
+        &mut self,
+        mut left: u64,
+        mut len: u64,
+        mut shift: u32,
+        bytes: &[u8],
+        at: usize,
+    ) -> Result<usize, Stop> {
         let mut passed = 0;
         while left > 0 {
             let Some(byte) = bytes.get(passed) else {
@@ -194,7 +244,11 @@ impl Walk {
             left -= 1;
             let rest = (bytes.len() - passed) as u64;
             if len > rest {
-                self.tasks.push(Task::Texts { left, len: 0, shift: 0 });
+                self.tasks.push(Task::Texts {
+                    left,
+                    len: 0,
+                    shift: 0,
+                });
                 self.tasks.push(Task::Skip(len - rest));
                 return Ok(bytes.len());
             }
@@ -254,7 +308,8 @@ impl Walk {
             self.tasks.push(Task::Numbers { left, counts, types });
         } else {
             let columns = types.into_iter().zip(counts).rev();
-            self.tasks.extend(columns.map(|(node, count)| Task::Values(node, count)));
+            self.tasks
+                .extend(columns.map(|(node, count)| Task::Values(node, count)));
         }
         Ok(passed)
     }

@@ -136,7 +136,10 @@ mod tests {
             "INSERT INTO t SELECT format('{}', a) FROM s",
             "SELECT format('{}', a) FROM s",
         );
-        check("INSERT INTO t SELECT a AS format FROM s", "SELECT a AS format FROM s");
+        check(
+            "INSERT INTO t SELECT a AS format FROM s",
+            "SELECT a AS format FROM s",
+        );
     }
 
     #[test]

@@ -87,6 +87,18 @@ fn every_golden_file_has_its_200_rows_and_reads_the_same_when_joined() {
     }
 }
 
+/// Reads the golden files with every value checked.
+pub(crate) fn check_values_of_all() {
+    for format in written() {
+        let mut reader = reader(format);
+        reader.check_values = true;
+        let read = reader
+            .read_all(&file(&format!("all_types.{}", format.name())))
+            .unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+        assert_eq!(read.rows.len(), 200);
+    }
+}
+
 #[test]
 fn every_golden_file_has_the_same_key() {
     let expected: Vec<Vec<String>> = file("all_types.JSONEachRow")

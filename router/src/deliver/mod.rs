@@ -206,7 +206,9 @@ impl Sender {
     /// A shard has read the batch as the target is now.
     fn shape_is_good(&self, batch: &Batch, route: &Route) {
         if let Some(schema) = route.table().known_schema() {
-            self.app.shapes.proved(ShapeKey::of(batch.shape(), schema.fingerprint));
+            self.app
+                .shapes
+                .proved(ShapeKey::of(batch.shape(), schema.fingerprint));
         }
     }
 
@@ -288,7 +290,9 @@ async fn views_behind(error: &ShardError, route: &Route, replica: &ReplicaRuntim
         return Views::Possible;
     }
     let target = &route.table().config.target;
-    let asked = replica.client().views(replica.database(&target.database), &target.table);
+    let asked = replica
+        .client()
+        .views(replica.database(&target.database), &target.table);
     match tokio::time::timeout(VIEWS_TIMEOUT, asked).await {
         Ok(Ok(views)) => views,
         Ok(Err(_)) | Err(_) => Views::Possible,

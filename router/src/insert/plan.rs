@@ -122,7 +122,10 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
 }
 
 /// The INSERT's column list as names, or none for all insertable columns.
-pub fn listed_columns(columns: &InsertColumns, schema: &TableSchema) -> Result<Option<Vec<String>>, Exception> {
+pub fn listed_columns(
+    columns: &InsertColumns,
+    schema: &TableSchema,
+) -> Result<Option<Vec<String>>, Exception> {
     match columns {
         InsertColumns::All => Ok(None),
         InsertColumns::Listed(names) => {

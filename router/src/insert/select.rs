@@ -138,7 +138,13 @@ pub async fn run(
 }
 
 fn target_columns(columns: &InsertColumns, schema: &TableSchema) -> Result<Vec<String>, Exception> {
-    let all = || schema.insertable.iter().map(|column| column.name.clone()).collect();
+    let all = || {
+        schema
+            .insertable
+            .iter()
+            .map(|column| column.name.clone())
+            .collect()
+    };
     Ok(listed_columns(columns, schema)?.unwrap_or_else(all))
 }
 
@@ -170,7 +176,10 @@ struct Cast {
 
 impl Nulls {
     fn of(facts: &Facts, settings: &[(String, String)]) -> Self {
-        let said = settings.iter().rev().find(|(name, _)| name == "insert_null_as_default");
+        let said = settings
+            .iter()
+            .rev()
+            .find(|(name, _)| name == "insert_null_as_default");
         let is_off = said.is_some_and(|(_, value)| matches!(value.as_str(), "0" | "false"));
         if facts.version < NULL_AS_DEFAULT_SINCE || is_off {
             Self::Refused
@@ -185,7 +194,8 @@ impl Cast {
         let name = quoted(&found.name);
         let described = schema.described.iter().find(|column| column.name == target);
         let wanted = described.map_or("String", |column| column.type_name.as_str());
-        let may_be_null = nullable(&found.type_name).is_some() && nullable(wanted).is_none() && !holds_any(wanted);
+        let may_be_null =
+            nullable(&found.type_name).is_some() && nullable(wanted).is_none() && !holds_any(wanted);
         let has_expression = described.is_some_and(|column| !column.default_expression.is_empty());
         let keeps = |expression: String| Self {
             expression,
@@ -200,7 +210,10 @@ impl Cast {
                 let default = format!("defaultValueOfTypeName({})", text(wanted));
                 keeps(match nullable(&found.type_name) {
                     Some("Nothing") | None => default,
-                    Some(_) => format!("if(isNull({name}), {default}, CAST(assumeNotNull({name}), {}))", text(wanted)),
+                    Some(_) => format!(
+                        "if(isNull({name}), {default}, CAST(assumeNotNull({name}), {}))",
+                        text(wanted)
+                    ),
                 })
             }
             (false, _) if found.type_name == wanted => keeps(name),
@@ -217,13 +230,17 @@ fn nullable(type_name: &str) -> Option<&str> {
 
 /// A type without LowCardinality around it.
 fn plain(type_name: &str) -> &str {
-    let inner = type_name.strip_prefix("LowCardinality(").and_then(|rest| rest.strip_suffix(')'));
+    let inner = type_name
+        .strip_prefix("LowCardinality(")
+        .and_then(|rest| rest.strip_suffix(')'));
     inner.unwrap_or(type_name)
 }
 
 /// Whether NULL is a value of the type without Nullable.
 fn holds_any(type_name: &str) -> bool {
-    ["Variant(", "Dynamic", "JSON"].iter().any(|kind| type_name.starts_with(kind))
+    ["Variant(", "Dynamic", "JSON"]
+        .iter()
+        .any(|kind| type_name.starts_with(kind))
 }
 
 fn text(text: &str) -> String {
@@ -271,14 +288,20 @@ impl Reader<'_> {
     /// Asks, and reads on only when the answer begins as a success.
     async fn ask(&self, sql: Vec<u8>, format: &str, query_id: Option<&str>) -> Result<Streaming, Exception> {
         let request = Request::post(self.target(format, query_id)).body(Full::new(Bytes::from(sql)));
-        let request = request
-            .map_err(|error| Exception::bad_input(code::BAD_ARGUMENTS, format!("The SELECT cannot be sent: {error}.")))?;
+        let request = request.map_err(|error| {
+            Exception::bad_input(
+                code::BAD_ARGUMENTS,
+                format!("The SELECT cannot be sent: {error}."),
+            )
+        })?;
         let client = self.replica.client();
         let result = client.forward_as(request, self.user, &self.password).await;
         self.replica.observed(&result);
         let answer = result.map_err(|error| unreachable(&error))?;
-        let is_success = answer.status() == StatusCode::OK && response::verdict(StatusCode::OK, answer.headers(), b"").is_ok();
-        let answer = answer.map(|body| Box::pin(body) as Pin<Box<dyn Body<Data = Bytes, Error = ShardError> + Send>>);
+        let is_success = answer.status() == StatusCode::OK
+            && response::verdict(StatusCode::OK, answer.headers(), b"").is_ok();
+        let answer =
+            answer.map(|body| Box::pin(body) as Pin<Box<dyn Body<Data = Bytes, Error = ShardError> + Send>>);
         if is_success {
             return Ok(answer);
         }
@@ -335,7 +358,11 @@ async fn refused(answer: Streaming) -> Exception {
 fn passed_on(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Exception {
     match response::verdict(status, headers, body) {
         Err(Failure::Server(error)) => of_server(status, &error),
-        Err(failure) => Exception::try_again(code::NETWORK_ERROR, 1, format!("The SELECT was not answered: {failure}.")),
+        Err(failure) => Exception::try_again(
+            code::NETWORK_ERROR,
+            1,
+            format!("The SELECT was not answered: {failure}."),
+        ),
         Ok(()) => Exception::internal("a success was read as an error"),
     }
 }
@@ -343,10 +370,17 @@ fn passed_on(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Exception 
 /// The same code and words, and the status that the server chose.
 fn of_server(status: StatusCode, error: &ServerError) -> Exception {
     let code = i32::try_from(error.code).unwrap_or(code::LOGICAL_ERROR);
-    let status = if status.is_success() { StatusCode::INTERNAL_SERVER_ERROR } else { status };
+    let status = if status.is_success() {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        status
+    };
     Exception {
         code,
-        message: format!("{} (while running the SELECT; nothing was inserted)", error.text.trim_end()),
+        message: format!(
+            "{} (while running the SELECT; nothing was inserted)",
+            error.text.trim_end()
+        ),
         status,
         retry_after: None,
     }
@@ -463,7 +497,13 @@ mod tests {
     fn a_column_of_another_type_is_cast_and_one_of_the_same_is_not() {
         use Nulls::{AsDefault, Refused};
         check("k", "UInt64", "k", AsDefault, "`k`");
-        check("plus(a, 1)", "UInt16", "k", AsDefault, "CAST(`plus(a, 1)`, 'UInt64')");
+        check(
+            "plus(a, 1)",
+            "UInt16",
+            "k",
+            AsDefault,
+            "CAST(`plus(a, 1)`, 'UInt64')",
+        );
         check("s", "String", "s", Refused, "CAST(`s`, 'LowCardinality(String)')");
         check("n", "UInt8", "n", AsDefault, "CAST(`n`, 'Nullable(UInt8)')");
     }
@@ -474,13 +514,26 @@ mod tests {
         check("x", "Nullable(UInt8)", "k", Refused, "CAST(`x`, 'UInt64')");
         let default = "if(isNull(`x`), defaultValueOfTypeName('UInt64'), CAST(assumeNotNull(`x`), 'UInt64'))";
         check("x", "Nullable(UInt8)", "k", AsDefault, default);
-        check("NULL", "Nullable(Nothing)", "k", AsDefault, "defaultValueOfTypeName('UInt64')");
-        check("x", "Nullable(Date)", "d", AsDefault, "CAST(`x`, 'Nullable(Date)') or NULL");
+        check(
+            "NULL",
+            "Nullable(Nothing)",
+            "k",
+            AsDefault,
+            "defaultValueOfTypeName('UInt64')",
+        );
+        check(
+            "x",
+            "Nullable(Date)",
+            "d",
+            AsDefault,
+            "CAST(`x`, 'Nullable(Date)') or NULL",
+        );
     }
 
     #[test]
     fn an_error_of_the_replica_keeps_its_code_and_says_that_nothing_was_inserted() {
-        let old = b"Code: 47, e.displayText() = DB::Exception: Unknown identifier: x, e.what() = DB::Exception";
+        let old =
+            b"Code: 47, e.displayText() = DB::Exception: Unknown identifier: x, e.what() = DB::Exception";
         let exception = passed_on(StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new(), old);
         assert_eq!((exception.code, exception.status.as_u16()), (47, 500));
         assert!(exception.message.contains("nothing was inserted"), "{exception}");

@@ -146,7 +146,9 @@ impl InsertSettings {
     }
 
     /// Of an `INSERT … SELECT`: those that Weir obeys. The others are the SELECT's, and the replica judges them.
-    pub fn of_select<'a>(settings: impl IntoIterator<Item = &'a (String, String)>) -> Result<Self, Exception> {
+    pub fn of_select<'a>(
+        settings: impl IntoIterator<Item = &'a (String, String)>,
+    ) -> Result<Self, Exception> {
         let own = settings.into_iter().filter(|(name, _)| class(name) == Class::Own);
         Self::read(own, &[])
     }

@@ -117,7 +117,10 @@ impl Shapes {
         let mut known = Known::default();
         // A file that is missing or damaged is as good as an empty one.
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        for key in text.lines().filter_map(|line| u128::from_str_radix(line, 16).ok()) {
+        for key in text
+            .lines()
+            .filter_map(|line| u128::from_str_radix(line, 16).ok())
+        {
             known.prove(ShapeKey(key));
         }
         known.is_new = false;
@@ -161,7 +164,13 @@ impl Shapes {
     fn news(&self) -> Option<String> {
         let mut known = self.known();
         let is_new = std::mem::take(&mut known.is_new);
-        is_new.then(|| known.in_order.iter().map(|key| format!("{:032x}\n", key.0)).collect())
+        is_new.then(|| {
+            known
+                .in_order
+                .iter()
+                .map(|key| format!("{:032x}\n", key.0))
+                .collect()
+        })
     }
 
     fn keep(&self) {
@@ -228,7 +237,10 @@ impl Drop for Probe<'_> {
     fn drop(&mut self) {
         let mut known = self.shapes.known();
         // Two of us: the map and this guard. Whoever waits holds it too, and takes it out in turn.
-        let is_last = known.probing.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) <= 2);
+        let is_last = known
+            .probing
+            .get(&self.key)
+            .is_some_and(|lock| Arc::strong_count(lock) <= 2);
         if is_last {
             known.probing.remove(&self.key);
         }

@@ -203,7 +203,7 @@ impl Scatter {
         for (shard, rows) in rows_of_shard.iter().enumerate() {
             for run in rows.chunks(run_rows_max) {
                 let share = &mut self.shares[shard];
-                block.write(run, &mut share.bytes);
+                block.write(run, &[], &mut share.bytes);
                 share.rows = run.len() as u64;
                 share.hand_over(shard, shares)?;
             }

@@ -6,7 +6,7 @@
 //! backslash.
 
 use super::lex::{Token, TokenKind, syntax, tokens};
-use super::{Tree, Kind, Literal};
+use super::{Kind, Literal, Tree};
 use crate::error::{KeyReason, Refusal};
 use crate::{DEPTH_MAX, TEXT_BYTES_MAX};
 

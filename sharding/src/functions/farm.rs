@@ -96,8 +96,14 @@ fn from_17_to_32(text: &[u8]) -> u64 {
     let b = word(text, 8);
     let c = word(text, len - 8).wrapping_mul(multiplier);
     let d = word(text, len - 16).wrapping_mul(K2);
-    let low = a.wrapping_add(b).rotate_right(43).wrapping_add(c.rotate_right(30)).wrapping_add(d);
-    let high = a.wrapping_add(b.wrapping_add(K2).rotate_right(18)).wrapping_add(c);
+    let low = a
+        .wrapping_add(b)
+        .rotate_right(43)
+        .wrapping_add(c.rotate_right(30))
+        .wrapping_add(d);
+    let high = a
+        .wrapping_add(b.wrapping_add(K2).rotate_right(18))
+        .wrapping_add(c);
     joined(low, high, multiplier)
 }
 
@@ -108,13 +114,26 @@ fn from_33_to_64(text: &[u8]) -> u64 {
     let b = word(text, 8);
     let c = word(text, len - 8).wrapping_mul(multiplier);
     let d = word(text, len - 16).wrapping_mul(K2);
-    let y = a.wrapping_add(b).rotate_right(43).wrapping_add(c.rotate_right(30)).wrapping_add(d);
-    let z = joined(y, a.wrapping_add(b.wrapping_add(K2).rotate_right(18)).wrapping_add(c), multiplier);
+    let y = a
+        .wrapping_add(b)
+        .rotate_right(43)
+        .wrapping_add(c.rotate_right(30))
+        .wrapping_add(d);
+    let z = joined(
+        y,
+        a.wrapping_add(b.wrapping_add(K2).rotate_right(18))
+            .wrapping_add(c),
+        multiplier,
+    );
     let e = word(text, 16).wrapping_mul(multiplier);
     let f = word(text, 24);
     let g = y.wrapping_add(word(text, len - 32)).wrapping_mul(multiplier);
     let h = z.wrapping_add(word(text, len - 24)).wrapping_mul(multiplier);
-    let low = e.wrapping_add(f).rotate_right(43).wrapping_add(g.rotate_right(30)).wrapping_add(h);
+    let low = e
+        .wrapping_add(f)
+        .rotate_right(43)
+        .wrapping_add(g.rotate_right(30))
+        .wrapping_add(h);
     let high = e.wrapping_add(f.wrapping_add(a).rotate_right(18)).wrapping_add(g);
     joined(low, high, multiplier)
 }
@@ -136,8 +155,14 @@ impl State {
         let Self { x, y, z, v, w } = self;
         *x = x.wrapping_add(*y).wrapping_add(v.0).wrapping_add(word(chunk, 8));
         *x = x.rotate_right(37).wrapping_mul(multiplier) ^ w.1.wrapping_mul(factor);
-        *y = y.wrapping_add(v.1).wrapping_add(word(chunk, 48)).rotate_right(42).wrapping_mul(multiplier);
-        *y = y.wrapping_add(v.0.wrapping_mul(factor)).wrapping_add(word(chunk, 40));
+        *y = y
+            .wrapping_add(v.1)
+            .wrapping_add(word(chunk, 48))
+            .rotate_right(42)
+            .wrapping_mul(multiplier);
+        *y = y
+            .wrapping_add(v.0.wrapping_mul(factor))
+            .wrapping_add(word(chunk, 40));
         *z = z.wrapping_add(w.0).rotate_right(33).wrapping_mul(multiplier);
         *v = mix_32(chunk, v.1.wrapping_mul(multiplier), x.wrapping_add(w.0));
         *w = mix_32(&chunk[32..], z.wrapping_add(w.1), y.wrapping_add(word(chunk, 16)));

@@ -79,7 +79,9 @@ fn bind<H: HashFamily>(call: &Call<'_>) -> Result<Bound, Refusal> {
             hashes.add(&value.column, value.constant, shape)?;
         }
         if H::IS_SHORT {
-            return Ok(Data::UInt32(hashes.hashes.iter().map(|hash| *hash as u32).collect()));
+            return Ok(Data::UInt32(
+                hashes.hashes.iter().map(|hash| *hash as u32).collect(),
+            ));
         }
         Ok(Data::UInt64(hashes.hashes))
     };
@@ -118,7 +120,9 @@ impl Shape {
             // An empty tuple in a list would be no hash at all.
             T::Tuple(elements) if elements.is_empty() => None,
             T::Tuple(elements) => {
-                let shapes = elements.iter().map(|(_, element)| Self::of(element.without_nullable()));
+                let shapes = elements
+                    .iter()
+                    .map(|(_, element)| Self::of(element.without_nullable()));
                 shapes.collect::<Option<_>>().map(Self::Tuple)
             }
             other if matches!(Data::empty(other), Data::Bytes(_)) => None,
@@ -228,7 +232,11 @@ impl<H: HashFamily> Hashes<H> {
         match &column.nulls {
             None => self.join_each(constant, hashes),
             Some(nulls) => {
-                let null = if H::IS_SHORT { NULL_HASH & 0xffff_ffff } else { NULL_HASH };
+                let null = if H::IS_SHORT {
+                    NULL_HASH & 0xffff_ffff
+                } else {
+                    NULL_HASH
+                };
                 let with_nulls = hashes
                     .zip(nulls)
                     .map(|(hash, is_null)| if *is_null { null } else { hash });
