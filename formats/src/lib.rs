@@ -38,34 +38,44 @@
 mod arrow_stream;
 mod backslash;
 mod bson_each_row;
+mod check;
 mod columnar;
 mod csv;
 mod cursor;
+mod custom_separated;
 mod delimited;
 mod error;
+mod escape;
 mod fill;
 mod format;
 mod framing;
 mod header;
+mod json_compact;
+mod json_document;
 mod json_each_row;
+mod json_object_each_row;
+mod json_rows;
 mod key;
 mod msg_pack;
+mod names;
 mod native;
 mod parquet_file;
 mod row_binary;
 mod settings;
 mod stream;
 mod tab_separated;
+mod tskv;
 mod type_text;
 mod value;
 mod values;
+mod whole_rows;
 
 pub mod statement;
 
 pub use error::{FormatError, code};
 pub use fill::{Fill, Filler};
 pub use format::{Format, Payload};
-pub use settings::{DateTimeText, Settings};
+pub use settings::{Custom, DateTimeText, EscapingRule, Settings};
 pub use stream::{Absent, Block, ROWS_PER_CALL, RowStream, Rows, RowsBody, Spec};
 
 #[cfg(test)]
