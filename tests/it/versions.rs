@@ -5,15 +5,25 @@ use crate::setup::{DELIVERY_LIMIT, TABLE, all_remote, plain_servers, weir};
 #[test]
 fn a_format_or_a_setting_that_no_replica_of_a_shard_knows_is_refused_at_accept() {
     let servers = plain_servers(2);
-    let weir = weir(true, &all_remote(&[servers[0].http.address, servers[1].http.address]));
+    let weir = weir(
+        true,
+        &all_remote(&[servers[0].http.address, servers[1].http.address]),
+    );
     let columns = "(user_id, duration)";
     for format in ["MsgPack", "BSONEachRow", "RowBinaryWithDefaults"] {
-        let answer = weir.http.insert(&format!("INSERT INTO {TABLE} {columns} FORMAT {format}"), "");
+        let answer = weir
+            .http
+            .insert(&format!("INSERT INTO {TABLE} {columns} FORMAT {format}"), "");
         assert_eq!((answer.status, answer.code()), (400, Some(73)), "{answer}");
-        assert!(answer.text().contains(format) && answer.text().contains("18.16.1"), "{answer}");
+        assert!(
+            answer.text().contains(format) && answer.text().contains("18.16.1"),
+            "{answer}"
+        );
     }
     let with = |name: &str, value: &str| {
-        let request = weir.http.post(&format!("INSERT INTO {TABLE} {columns} FORMAT CSV"));
+        let request = weir
+            .http
+            .post(&format!("INSERT INTO {TABLE} {columns} FORMAT CSV"));
         request.parameter(name, value).body("1,2\n").answer()
     };
     for name in ["input_format_null_as_default", "session_timezone"] {
