@@ -15,6 +15,7 @@ pub mod code {
     pub const CHECKSUM_DOESNT_MATCH: i32 = 40;
     pub const UNKNOWN_TABLE: i32 = 60;
     pub const SYNTAX_ERROR: i32 = 62;
+    pub const UNKNOWN_FORMAT: i32 = 73;
     pub const NOT_IMPLEMENTED: i32 = 48;
     pub const LOGICAL_ERROR: i32 = 49;
     pub const STORAGE_REQUIRES_PARAMETER: i32 = 55;
@@ -27,7 +28,6 @@ pub mod code {
     pub const TABLE_IS_READ_ONLY: i32 = 242;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
     pub const CANNOT_DECOMPRESS: i32 = 271;
-    pub const UNKNOWN_FORMAT: i32 = 73;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
     pub const TOO_MANY_BYTES: i32 = 307;
     pub const ZLIB_INFLATE_FAILED: i32 = 354;

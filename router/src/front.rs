@@ -345,6 +345,7 @@ impl Question<'_> {
             default_format,
             settings,
             app.row_bytes_max(),
+            self.context(),
         )?;
         insert::insert(app, plan, self.asker(), body).await
     }
@@ -390,8 +391,14 @@ impl Question<'_> {
             None,
             own,
             app.row_bytes_max(),
+            self.context(),
         )?;
         insert::insert(app, plan, self.asker(), &mut selected.rows).await
+    }
+
+    /// What defaults that are no functions of the row are computed by.
+    fn context(&self) -> sharding::Context {
+        insert::defaults::context_of(&self.user.name, self.database(), &self.head.query_id)
     }
 
     fn asker(&self) -> Asker {

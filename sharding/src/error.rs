@@ -148,6 +148,18 @@ pub enum EvalReason {
     TimeRange,
     #[error("the number is not of the Enum")]
     EnumValue,
+    #[error("the number of bits is negative or beyond the width of the number")]
+    Shift,
+    #[error("the number does not fit into the result")]
+    NumberOverflow,
+    #[error("the string is no value of the type")]
+    NotAValue,
+    #[error("the string is longer than the FixedString")]
+    TooLong,
+    #[error("the index of an array counts from 1 or from -1")]
+    ZeroIndex,
+    #[error("the value is of a kind that this function cannot take exactly as ClickHouse does")]
+    Unsure,
     #[error("the columns given are not those of Key::columns(), or differ in length")]
     WrongColumns,
 }
@@ -156,6 +168,12 @@ impl EvalReason {
     fn code(self) -> u16 {
         match self {
             Self::DivisionByZero | Self::DivisionOverflow | Self::DivisionByLowest => 153,
+            Self::Shift => 69, // ARGUMENT_OUT_OF_BOUND
+            Self::NumberOverflow => 407,
+            Self::NotAValue => 6,
+            Self::TooLong => 131,   // TOO_LARGE_STRING_SIZE
+            Self::ZeroIndex => 135, // ZERO_ARRAY_OR_TUPLE_INDEX
+            Self::Unsure => 48,     // NOT_IMPLEMENTED
             Self::NotANumber => 6,   // CANNOT_PARSE_TEXT
             Self::BadSign => 72,     // CANNOT_PARSE_NUMBER
             Self::EmptyNumber => 32, // ATTEMPT_TO_READ_AFTER_EOF

@@ -99,10 +99,19 @@ impl Case {
             self.json
         );
         for (row, expected) in self.json["values"].as_array().unwrap().iter().enumerate() {
+            if self.is_unknown(row) {
+                continue;
+            }
             let found = shown(&checked.root.data_type, &value.column, value.place(row));
             assert_eq!(found, text(expected), "row {row} of {}", self.json);
         }
         self.check_key(&columns)
+    }
+
+    /// Whether a row holds a NaN, of whose 2^52 bit patterns JSON does not say which it was.
+    fn is_unknown(&self, row: usize) -> bool {
+        let values = self.rows()[row].as_array();
+        values.is_some_and(|values| values.iter().any(|value| value == "nan"))
     }
 
     /// A refusal when the key is compiled: it must be ClickHouse's, or for what we do not have.
@@ -128,8 +137,9 @@ impl Case {
         if let Some(slots) = self.json["slots"].as_object() {
             for (total, expected) in slots {
                 let slots = Slots::new(&[total.parse().unwrap()]).unwrap();
-                let found: Vec<u64> = values.iter().map(|value| slots.slot(*value)).collect();
-                assert_eq!(*expected, Json::from(found), "{total} slots of {}", self.json);
+                for (row, value) in values.iter().enumerate().filter(|(row, _)| !self.is_unknown(*row)) {
+                    assert_eq!(expected[row], slots.slot(*value), "row {row}, {total} slots of {}", self.json);
+                }
             }
         }
         Outcome::Agrees
@@ -310,15 +320,23 @@ fn shown(data_type: &DataType, column: &Column, place: usize) -> String {
 fn outcomes(golden: &str) -> (BTreeMap<Outcome, usize>, BTreeSet<String>) {
     let mut outcomes = BTreeMap::new();
     let mut refusals = BTreeSet::new();
+    let mut disagree = 0;
     for line in golden.lines() {
         let case = Case::read(line);
-        let outcome = case.outcome();
+        let outcome = match std::panic::catch_unwind(|| case.outcome()) {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                disagree += 1;
+                continue;
+            }
+        };
         *outcomes.entry(outcome).or_default() += 1;
         if let Outcome::Refused(_) = outcome {
             let refusal = Key::compile_in_zone(&case.expression, &case.columns, ZONE).unwrap_err();
             refusals.insert(refusal.reason.to_string());
         }
     }
+    assert_eq!(disagree, 0, "cases that disagree, shown above");
     (outcomes, refusals)
 }
 

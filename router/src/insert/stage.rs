@@ -63,7 +63,7 @@ impl Staging {
         let splitter = Splitter::new(
             plan.stream,
             plan.placement,
-            plan.defaults,
+            plan.filling,
             shards,
             payload.terminator(),
         );

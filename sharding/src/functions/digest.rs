@@ -42,9 +42,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("sipHash128", |call| bind(call, 16, sip_128)),
     checksum("CRC32", |call| bind_32(call, crc_32)),
-    checksum("CRC32IEEE", |call| {
-        bind_32(call, |text| crc_32_from(text, u32::MAX) ^ u32::MAX)
-    }),
+    checksum("CRC32IEEE", |call| bind_32(call, |text| crc_32_from(text, 0))),
     checksum("CRC64", bind_64),
 ];
 
@@ -133,13 +131,12 @@ fn crc_32_from(text: &[u8], start: u32) -> u32 {
     })
 }
 
-/// The reflected polynomial of ECMA-182, from and to the register's complement.
+/// The reflected polynomial of ECMA-182, from an empty register.
 fn crc_64(text: &[u8]) -> u64 {
-    let register = text.iter().fold(u64::MAX, |register, byte| {
+    text.iter().fold(0, |register, byte| {
         (0..8).fold(register ^ u64::from(*byte), |register, _| {
             let odd = (register & 1).wrapping_neg();
             (register >> 1) ^ (0xc96c_5795_d787_0f42 & odd)
         })
-    });
-    !register
+    })
 }

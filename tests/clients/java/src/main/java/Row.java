@@ -105,6 +105,11 @@ public class Row {
         return values;
     }
 
+    /** A time as text: the driver writes it as a call of fromUnixTimestamp64Nano, which 18.16 does not know. */
+    static Object oldValue(Object value) {
+        return value instanceof ZonedDateTime time ? time.format(TIME) : value;
+    }
+
     private static String text(Object value) {
         if (value instanceof List<?> list) {
             return list.stream().map(one -> one instanceof String text ? "'" + escape(text).replace("'", "\\'") + "'" : one.toString())

@@ -53,7 +53,8 @@ public class Suite {
 
     private static void beans() {
         insert("beans", label -> insertBeans(label, same -> same));
-        insert("beans, LZ4 blocks", label -> insertBeans(label, builder -> builder.compressClientRequest(true)));
+        insert("beans, LZ4 blocks", label -> insertBeans(label, builder -> builder.compressClientRequest(true)
+                .compressionMethod(CompressionMethod.LZ4)));
         insert("beans, HTTP lz4", label -> insertBeans(label, builder -> builder.compressClientRequest(true).useHttpCompression(true)));
         insert("beans, ZSTD blocks", label -> insertBeans(label, builder -> builder.compressClientRequest(true)
                 .compressionMethod(CompressionMethod.ZSTD)));
@@ -70,7 +71,7 @@ public class Suite {
         insert("stream JSONEachRow", label -> insertStream(json.apply(label), ClickHouseFormat.JSONEachRow, same -> same));
         insert("stream TabSeparated", label -> insertStream(tsv.apply(label), ClickHouseFormat.TabSeparated, same -> same));
         insert("stream CSV, LZ4 blocks", label -> insertStream(csv.apply(label), ClickHouseFormat.CSV,
-                builder -> builder.compressClientRequest(true)));
+                builder -> builder.compressClientRequest(true).compressionMethod(CompressionMethod.LZ4)));
         insert("stream JSONEachRow, HTTP lz4", label -> insertStream(json.apply(label), ClickHouseFormat.JSONEachRow,
                 builder -> builder.compressClientRequest(true).useHttpCompression(true)));
         insert("stream TabSeparated, ZSTD blocks", label -> insertStream(tsv.apply(label), ClickHouseFormat.TabSeparated,
@@ -81,7 +82,7 @@ public class Suite {
         insert("JDBC batch", label -> jdbcBatch(label, new Properties()));
         Properties compressed = new Properties();
         compressed.setProperty("decompress", "true");
-        insert("JDBC batch, compressed", label -> jdbcBatch(label, compressed));
+        insert("JDBC batch, ZSTD blocks", label -> jdbcBatch(label, compressed));
         Properties binary = new Properties();
         binary.setProperty("beta.row_binary_for_simple_insert", "true");
         insert("JDBC batch, RowBinary (beta)", label -> jdbcBatch(label, binary));
@@ -90,6 +91,10 @@ public class Suite {
     private static Client client(UnaryOperator<Client.Builder> options) {
         return options.apply(new Client.Builder().addEndpoint(URL).setUsername("default").setPassword("").setDefaultDatabase("clients"))
                 .build();
+    }
+
+    private static boolean isOld() {
+        return "18.16".equals(System.getenv("CLIENTS_ENGINE"));
     }
 
     private static String plainTable() {
@@ -136,7 +141,7 @@ public class Suite {
             for (Row row : Row.rows(label, ROWS)) {
                 List<Object> values = row.values();
                 for (int column = 0; column < values.size(); column++) {
-                    statement.setObject(column + 1, values.get(column));
+                    statement.setObject(column + 1, isOld() ? Row.oldValue(values.get(column)) : values.get(column));
                 }
                 statement.addBatch();
             }
