@@ -171,9 +171,9 @@ impl EvalReason {
             Self::Shift => 69, // ARGUMENT_OUT_OF_BOUND
             Self::NumberOverflow => 407,
             Self::NotAValue => 6,
-            Self::TooLong => 131,   // TOO_LARGE_STRING_SIZE
-            Self::ZeroIndex => 135, // ZERO_ARRAY_OR_TUPLE_INDEX
-            Self::Unsure => 48,     // NOT_IMPLEMENTED
+            Self::TooLong => 131,    // TOO_LARGE_STRING_SIZE
+            Self::ZeroIndex => 135,  // ZERO_ARRAY_OR_TUPLE_INDEX
+            Self::Unsure => 48,      // NOT_IMPLEMENTED
             Self::NotANumber => 6,   // CANNOT_PARSE_TEXT
             Self::BadSign => 72,     // CANNOT_PARSE_NUMBER
             Self::EmptyNumber => 32, // ATTEMPT_TO_READ_AFTER_EOF

@@ -137,8 +137,17 @@ impl Case {
         if let Some(slots) = self.json["slots"].as_object() {
             for (total, expected) in slots {
                 let slots = Slots::new(&[total.parse().unwrap()]).unwrap();
-                for (row, value) in values.iter().enumerate().filter(|(row, _)| !self.is_unknown(*row)) {
-                    assert_eq!(expected[row], slots.slot(*value), "row {row}, {total} slots of {}", self.json);
+                for (row, value) in values
+                    .iter()
+                    .enumerate()
+                    .filter(|(row, _)| !self.is_unknown(*row))
+                {
+                    assert_eq!(
+                        expected[row],
+                        slots.slot(*value),
+                        "row {row}, {total} slots of {}",
+                        self.json
+                    );
                 }
             }
         }

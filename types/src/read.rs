@@ -14,7 +14,10 @@ pub enum DecimalError {
 /// A Decimal's number: `[+-]digits[.digits]` times ten to the scale; digits behind the scale are cut off.
 pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<I256, DecimalError> {
     let (negative, digits) = signed(text);
-    let point = digits.iter().position(|byte| *byte == b'.').unwrap_or(digits.len());
+    let point = digits
+        .iter()
+        .position(|byte| *byte == b'.')
+        .unwrap_or(digits.len());
     let (whole, fraction) = (&digits[..point], digits.get(point + 1..).unwrap_or(b""));
     let all_digits = whole.iter().chain(fraction).all(u8::is_ascii_digit);
     if !all_digits || whole.is_empty() && fraction.is_empty() {
@@ -25,7 +28,11 @@ pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<I256, DecimalErr
     if whole.len() > precision.saturating_sub(scale) {
         return Err(DecimalError::TooBig);
     }
-    let fraction = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(scale);
+    let fraction = fraction
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(b'0'))
+        .take(scale);
     let digits = whole.iter().copied().chain(fraction);
     // At most 76 digits, which fit.
     let number = digits.fold(I256::ZERO, |number, digit| number * 10 + I256::from(digit - b'0'));
@@ -38,7 +45,11 @@ pub fn whole(text: &[u8]) -> Option<I256> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let add = |number: I256, digit: &u8| number.wrapping_mul(I256::new(10)).wrapping_add(I256::from(digit - b'0'));
+    let add = |number: I256, digit: &u8| {
+        number
+            .wrapping_mul(I256::new(10))
+            .wrapping_add(I256::from(digit - b'0'))
+    };
     let number = digits.iter().fold(I256::ZERO, add);
     Some(if negative { number.wrapping_neg() } else { number })
 }
@@ -86,7 +97,8 @@ pub fn ipv6(text: &[u8]) -> Option<[u8; 16]> {
     if let Some(address) = ipv4(text) {
         return Some(std::net::Ipv4Addr::from(address).to_ipv6_mapped().octets());
     }
-    let address: Option<std::net::Ipv6Addr> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let address: Option<std::net::Ipv6Addr> =
+        std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     address.map(|address| address.octets())
 }
 
@@ -117,7 +129,10 @@ mod tests {
     #[test]
     fn wide_numbers_wrap_around() {
         assert_eq!(whole(b"-1"), Some(I256::MINUS_ONE));
-        assert_eq!(whole(b"115792089237316195423570985008687907853269984665640564039457584007913129639936"), Some(I256::ZERO));
+        assert_eq!(
+            whole(b"115792089237316195423570985008687907853269984665640564039457584007913129639936"),
+            Some(I256::ZERO)
+        );
         assert_eq!(whole(b"1x"), None);
         assert_eq!(whole(b"-"), None);
     }

@@ -51,13 +51,17 @@ fn bind_quotient(call: &Call<'_>, or_zero: bool) -> Result<Bound, Refusal> {
 
 /// ClickHouse takes both sides as signed numbers of their own widths first, so an unsigned one may turn negative;
 /// a divisor that is narrower than the dividend keeps its value.
-fn signed_quotient((dividend, left): (Integer, u64), (divisor, right): (Integer, u64)) -> Result<u64, EvalReason> {
+fn signed_quotient(
+    (dividend, left): (Integer, u64),
+    (divisor, right): (Integer, u64),
+) -> Result<u64, EvalReason> {
     let left = signed_of(dividend.bytes, left);
     let right = signed_of(divisor.bytes.max(dividend.bytes), right);
     if right == 0 {
         return Err(EvalReason::DivisionByZero);
     }
-    let overflows = right == -1 && left == signed_of(dividend.bytes, 1 << (8 * u32::from(dividend.bytes) - 1));
+    let overflows =
+        right == -1 && left == signed_of(dividend.bytes, 1 << (8 * u32::from(dividend.bytes) - 1));
     if overflows {
         return Err(EvalReason::DivisionOverflow);
     }
@@ -86,7 +90,9 @@ fn bind_divide(call: &Call<'_>) -> Result<Bound, Refusal> {
             });
             Ok(left? / right?)
         };
-        Ok(Data::Float64((0..inputs.rows).map(quotient).collect::<Result<_, Failure>>()?))
+        Ok(Data::Float64(
+            (0..inputs.rows).map(quotient).collect::<Result<_, Failure>>()?,
+        ))
     }))
 }
 
@@ -104,13 +110,22 @@ fn bind_positive(call: &Call<'_>) -> Result<Bound, Refusal> {
         let lift = |(row, remainder): (usize, u64)| {
             let word = divisors.word(row).ok_or_else(Failure::wrong_columns)?;
             let is_negative = |signed: bool, word: u64| signed && word.cast_signed() < 0;
-            Ok(match (is_negative(dividend.signed, remainder), is_negative(divisor.signed, word)) {
-                (false, _) => remainder,
-                (true, true) => remainder.wrapping_sub(word),
-                (true, false) => remainder.wrapping_add(word),
-            })
+            Ok(
+                match (
+                    is_negative(dividend.signed, remainder),
+                    is_negative(divisor.signed, word),
+                ) {
+                    (false, _) => remainder,
+                    (true, true) => remainder.wrapping_sub(word),
+                    (true, false) => remainder.wrapping_add(word),
+                },
+            )
         };
-        let words = remainders.into_iter().enumerate().map(lift).collect::<Result<_, Failure>>()?;
+        let words = remainders
+            .into_iter()
+            .enumerate()
+            .map(lift)
+            .collect::<Result<_, Failure>>()?;
         Ok(result.narrow(words))
     }))
 }
@@ -118,12 +133,18 @@ fn bind_positive(call: &Call<'_>) -> Result<Bound, Refusal> {
 fn bind_abs(call: &Call<'_>) -> Result<Bound, Refusal> {
     match call.arguments[0].data_type {
         DataType::Float64 => {
-            return Ok(Bound::new(DataType::Float64, |inputs| match &inputs.values[0].column.data {
-                Data::Float64(numbers) => {
-                    let value = &inputs.values[0];
-                    Ok(Data::Float64((0..inputs.rows).map(|row| numbers[value.place(row)].abs()).collect()))
+            return Ok(Bound::new(DataType::Float64, |inputs| {
+                match &inputs.values[0].column.data {
+                    Data::Float64(numbers) => {
+                        let value = &inputs.values[0];
+                        Ok(Data::Float64(
+                            (0..inputs.rows)
+                                .map(|row| numbers[value.place(row)].abs())
+                                .collect(),
+                        ))
+                    }
+                    _ => Err(Failure::wrong_columns()),
                 }
-                _ => Err(Failure::wrong_columns()),
             }));
         }
         DataType::Decimal { .. } => return Err(call.illegal(0)),
