@@ -58,9 +58,9 @@ def strings():
                      "empty", "notEmpty", "hex", "javaHash", "hiveHash", "CRC32", "crc32ieee", "CRC64", "URLHash", "reinterpretAsUInt8", "reinterpretAsUInt64",
                      "reinterpretAsInt16", "reinterpretAsInt32", "toString", "wyHash64", "halfMD5", "kafkaMurmurHash", "farmHash64", "metroHash64", "xxHash32", "xxh3", "gccMurmurHash", "murmurHash2_32", "murmurHash2_64", "murmurHash3_32", "murmurHash3_64", "sipHash64"]:
         case(f"{function}(k)", [["k", "String"]], rows)
-    for function in ["MD5", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "sipHash128", "murmurHash3_128"]:
+    for function in ["MD5", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "sipHash128Reference", "murmurHash3_128"]:
         case(f"hex({function}(k))", [["k", "String"]], rows)
-    for expr in ["substring(k, 1, 3)", "substring(k, 2)", "substring(k, 0)", "substring(k, -3)", "substring(k, -3, 2)", "substring(k, -20, 18)", "substr(k, 3, -1)", "substring(k, 100, 2)", "substring(k, 1, 0)", "substring(k, -2, -1)", "mid(k, 2, 2)", "left(k, 3)", "left(k, -2)", "left(k, 0)",
+    for expr in ["substring(k, 1, 3)", "substring(k, 2)", "substring(k, 0)", "substring(k, -3)", "hex(substring(k, -3, 2))", "substring(k, -20, 18)", "substr(k, 3, -1)", "substring(k, 100, 2)", "substring(k, 1, 0)", "substring(k, -2, -1)", "hex(mid(k, 2, 2))", "hex(left(k, 3))", "left(k, -2)", "left(k, 0)",
                  "splitByChar(',', k)[1]", "splitByChar(',', k)[-1]", "splitByChar('/', k)[3]", "length(splitByChar(',', k))", "startsWith(k, 'a')", "endsWith(k, 'x')", "k || k", "concat(k, 'x', k)", "concat(k)",
                  "k = 'a'", "k < 'b'", "k >= ''", "if(empty(k), 'none', k)", "k in ('a', 'abcd')", "coalesce(k, 'x')", "greatest(k, 'm')", "multiIf(k = 'a', 1, k = '', 2, 3)", "cityHash64(splitByChar(',', k))", "xxHash32(k, 1)", "murmurHash3_32(k, k)",
                  "murmurHash2_64(1, k)", "halfMD5(k, 1, k)", "farmHash64((k, 1))", "metroHash64(k, 'x')", "wyHash64(k, k)", "gccMurmurHash(k, 1)", "kafkaMurmurHash(k, k)", "xxh3(k, 5)", "cityHash64([k, 'x'])", "cityHash64([])", "cityHash64(lower(k), length(k))", "trim(k) = k"]:
