@@ -20,6 +20,8 @@ pub mod code {
     pub const CANNOT_PARSE_DATETIME: i32 = 41;
     /// NOT_IMPLEMENTED: sound for ClickHouse, but not something this crate can route.
     pub const NOT_IMPLEMENTED: i32 = 48;
+    /// ARGUMENT_OUT_OF_BOUND.
+    pub const ARGUMENT_OUT_OF_BOUND: i32 = 69;
     /// CANNOT_PARSE_NUMBER.
     pub const CANNOT_PARSE_NUMBER: i32 = 72;
     /// UNKNOWN_FORMAT.
