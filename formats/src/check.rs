@@ -47,13 +47,20 @@ impl Check {
     }
 
     /// Reads the field of the noted column `index`.
-    pub(crate) fn read(&mut self, framing: &dyn Framing, index: usize, field: &[u8]) -> Result<(), ValueError> {
+    pub(crate) fn read(
+        &mut self,
+        framing: &dyn Framing,
+        index: usize,
+        field: &[u8],
+    ) -> Result<(), ValueError> {
         let token = match framing.token(index, field, &mut self.scratch) {
             Err(error) if error == values::LITERAL => return Ok(()),
             token => token?,
         };
         match token {
-            Token::Null if !self.takes_null => Err(wrong("a value, because input_format_null_as_default is off")),
+            Token::Null if !self.takes_null => {
+                Err(wrong("a value, because input_format_null_as_default is off"))
+            }
             Token::Sql(_) => self.kind.read(&token).or_else(|error| {
                 if error == values::LITERAL {
                     Ok(())
@@ -147,7 +154,12 @@ impl Kind {
                 }
                 Ok(end)
             }
-            _ if text[at..].get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"NULL")) => Ok(at + 4),
+            _ if text[at..]
+                .get(..4)
+                .is_some_and(|word| word.eq_ignore_ascii_case(b"NULL")) =>
+            {
+                Ok(at + 4)
+            }
             Self::Array(inner) => elements(text, at, (b'[', b']'), |_, at| inner.quoted(text, at)),
             Self::Map(key, value) => elements(text, at, (b'{', b'}'), |_, at| {
                 let colon = behind_space(text, key.quoted(text, at)?);
@@ -187,10 +199,12 @@ impl Kind {
             // Text of an array in a string: the shard decides.
             (_, [b'"', ..]) => Ok(()),
             (Self::Array(inner), [b'[', ..]) => json_elements(value, |_, element| inner.json(element)),
-            (Self::Tuple(inner), [b'[', ..]) => json_elements(value, |place, element| match inner.get_mut(place) {
-                Some((_, kind)) => kind.json(element),
-                None => Err(wrong("as many elements as the tuple has")),
-            }),
+            (Self::Tuple(inner), [b'[', ..]) => {
+                json_elements(value, |place, element| match inner.get_mut(place) {
+                    Some((_, kind)) => kind.json(element),
+                    None => Err(wrong("as many elements as the tuple has")),
+                })
+            }
             (Self::Map(key, inner), [b'{', ..]) => json_members(value, |name, member| {
                 key.read(&Token::Text(name))?;
                 inner.json(member)

@@ -2,6 +2,10 @@
 
 use types::DataType;
 
+use crate::check::is_nested;
+use crate::error::code;
+use crate::framing::ValueError;
+
 /// A field of TabSeparated.
 pub(crate) fn tab_separated(text: &[u8], out: &mut Vec<u8>) {
     for byte in text {
@@ -18,12 +22,28 @@ pub(crate) fn tab_separated(text: &[u8], out: &mut Vec<u8>) {
 
 /// A column's text as a field of TabSeparated: arrays, tuples and maps are not escaped as a whole, because the strings
 /// in them already are.
-pub(crate) fn tab_separated_value(text: &[u8], data_type: &DataType, out: &mut Vec<u8>) {
-    match data_type.without_nullable() {
-        DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..) => nested_tab_separated(text, out),
-        _ => tab_separated(text, out),
+pub(crate) fn tab_separated_value(
+    text: &[u8],
+    data_type: &DataType,
+    out: &mut Vec<u8>,
+) -> Result<(), ValueError> {
+    if !is_nested(data_type) {
+        tab_separated(text, out);
+        return Ok(());
     }
+    // The delimiter behind it would belong to the value.
+    let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
+    if backslashes % 2 == 1 {
+        return Err(OPEN_ESCAPE);
+    }
+    nested_tab_separated(text, out);
+    Ok(())
 }
+
+const OPEN_ESCAPE: ValueError = ValueError {
+    code: code::CANNOT_PARSE_ESCAPE_SEQUENCE,
+    expected: "no backslash at the end of an array, a tuple or a map",
+};
 
 /// Line ends and tabs between elements become spaces, those inside quotes escapes.
 fn nested_tab_separated(text: &[u8], out: &mut Vec<u8>) {

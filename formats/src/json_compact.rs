@@ -197,6 +197,9 @@ impl Arrays {
             Some(Payload::TabSeparated) => Target::TabSeparated,
             _ => Target::Arrays,
         };
+        if matches!(target, Target::TabSeparated) {
+            input.settings.texts_as_tab_separated()?;
+        }
         let variable = input.settings.json_compact_variable;
         if variable && matches!(target, Target::TabSeparated) {
             return Err(FormatError::plain(
@@ -253,6 +256,8 @@ impl Arrays {
         place: usize,
         key: &mut KeyFields,
     ) -> Result<usize, Stop> {
+        // White space may go on where the window ends, and errors are told behind it.
+        byte(window, at, "a value")?;
         let Some(field) = self.fields.get(place) else {
             if !self.variable {
                 let message = format!("expected ']' behind {} values", self.fields.len());
@@ -304,7 +309,8 @@ impl Arrays {
             .map_err(|error| fault(error.code, format!("expected {}", error.expected)))?;
         let column = &self.columns[column];
         match (json_rows::is_null(text), column.data_type.is_nullable()) {
-            (false, _) => escape::tab_separated_value(text, &column.data_type, out),
+            (false, _) => escape::tab_separated_value(text, &column.data_type, out)
+                .map_err(|error| fault(error.code, format!("expected {}", error.expected)))?,
             (true, true) => out.extend_from_slice(b"\\N"),
             (true, false) => {
                 let message = format!(

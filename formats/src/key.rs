@@ -235,7 +235,6 @@ impl KeyDef {
     fn push_default(&self, column: &mut Column) {
         column.push_default(&self.column.data_type);
     }
-
 }
 
 fn misread(column: &ColumnDef, error: ValueError, at: usize) -> Fault {

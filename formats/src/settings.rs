@@ -375,6 +375,18 @@ impl Settings {
         }
     }
 
+    /// Refuses settings by which texts of another format, carried as TabSeparated, would become NULL or a DEFAULT.
+    pub(crate) fn texts_as_tab_separated(&self) -> Result<(), FormatError> {
+        if self.tsv_null == NULL && !self.tsv_empty_as_default {
+            return Ok(());
+        }
+        Err(FormatError::plain(
+            code::NOT_IMPLEMENTED,
+            "rows of this format are carried as TabSeparated, which format_tsv_null_representation and \
+             input_format_tsv_empty_as_default would have read otherwise: leave these settings out",
+        ))
+    }
+
     /// Refuses what this family of formats would read otherwise than asked.
     pub(crate) fn allow(&self, family: Family) -> Result<(), FormatError> {
         let concerns = |(of, _, _): &&(Family, String, String)| *of == Family::Any || *of == family;

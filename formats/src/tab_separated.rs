@@ -133,11 +133,10 @@ impl Dialect for TabSeparated {
     }
 
     fn write(&self, field: &[u8], data_type: &DataType, out: &mut Vec<u8>) -> Result<(), ValueError> {
-        if !self.raw || field == self.null.as_slice() {
-            out.extend_from_slice(field);
-        } else {
-            escape::tab_separated_value(field, data_type, out);
+        if self.raw && field != self.null.as_slice() {
+            return escape::tab_separated_value(field, data_type, out);
         }
+        out.extend_from_slice(field);
         Ok(())
     }
 }

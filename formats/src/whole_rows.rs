@@ -15,6 +15,7 @@ use crate::stream::Input;
 /// LineAsString: lines become lines of TabSeparated.
 pub(crate) fn open_lines(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
     input.settings.allow(Family::Any)?;
+    input.settings.texts_as_tab_separated()?;
     let takes = |data_type: &DataType| *data_type == DataType::String;
     Ok(Box::new(Lines(Whole::new(
         input,
@@ -26,6 +27,7 @@ pub(crate) fn open_lines(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatEr
 
 /// JSONAsString: the texts of objects become lines of TabSeparated.
 pub(crate) fn open_json_strings(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    input.settings.texts_as_tab_separated()?;
     let takes = |data_type: &DataType| *data_type.without_nullable() == DataType::String;
     Objects::boxed(input, takes, "String", false)
 }

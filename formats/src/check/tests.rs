@@ -36,12 +36,12 @@ fn refuses(format: Format, body: &str, code: i32, at: &str) {
 #[test]
 fn sound_values_are_taken_in_every_notation() {
     let values = "['a\\'b',NULL,'\\n']\t{'p':1, 'q':2}\t(1,'y')\t[['2020-01-01 00:00:00'],[]]";
-    takes(Format::TabSeparated, &format!("1\t-2\t2020-01-01\t[1, 2]\t{values}\n"));
-    takes(Format::TabSeparated, "1\t\\N\t\\N\t[]\t[]\t{}\t(1,'')\t[]\n");
     takes(
-        Format::Tskv,
-        "k=1\ts=['a\\tb']\tm={'x':1}\tt=(1,'y',)\n",
+        Format::TabSeparated,
+        &format!("1\t-2\t2020-01-01\t[1, 2]\t{values}\n"),
     );
+    takes(Format::TabSeparated, "1\t\\N\t\\N\t[]\t[]\t{}\t(1,'')\t[]\n");
+    takes(Format::Tskv, "k=1\ts=['a\\tb']\tm={'x':1}\tt=(1,'y',)\n");
     takes(
         Format::Csv,
         "1,,2020-01-01,\"[1,2]\",\"['a\"\"b']\",\"{'p':1}\",\"(1,'y')\",\"[]\"\n",
@@ -65,19 +65,69 @@ fn sound_values_are_taken_in_every_notation() {
 fn a_value_of_the_wrong_type_is_refused_in_every_notation() {
     let tsv = |n: &str, a: &str, m: &str, t: &str| format!("1\t{n}\t2020-01-01\t{a}\t[]\t{m}\t{t}\t[]\n");
     let tab = Format::TabSeparated;
-    refuses(tab, &tsv("x", "[]", "{}", "(1,'')"), code::CANNOT_PARSE_NUMBER, "x");
-    refuses(tab, &tsv("1", "[1,'x']", "{}", "(1,'')"), code::CANNOT_PARSE_NUMBER, "[1");
-    refuses(tab, &tsv("1", "[1", "{}", "(1,'')"), code::CANNOT_READ_ARRAY_FROM_TEXT, "[1");
+    refuses(
+        tab,
+        &tsv("x", "[]", "{}", "(1,'')"),
+        code::CANNOT_PARSE_NUMBER,
+        "x",
+    );
+    refuses(
+        tab,
+        &tsv("1", "[1,'x']", "{}", "(1,'')"),
+        code::CANNOT_PARSE_NUMBER,
+        "[1",
+    );
+    refuses(
+        tab,
+        &tsv("1", "[1", "{}", "(1,'')"),
+        code::CANNOT_READ_ARRAY_FROM_TEXT,
+        "[1",
+    );
     refuses(tab, &tsv("1", "1", "{}", "(1,'')"), code::INCORRECT_DATA, "1");
-    refuses(tab, &tsv("1", "[] x", "{}", "(1,'')"), code::CANNOT_READ_ARRAY_FROM_TEXT, "[] x");
-    refuses(tab, &tsv("1", "[]", "{'a'}", "(1,'')"), code::INCORRECT_DATA, "{'a'}");
+    refuses(
+        tab,
+        &tsv("1", "[] x", "{}", "(1,'')"),
+        code::CANNOT_READ_ARRAY_FROM_TEXT,
+        "[] x",
+    );
+    refuses(
+        tab,
+        &tsv("1", "[]", "{'a'}", "(1,'')"),
+        code::INCORRECT_DATA,
+        "{'a'}",
+    );
     refuses(tab, &tsv("1", "[]", "{}", "(1)"), code::INCORRECT_DATA, "(1)");
     refuses(tab, &tsv("1", "[]", "{}", "(1,'',2)"), code::INCORRECT_DATA, "(1");
-    refuses(Format::JsonEachRow, r#"{"k":1,"n":"x"}"#, code::CANNOT_PARSE_NUMBER, "\"x");
-    refuses(Format::JsonEachRow, r#"{"k":1,"a":[1,"x"]}"#, code::CANNOT_PARSE_NUMBER, "[1");
-    refuses(Format::JsonEachRow, r#"{"k":1,"a":{}}"#, code::INCORRECT_DATA, "{}");
-    refuses(Format::JsonEachRow, r#"{"k":1,"m":{"a":{"b":1}}}"#, code::CANNOT_PARSE_NUMBER, "{\"a");
-    refuses(Format::JsonEachRow, r#"{"k":1,"t":{"x":"y"}}"#, code::CANNOT_PARSE_NUMBER, "{\"x");
+    refuses(
+        Format::JsonEachRow,
+        r#"{"k":1,"n":"x"}"#,
+        code::CANNOT_PARSE_NUMBER,
+        "\"x",
+    );
+    refuses(
+        Format::JsonEachRow,
+        r#"{"k":1,"a":[1,"x"]}"#,
+        code::CANNOT_PARSE_NUMBER,
+        "[1",
+    );
+    refuses(
+        Format::JsonEachRow,
+        r#"{"k":1,"a":{}}"#,
+        code::INCORRECT_DATA,
+        "{}",
+    );
+    refuses(
+        Format::JsonEachRow,
+        r#"{"k":1,"m":{"a":{"b":1}}}"#,
+        code::CANNOT_PARSE_NUMBER,
+        "{\"a",
+    );
+    refuses(
+        Format::JsonEachRow,
+        r#"{"k":1,"t":{"x":"y"}}"#,
+        code::CANNOT_PARSE_NUMBER,
+        "{\"x",
+    );
 }
 
 #[test]
