@@ -35,6 +35,7 @@ mod discover;
 mod engine;
 mod env;
 mod file;
+pub mod import;
 mod layout;
 mod listen;
 mod local;
