@@ -13,6 +13,7 @@ mod arrival;
 mod bad_input;
 mod commands;
 mod crash;
+mod discovery;
 mod facts_18;
 mod facts_modern;
 mod memory;

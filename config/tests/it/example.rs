@@ -117,9 +117,6 @@ fn keys_that_the_example_calls_not_supported_yet_are_refused_as_such() {
         tried,
         [
             "foreground_fallback_timeout",
-            "discover",
-            "tables",
-            "refresh",
             "auth_cache_time"
         ]
     );
