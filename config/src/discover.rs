@@ -50,7 +50,10 @@ impl Discovery {
             .into_iter()
             .filter_map(|item| read_replica(item, reach, section))
             // A seed is asked for what it knows; `database` is about targets.
-            .map(|seed| Replica { database: None, ..seed.replica });
+            .map(|seed| Replica {
+                database: None,
+                ..seed.replica
+            });
         let tables = tables.map_or_else(Vec::new, |tables| {
             tables.value.into_iter().map(|pattern| pattern.value).collect()
         });
@@ -107,7 +110,11 @@ mod tests {
     fn check(patterns: &[&str], name: &str, expected: bool) {
         let patterns = patterns.iter().map(|text| parse_pattern(text).unwrap());
         let filter = TableFilter::new(patterns.collect());
-        assert_eq!(filter.matches(&TableName::parse(name).unwrap()), expected, "{name}");
+        assert_eq!(
+            filter.matches(&TableName::parse(name).unwrap()),
+            expected,
+            "{name}"
+        );
     }
 
     #[test]

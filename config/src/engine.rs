@@ -220,7 +220,11 @@ mod tests {
         let macros = BTreeMap::from([("cluster".to_owned(), "alpha".to_owned())]);
         assert_eq!(engine.cluster(&macros).as_deref(), Ok(cluster), "{text}");
         let own = TableName::new("own", "d");
-        assert_eq!(engine.target(&own, None), TableName::new(target.0, target.1), "{text}");
+        assert_eq!(
+            engine.target(&own, None),
+            TableName::new(target.0, target.1),
+            "{text}"
+        );
         assert_eq!(engine.sharding_key.as_deref(), key, "{text}");
     }
 
@@ -234,39 +238,100 @@ mod tests {
     #[test]
     fn what_18_16_shows_is_read() {
         let loc = ("default", "loc");
-        check("Distributed(alpha, default, loc, cityHash64(k, s))", "alpha", loc, Some("cityHash64(k, s)"));
+        check(
+            "Distributed(alpha, default, loc, cityHash64(k, s))",
+            "alpha",
+            loc,
+            Some("cityHash64(k, s)"),
+        );
         check("Distributed('alpha', 'default', 'loc')", "alpha", loc, None);
-        check("Distributed('{cluster}', default, loc, rand())", "alpha", loc, Some("rand()"));
-        check("Distributed('beta', currentDatabase(), loc, k)", "beta", ("own", "loc"), Some("k"));
-        check("Distributed(beta, default, `lo.c`, k + 1)", "beta", ("default", "lo.c"), Some("k + 1"));
-        check("Distributed(beta, default, loc, (k, 1, 'a').1)", "beta", loc, Some("(k, 1, 'a').1"));
+        check(
+            "Distributed('{cluster}', default, loc, rand())",
+            "alpha",
+            loc,
+            Some("rand()"),
+        );
+        check(
+            "Distributed('beta', currentDatabase(), loc, k)",
+            "beta",
+            ("own", "loc"),
+            Some("k"),
+        );
+        check(
+            "Distributed(beta, default, `lo.c`, k + 1)",
+            "beta",
+            ("default", "lo.c"),
+            Some("k + 1"),
+        );
+        check(
+            "Distributed(beta, default, loc, (k, 1, 'a').1)",
+            "beta",
+            loc,
+            Some("(k, 1, 'a').1"),
+        );
         let key = r"sipHash64(concat(s, '),\'', toString(k)))";
-        check(&format!("Distributed('beta', '', loc, {key})"), "beta", loc, Some(key));
+        check(
+            &format!("Distributed('beta', '', loc, {key})"),
+            "beta",
+            loc,
+            Some(key),
+        );
     }
 
     // Each text as 26.9 showed it.
     #[test]
     fn what_26_9_shows_is_read() {
-        check("Distributed('alpha', 'default', 'lo c', rand())", "alpha", ("default", "lo c"), Some("rand()"));
+        check(
+            "Distributed('alpha', 'default', 'lo c', rand())",
+            "alpha",
+            ("default", "lo c"),
+            Some("rand()"),
+        );
         let key = "(((k, 1, 'a').1) - ([1, 2][1])) + CAST(k, 'UInt8')";
-        check(&format!("Distributed('alpha', 'default', 'loc', {key})"), "alpha", ("default", "loc"), Some(key));
-        let settings = "Distributed('alpha', 'default', 'loc', k, 'a policy') SETTINGS fsync_after_insert = 1";
+        check(
+            &format!("Distributed('alpha', 'default', 'loc', {key})"),
+            "alpha",
+            ("default", "loc"),
+            Some(key),
+        );
+        let settings =
+            "Distributed('alpha', 'default', 'loc', k, 'a policy') SETTINGS fsync_after_insert = 1";
         check(settings, "alpha", ("default", "loc"), Some("k"));
     }
 
     #[test]
     fn names_are_read_in_every_notation() {
-        check(r"Distributed('a''b\'c', `d``e`, \x22f\x22)".replace("\\x22", "\"").as_str(), "a'b'c", ("d`e", "f"), None);
+        check(
+            r"Distributed('a''b\'c', `d``e`, \x22f\x22)"
+                .replace("\\x22", "\"")
+                .as_str(),
+            "a'b'c",
+            ("d`e", "f"),
+            None,
+        );
         check("Distributed( a-b ,  d_1 , t$ )", "a-b", ("d_1", "t$"), None);
-        check("Distributed(getMacro('cluster'), DATABASE(), t)", "alpha", ("own", "t"), None);
-        check("Distributed('x_{cluster}_{cluster}', d, t, {k:1})", "x_alpha_alpha", ("d", "t"), Some("{k:1}"));
+        check(
+            "Distributed(getMacro('cluster'), DATABASE(), t)",
+            "alpha",
+            ("own", "t"),
+            None,
+        );
+        check(
+            "Distributed('x_{cluster}_{cluster}', d, t, {k:1})",
+            "x_alpha_alpha",
+            ("d", "t"),
+            Some("{k:1}"),
+        );
     }
 
     #[test]
     fn an_empty_database_is_what_the_replicas_take_for_none() {
         let engine = DistributedEngine::parse("Distributed(c, '', t)").unwrap();
         let own = TableName::new("own", "d");
-        assert_eq!(engine.target(&own, Some("shard_0")), TableName::new("shard_0", "t"));
+        assert_eq!(
+            engine.target(&own, Some("shard_0")),
+            TableName::new("shard_0", "t")
+        );
     }
 
     #[test]
@@ -282,7 +347,10 @@ mod tests {
         check_refused("Distributed(a, b, c", "no closing bracket");
         check_refused("Distributed(a, b, 'c)", "without its end");
         check_refused("Distributed(a, b])", "brackets");
-        check_refused("Distributed(a, b, numbers(10), k)", "table is no name: numbers(10)");
+        check_refused(
+            "Distributed(a, b, numbers(10), k)",
+            "table is no name: numbers(10)",
+        );
         check_refused("Distributed(concat('a', 'b'), b, c)", "cluster is no name");
         check_refused("Distributed(a, b, '')", "table is no name");
     }

@@ -52,14 +52,22 @@ impl Config {
             tables: self.listed_tables().cloned().collect(),
             remarks: Vec::new(),
         };
-        merge.taken.extend(merge.tables.iter().map(|table| table.name.clone()));
+        merge
+            .taken
+            .extend(merge.tables.iter().map(|table| table.name.clone()));
         for cluster in &self.clusters {
             if let (Some(discovery), Some(seen)) = (&cluster.discovery, seen.0.get(&cluster.name)) {
                 merge.add(cluster, discovery, seen, in_force.get(&cluster.name));
             }
         }
         let Merge { tables, remarks, .. } = merge;
-        (Config { tables, ..self.clone() }, remarks)
+        (
+            Config {
+                tables,
+                ..self.clone()
+            },
+            remarks,
+        )
     }
 
     /// The tables that stand in the file.
@@ -119,8 +127,12 @@ impl Merge<'_> {
             if self.taken.contains(name) {
                 continue; // the file's own word goes before, and then the first cluster's
             }
-            if table.target != *name && (names.contains(&table.target) || self.taken.contains(&table.target)) {
-                let text = format!("{name} is not routed: its target {} is itself a distributed table", table.target);
+            if table.target != *name && (names.contains(&table.target) || self.taken.contains(&table.target))
+            {
+                let text = format!(
+                    "{name} is not routed: its target {} is itself a distributed table",
+                    table.target
+                );
                 self.remarks.push(text);
                 continue;
             }
@@ -143,12 +155,15 @@ impl Merge<'_> {
     /// Why no table of the cluster may take INSERTs: slots other than the servers' are data in the wrong
     /// place.
     fn weights_in_doubt(&mut self, cluster: &Cluster, sightings: &[(&String, &Sighting)]) -> Option<String> {
-        let with_tables = sightings.iter().filter(|(_, sighting)| !sighting.tables.is_empty());
+        let with_tables = sightings
+            .iter()
+            .filter(|(_, sighting)| !sighting.tables.is_empty());
         let difference = with_tables
             .filter_map(|(seed, sighting)| weights_difference(cluster, seed, &sighting.weights))
             .next()?;
         let why = format!("cluster {}: {difference}", cluster.name);
-        self.remarks.push(format!("{why}; the tables discovered there take no INSERTs"));
+        self.remarks
+            .push(format!("{why}; the tables discovered there take no INSERTs"));
         Some(why)
     }
 
@@ -165,7 +180,10 @@ impl Merge<'_> {
         };
         let changed = known.filter(|known| **known != said);
         // What was accepted under the old key goes where the old key said; no new rows come until somebody says so.
-        let LayoutTable { sharding_key, assignment } = changed.cloned().unwrap_or(said);
+        let LayoutTable {
+            sharding_key,
+            assignment,
+        } = changed.cloned().unwrap_or(said);
         let stopped = stopped.or_else(|| {
             let from = changed?.sharding_key.as_deref().unwrap_or("none");
             let to = seen.sharding_key.as_deref().unwrap_or("none");

@@ -159,7 +159,10 @@ impl TableSection {
 fn discovering(section: &Section<'_>, clusters: &[Cluster]) -> bool {
     let said = section.raw_text("cluster");
     let meant = |cluster: &&Cluster| said.is_none_or(|said| cluster.name == said);
-    clusters.iter().filter(meant).any(|cluster| cluster.discovery.is_some())
+    clusters
+        .iter()
+        .filter(meant)
+        .any(|cluster| cluster.discovery.is_some())
 }
 
 impl TableOverride {
@@ -215,7 +218,8 @@ impl Config {
         let all = || self.overrides.iter().filter(about);
         let exact = all().find(|over| matches!(over.tables, Named::Exactly(_)));
         let over = exact.or_else(|| all().next());
-        over.cloned().unwrap_or_else(|| TableOverride::nothing(&self.send))
+        over.cloned()
+            .unwrap_or_else(|| TableOverride::nothing(&self.send))
     }
 }
 

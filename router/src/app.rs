@@ -246,8 +246,13 @@ impl App {
         self.try_reroute().map_err(told)?;
         tracing::warn!(%table, "an operator accepted the table's sharding key");
         let routing = self.routing();
-        let stopped = routing.config.table(table).and_then(|table| table.stopped.clone());
-        stopped.map_or(Ok(()), |why| Err(format!("{table} still takes no INSERTs: {why}")))
+        let stopped = routing
+            .config
+            .table(table)
+            .and_then(|table| table.stopped.clone());
+        stopped.map_or(Ok(()), |why| {
+            Err(format!("{table} still takes no INSERTs: {why}"))
+        })
     }
 
     /// Admits an INSERT before its body is read: not while stopping, not into a full disk, and not while
@@ -371,14 +376,19 @@ fn tell_changes(before: &Config, after: &Config) {
     for table in &after.tables {
         let key = table.sharding_key.as_deref().unwrap_or("none");
         match before.table(&table.name) {
-            None => tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "discovered"),
+            None => {
+                tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "discovered")
+            }
             Some(known) if known != table => {
                 tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "changed where it was discovered");
             }
             Some(_) => {}
         }
     }
-    let gone = before.tables.iter().filter(|table| after.table(&table.name).is_none());
+    let gone = before
+        .tables
+        .iter()
+        .filter(|table| after.table(&table.name).is_none());
     for table in gone {
         tracing::warn!(table = %table.name, "dropped where it was discovered: it is not routed any more, rows that wait for it are kept");
     }

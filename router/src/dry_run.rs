@@ -101,7 +101,13 @@ impl Router {
         let weights = cluster.shards.iter().map(|shard| shard.weight);
         let names = cluster.shards.iter().map(|shard| shard.name.clone());
         let shards = shards(names, weights, on_a_ring);
-        Ok(Self::new(&name, schema, placement, shards, table.sharding_key.clone()))
+        Ok(Self::new(
+            &name,
+            schema,
+            placement,
+            shards,
+            table.sharding_key.clone(),
+        ))
     }
 
     /// Of columns, key and weights that stand on a command line.
@@ -248,7 +254,9 @@ impl Router {
         Ok((0..rows.count).map(move |at| {
             let value = values.get(at).copied();
             let absent = rows.absent.iter().enumerate();
-            let absent = absent.filter(|(column, rows)| left_out.contains(column) || rows.binary_search_by_key(&at, |absent| absent.row).is_ok());
+            let absent = absent.filter(|(column, rows)| {
+                left_out.contains(column) || rows.binary_search_by_key(&at, |absent| absent.row).is_ok()
+            });
             Routed {
                 row: rows_before + at as u64,
                 value,
@@ -442,13 +450,18 @@ mod tests {
     #[test]
     fn an_explained_row_names_slots_and_the_default_that_applied() {
         let router = router("k UInt64, s String", "k", &[9, 10]);
-        let places = router.places_of(Format::JsonEachRow, "{\"s\":\"a\"}\n{\"k\":9}\n").unwrap();
+        let places = router
+            .places_of(Format::JsonEachRow, "{\"s\":\"a\"}\n{\"k\":9}\n")
+            .unwrap();
         let lines: Vec<_> = places.iter().map(|place| router.json(place, true)).collect();
         let first = r#"{"row":0,"value":"0","slot":0,"shard":1,"key":"k","shard_name":"","slots":"0..8","defaults":{"k":"the type's default"}}"#;
         let second = r#"{"row":1,"value":"9","slot":9,"shard":2,"key":"k","shard_name":"","slots":"9..18","defaults":{}}"#;
         assert_eq!(lines, [first, second]);
         let explanation = router.explanation();
-        assert!(explanation.contains("key      k: UInt64") && explanation.contains("slots 9..18"), "{explanation}");
+        assert!(
+            explanation.contains("key      k: UInt64") && explanation.contains("slots 9..18"),
+            "{explanation}"
+        );
     }
 
     #[test]

@@ -85,7 +85,9 @@ pub fn accept(config: &Config) -> Result<(), LayoutsError> {
 /// Forgets the key of a discovered table, so that the next one is taken like a new table's: an operator says
 /// that rows of one key may lie on two shards. The error says why there is nothing to forget.
 pub fn accept_key(config: &Config, table: &TableName) -> Result<(), String> {
-    let found = config.table(table).ok_or_else(|| format!("no table {table} is routed"))?;
+    let found = config
+        .table(table)
+        .ok_or_else(|| format!("no table {table} is routed"))?;
     if found.origin == Origin::File {
         return Err(format!(
             "{table} stands in the configuration: change its sharding_key there and raise the cluster's epoch"
@@ -97,7 +99,9 @@ pub fn accept_key(config: &Config, table: &TableName) -> Result<(), String> {
     }
     let cluster = config.cluster_of(found).ok_or_else(nothing)?;
     let path = file(config, cluster);
-    let mut layout = in_force(&path).map_err(|error| error.to_string())?.ok_or_else(nothing)?;
+    let mut layout = in_force(&path)
+        .map_err(|error| error.to_string())?
+        .ok_or_else(nothing)?;
     layout.tables.remove(table).ok_or_else(nothing)?;
     write(path, &layout).map_err(|error| error.to_string())
 }

@@ -276,9 +276,11 @@ impl Page {
 
     fn discovered(&mut self, clusters: &[Discovered]) {
         let figures: [(&str, &str, fn(&Discovered) -> u64); 2] = [
-            ("weir_discovered_tables", "Tables routed without being listed", |found| {
-                found.tables
-            }),
+            (
+                "weir_discovered_tables",
+                "Tables routed without being listed",
+                |found| found.tables,
+            ),
             (
                 "weir_stopped_tables",
                 "Discovered tables that take no INSERTs until an operator has looked",

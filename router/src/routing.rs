@@ -177,7 +177,6 @@ impl Prepared {
 }
 
 impl Routing {
-
     /// What a named table is.
     pub fn lookup(&self, database: &str, table: &str) -> Lookup {
         let name = TableName::new(database, table);
@@ -430,7 +429,10 @@ impl PreparedTable {
             .iter()
             .map(|shard| lane_specs(&name, shard, limits))
             .collect::<Vec<_>>();
-        let specs = lanes.iter().flat_map(|lanes| [&lanes.local, &lanes.remote]).flatten();
+        let specs = lanes
+            .iter()
+            .flat_map(|lanes| [&lanes.local, &lanes.remote])
+            .flatten();
         specs.into_iter().try_for_each(spool::check_lane)?;
         Ok(Self {
             name,

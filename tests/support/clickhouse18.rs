@@ -201,12 +201,17 @@ fn config_xml(home: &Path, http_port: u16, tcp_port: u16, options: &Options) -> 
         .map(|(name, value)| format!("<{name}>{value}</{name}>"))
         .collect();
     let _ = writeln!(xml, "  <macros>{macros}</macros>");
-    let _ = writeln!(xml, "  <remote_servers><peers>");
+    let _ = writeln!(xml, "  <remote_servers>{}", options.clusters);
+    if options.peers.is_empty() {
+        // A cluster without shards would keep every Distributed table from being made.
+        return xml + "  </remote_servers>\n</yandex>\n";
+    }
+    let _ = writeln!(xml, "  <peers>");
     for Peer { tcp_port, weight } in &options.peers {
         let replica = format!("<replica><host>127.0.0.1</host><port>{tcp_port}</port></replica>");
         let _ = writeln!(xml, "    <shard><weight>{weight}</weight>{replica}</shard>");
     }
-    xml + "  </peers>" + &options.clusters + "</remote_servers>\n</yandex>\n"
+    xml + "  </peers></remote_servers>\n</yandex>\n"
 }
 
 fn users_xml(user: Option<&(String, String)>) -> String {

@@ -5,9 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::xml::Element;
-use super::{
-    HttpPort, Import, ImportedCluster, ImportedPassword, ImportedReplica, ImportedShard, literal,
-};
+use super::{HttpPort, Import, ImportedCluster, ImportedPassword, ImportedReplica, ImportedShard, literal};
 
 /// Where substitutions stand if the configuration does not say.
 const INCLUDE_FROM_DEFAULT: &str = "/etc/metrika.xml";
@@ -39,7 +37,14 @@ pub fn config_xml(path: &Path, files: &ReadFiles<'_>) -> Result<Import, String> 
         own: OwnPorts::of(&root),
         variable: files.variable,
     };
-    import.clusters = servers.children.iter().map(|cluster| reading.cluster(cluster)).collect();
+    for cluster in servers.children.iter().map(|cluster| reading.cluster(cluster)) {
+        match cluster.shards.is_empty() && cluster.notes.is_empty() {
+            true => import
+                .notes
+                .push(format!("left out, since it has no shard: {}", cluster.name)),
+            false => import.clusters.push(cluster),
+        }
+    }
     if import.clusters.is_empty() {
         import.notes.push("<remote_servers> has no cluster".to_owned());
     }
@@ -47,7 +52,9 @@ pub fn config_xml(path: &Path, files: &ReadFiles<'_>) -> Result<Import, String> 
 }
 
 fn in_zookeeper(what: &str, place: &str) -> String {
-    format!("{what} stands in ZooKeeper at {place}: import it from a live node instead, weir import http://HOST:8123")
+    format!(
+        "{what} stands in ZooKeeper at {place}: import it from a live node instead, weir import http://HOST:8123"
+    )
 }
 
 // === files ===
@@ -61,7 +68,9 @@ fn whole(path: &Path, files: &ReadFiles<'_>, notes: &mut Vec<String>) -> Result<
     let named = root.text_of("include_from").map(PathBuf::from);
     let is_named = named.is_some();
     let from = named.unwrap_or_else(|| INCLUDE_FROM_DEFAULT.into());
-    let from = path.parent().map_or(from.clone(), |directory| directory.join(&from));
+    let from = path
+        .parent()
+        .map_or(from.clone(), |directory| directory.join(&from));
     let included = match (files.text)(&from) {
         Ok(text) => Some(Element::parse(&text).map_err(|error| format!("{}: {error}", from.display()))?),
         Err(error) if is_named => {
@@ -82,7 +91,9 @@ fn root_of(path: &Path, files: &ReadFiles<'_>) -> Result<Element, String> {
     let root = Element::parse(&text).map_err(told)?;
     match root.name.as_str() {
         "yandex" | "clickhouse" => Ok(root),
-        other => Err(told(format!("its root is <{other}>, not <clickhouse> or <yandex>"))),
+        other => Err(told(format!(
+            "its root is <{other}>, not <clickhouse> or <yandex>"
+        ))),
     }
 }
 
@@ -93,7 +104,10 @@ fn parts(path: &Path, files: &ReadFiles<'_>, notes: &mut Vec<String>) -> Vec<Pat
     let mut parts = (files.list)(&own);
     parts.extend((files.list)(&directory.join("conf.d")));
     parts.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
-    let is_hidden = |path: &PathBuf| path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    let is_hidden = |path: &PathBuf| {
+        path.file_name()
+            .is_none_or(|name| name.to_string_lossy().starts_with('.'))
+    };
     let mut merged = Vec::new();
     for part in parts.into_iter().filter(|path| !is_hidden(path)) {
         match part.extension().and_then(|extension| extension.to_str()) {
@@ -151,7 +165,11 @@ fn said<'a>(parent: &'a Element, name: &str) -> Said<'a> {
     let Some(element) = parent.child(name) else {
         return Said::Nothing;
     };
-    match (element.attribute("from_env"), element.attribute("from_zk"), element.text()) {
+    match (
+        element.attribute("from_env"),
+        element.attribute("from_zk"),
+        element.text(),
+    ) {
         (Some(variable), _, _) => Said::Variable(variable),
         (None, Some(place), _) => Said::ZooKeeper(place),
         (None, None, "") => Said::Nothing,
@@ -195,7 +213,10 @@ impl Reading<'_> {
     }
 
     fn shard(&self, element: &Element, notes: &mut Vec<String>) -> ImportedShard {
-        let replicas = element.children.iter().filter(|child| child.name.starts_with("replica"));
+        let replicas = element
+            .children
+            .iter()
+            .filter(|child| child.name.starts_with("replica"));
         ImportedShard {
             name: self.text(element, "name", notes),
             weight: self.weight(element),
@@ -258,7 +279,9 @@ impl Reading<'_> {
 
     fn flag(&self, element: &Element, name: &str) -> bool {
         let value = self.value(element, name).unwrap_or_default();
-        ["1", "true", "yes", "on"].iter().any(|word| value.eq_ignore_ascii_case(word))
+        ["1", "true", "yes", "on"]
+            .iter()
+            .any(|word| value.eq_ignore_ascii_case(word))
     }
 
     /// A weight that is not known must not become 1: rows would lie on other shards than a server puts them.
@@ -269,7 +292,12 @@ impl Reading<'_> {
             Said::Text(_) | Said::Variable(_) => {
                 let value = self.value(element, "weight");
                 let weight = value.as_deref().and_then(|value| value.trim().parse().ok());
-                weight.ok_or_else(|| format!("<weight> says {}", value.as_deref().unwrap_or("a variable that is not set")))
+                weight.ok_or_else(|| {
+                    format!(
+                        "<weight> says {}",
+                        value.as_deref().unwrap_or("a variable that is not set")
+                    )
+                })
             }
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{HttpPort, Import, ImportedCluster, ImportedPassword, ImportedReplica, ImportedShard, ImportedTable};
+use super::{
+    HttpPort, Import, ImportedCluster, ImportedPassword, ImportedReplica, ImportedShard, ImportedTable,
+};
 
 /// Stands where an operator has to write a port; `weir check` refuses it with its line.
 const PORT_TO_FILL_IN: &str = "HTTP_PORT";
@@ -31,7 +33,10 @@ const USERS: &str = "
 impl Import {
     /// The file.
     pub fn to_toml(&self) -> String {
-        let mut text = format!("# Written by `weir import` from {}.\n{HEAD}", in_a_comment(&self.source));
+        let mut text = format!(
+            "# Written by `weir import` from {}.\n{HEAD}",
+            in_a_comment(&self.source)
+        );
         for note in &self.notes {
             todo(&mut text, note);
         }
@@ -59,12 +64,17 @@ fn todo(text: &mut String, note: &str) {
 
 /// Nothing ends a comment but a line's end.
 fn in_a_comment(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn write_cluster(text: &mut String, cluster: &ImportedCluster) {
     let key = key(&cluster.name);
-    let _ = writeln!(text, "[cluster.{key}]\nepoch = 1                           # raise it with each change of shards, weights or keys");
+    let _ = writeln!(
+        text,
+        "[cluster.{key}]\nepoch = 1                           # raise it with each change of shards, weights or keys"
+    );
     for note in &cluster.notes {
         todo(text, note);
     }
@@ -100,17 +110,32 @@ struct Common {
 impl Common {
     fn of(cluster: &ImportedCluster) -> Common {
         let replicas: Vec<_> = cluster.shards.iter().flat_map(|shard| &shard.replicas).collect();
-        let first = replicas.first().map(|replica| (*replica).clone()).unwrap_or_default();
-        let port = match replicas.iter().all(|replica| number(replica.http_port) == number(first.http_port)) {
-            true if replicas.iter().any(|replica| matches!(replica.http_port, HttpPort::Assumed(_))) => {
+        let first = replicas
+            .first()
+            .map(|replica| (*replica).clone())
+            .unwrap_or_default();
+        let port = match replicas
+            .iter()
+            .all(|replica| number(replica.http_port) == number(first.http_port))
+        {
+            true if replicas
+                .iter()
+                .any(|replica| matches!(replica.http_port, HttpPort::Assumed(_))) =>
+            {
                 number(first.http_port).map_or(HttpPort::Unknown, HttpPort::Assumed)
             }
             true => first.http_port,
             false => HttpPort::Unknown,
         };
-        let places: BTreeSet<_> = replicas.iter().map(|replica| (&replica.host, replica.native_port)).collect();
+        let places: BTreeSet<_> = replicas
+            .iter()
+            .map(|replica| (&replica.host, replica.native_port))
+            .collect();
         Common {
-            internal_replication: cluster.shards.first().and_then(|shard| shard.internal_replication),
+            internal_replication: cluster
+                .shards
+                .first()
+                .and_then(|shard| shard.internal_replication),
             user: first.user,
             password: first.password,
             secure: !replicas.is_empty() && replicas.iter().all(|replica| replica.secure),
@@ -152,18 +177,24 @@ fn write_user(text: &mut String, cluster: &ImportedCluster, common: &Common) {
 /// Never the password: the variable that shall hold it.
 fn password_line(password: &ImportedPassword, cluster: &str) -> Option<String> {
     let own = |why: &str| {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        };
         let cluster: String = cluster.chars().map(plain).collect();
         format!("password_env = \"WEIR_{cluster}_PASSWORD\"  # TODO: {why}")
     };
     match password {
         ImportedPassword::None => None,
-        ImportedPassword::InSource => {
-            Some(own("set it, or name a password_file; the source has the password, which is not repeated here"))
-        }
-        ImportedPassword::Unknown => {
-            Some(own("set it, or name a password_file; if this user has no password, delete the line"))
-        }
+        ImportedPassword::InSource => Some(own(
+            "set it, or name a password_file; the source has the password, which is not repeated here",
+        )),
+        ImportedPassword::Unknown => Some(own(
+            "set it, or name a password_file; if this user has no password, delete the line",
+        )),
         ImportedPassword::Variable(name) => Some(format!("password_env = {}", quoted(name))),
         ImportedPassword::File(path) => Some(format!("password_file = {}", quoted(path))),
     }
@@ -184,7 +215,11 @@ fn write_shard(text: &mut String, cluster: &str, name: &str, shard: &ImportedSha
     let _ = writeln!(text, "\n[[cluster.{cluster}.shard]]\nname = {}", quoted(name));
     let _ = match &shard.weight {
         Ok(weight) => writeln!(text, "weight = {weight}"),
-        Err(why) => writeln!(text, "weight = \"TODO\"                     # TODO: {}", in_a_comment(why)),
+        Err(why) => writeln!(
+            text,
+            "weight = \"TODO\"                     # TODO: {}",
+            in_a_comment(why)
+        ),
     };
     if shard.internal_replication != common.internal_replication
         && let Some(each) = shard.internal_replication
@@ -213,7 +248,10 @@ fn replica_value(replica: &ImportedReplica, cluster: &str, common: &Common) -> (
         more.push(format!("secure = {}", replica.secure));
     }
     if replica.user != common.user || replica.password != common.password {
-        more.push(format!("user = {}", quoted(replica.user.as_deref().unwrap_or("default"))));
+        more.push(format!(
+            "user = {}",
+            quoted(replica.user.as_deref().unwrap_or("default"))
+        ));
         let line = password_line(&replica.password, &format!("{cluster}_{host}"));
         more.extend(line.and_then(|line| Some(line.split("  # ").next()?.to_owned())));
     }
@@ -223,7 +261,10 @@ fn replica_value(replica: &ImportedReplica, cluster: &str, common: &Common) -> (
     if more.is_empty() {
         return (quoted(&place), note);
     }
-    (format!("{{ host = {}, {} }}", quoted(&place), more.join(", ")), note)
+    (
+        format!("{{ host = {}, {} }}", quoted(&place), more.join(", ")),
+        note,
+    )
 }
 
 fn with_port(host: &str, port: &str) -> String {
@@ -242,7 +283,11 @@ fn port_note(replica: &ImportedReplica) -> String {
 
 /// The shards' own names where they are there and differ, else s01, s02, ….
 fn shard_names(cluster: &ImportedCluster) -> Vec<String> {
-    let own: BTreeSet<_> = cluster.shards.iter().filter_map(|shard| shard.name.as_ref()).collect();
+    let own: BTreeSet<_> = cluster
+        .shards
+        .iter()
+        .filter_map(|shard| shard.name.as_ref())
+        .collect();
     let fits = |name: &String| !name.contains(|c: char| c.is_whitespace() || matches!(c, '@' | '/'));
     let usable = own.len() == cluster.shards.len() && own.iter().all(|name| fits(name));
     let named = cluster.shards.iter().zip(1..);

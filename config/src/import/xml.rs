@@ -26,7 +26,10 @@ impl Element {
     /// Reads a document's root.
     pub fn parse(text: &str) -> Result<Element, String> {
         if text.len() > FILE_BYTES_MAX {
-            return Err(format!("it has {} bytes, at most {FILE_BYTES_MAX} are read", text.len()));
+            return Err(format!(
+                "it has {} bytes, at most {FILE_BYTES_MAX} are read",
+                text.len()
+            ));
         }
         // A DTD is of no use here, and its entities could expand without end.
         let options = ParsingOptions {
@@ -43,7 +46,10 @@ impl Element {
         }
         let attributes = node.attributes();
         let children = node.children().filter(Node::is_element);
-        let texts = node.children().filter(Node::is_text).filter_map(|text| text.text());
+        let texts = node
+            .children()
+            .filter(Node::is_text)
+            .filter_map(|text| text.text());
         Ok(Element {
             name: node.tag_name().name().to_owned(),
             attributes: attributes
@@ -74,7 +80,9 @@ impl Element {
 
     /// The text of the first child with this tag, if it says anything.
     pub fn text_of(&self, name: &str) -> Option<&str> {
-        self.child(name).map(Element::text).filter(|text| !text.is_empty())
+        self.child(name)
+            .map(Element::text)
+            .filter(|text| !text.is_empty())
     }
 
     /// Takes what another file says over this one: elements of the same tag and attributes are merged, each
@@ -124,7 +132,9 @@ impl Element {
     fn is_same_as(&self, other: &Element) -> bool {
         fn told(element: &Element) -> Vec<&(String, String)> {
             let attributes = element.attributes.iter();
-            let mut told: Vec<_> = attributes.filter(|(name, _)| !ORDERS.contains(&name.as_str())).collect();
+            let mut told: Vec<_> = attributes
+                .filter(|(name, _)| !ORDERS.contains(&name.as_str()))
+                .collect();
             told.sort();
             told
         }
@@ -202,7 +212,11 @@ mod tests {
 
     #[test]
     fn files_are_merged_element_by_element_as_a_server_does() {
-        check_merged("<a><b>1</b><c>2</c></a>", "<a><b>3</b><d>4</d></a>", "<a><b>3</b><c>2</c><d>4</d></a>");
+        check_merged(
+            "<a><b>1</b><c>2</c></a>",
+            "<a><b>3</b><d>4</d></a>",
+            "<a><b>3</b><c>2</c><d>4</d></a>",
+        );
         check_merged(
             "<a><s><h>1</h></s><s><h>2</h></s></a>",
             "<a><s><w>9</w></s><s><w>8</w></s><s><w>7</w></s></a>",
@@ -222,7 +236,9 @@ mod tests {
     #[test]
     fn what_is_included_stands_in_its_element_or_in_the_place_of_include() {
         let from = element("<r><servers><c>1</c></servers><more><d>2</d></more></r>");
-        let mut including = element("<a><b incl='servers'/><include incl='more'/><e incl='none'/><f incl='no' optional='true'/></a>");
+        let mut including = element(
+            "<a><b incl='servers'/><include incl='more'/><e incl='none'/><f incl='no' optional='true'/></a>",
+        );
         assert_eq!(including.include(Some(&from)), ["none"]);
         assert_eq!(shown(&including), "a(b(c(1))d(2)e()f())");
     }

@@ -44,7 +44,9 @@ fn sighting(tables: &[SeenTable]) -> Sighting {
 }
 
 fn seen(seeds: &[(&str, Sighting)]) -> Sightings {
-    let seeds = seeds.iter().map(|(seed, sighting)| ((*seed).to_owned(), sighting.clone()));
+    let seeds = seeds
+        .iter()
+        .map(|(seed, sighting)| ((*seed).to_owned(), sighting.clone()));
     Sightings(BTreeMap::from([("main".to_owned(), seeds.collect())]))
 }
 
@@ -62,24 +64,44 @@ fn names(config: &Config) -> Vec<String> {
 
 #[test]
 fn discovered_tables_come_behind_those_of_the_file() {
-    let tables = [table("db.t", Some("k")), table("db.listed", Some("other")), table("hidden.t", None)];
+    let tables = [
+        table("db.t", Some("k")),
+        table("db.listed", Some("other")),
+        table("hidden.t", None),
+    ];
     let (config, remarks) = merged(&one_seed(&tables));
     assert_eq!(names(&config), ["db.listed", "db.t"]);
     assert_eq!(config.tables[0].sharding_key.as_deref(), Some("own"));
     let found = &config.tables[1];
-    assert_eq!((found.origin, found.sharding_key.as_deref()), (Origin::Discovered, Some("k")));
+    assert_eq!(
+        (found.origin, found.sharding_key.as_deref()),
+        (Origin::Discovered, Some("k"))
+    );
     assert_eq!((&found.stopped, remarks), (&None, Vec::new()));
     // Merging again changes nothing, and without sightings only the file is left.
-    assert_eq!(config.with_discovered(&one_seed(&tables), &BTreeMap::new()).0, config);
-    assert_eq!(names(&config.with_discovered(&Sightings::default(), &BTreeMap::new()).0), ["db.listed"]);
+    assert_eq!(
+        config.with_discovered(&one_seed(&tables), &BTreeMap::new()).0,
+        config
+    );
+    assert_eq!(
+        names(&config.with_discovered(&Sightings::default(), &BTreeMap::new()).0),
+        ["db.listed"]
+    );
 }
 
 #[test]
 fn the_exact_name_goes_before_a_pattern() {
-    let tables = [table("logs.any", None), table("logs.exact", None), table("other.t", None)];
+    let tables = [
+        table("logs.any", None),
+        table("logs.exact", None),
+        table("other.t", None),
+    ];
     let (config, _) = merged(&one_seed(&tables));
     let rows = |text: &str| config.table(&name(text)).unwrap().send.max_batch_rows;
-    assert_eq!((rows("logs.any"), rows("logs.exact"), rows("other.t")), (7, 8, 1_000_000));
+    assert_eq!(
+        (rows("logs.any"), rows("logs.exact"), rows("other.t")),
+        (7, 8, 1_000_000)
+    );
     let any = config.table(&name("logs.any")).unwrap();
     assert_eq!(any.settings.get("insert_quorum").map(String::as_str), Some("2"));
     assert_eq!(any.when_shard_down, WhenShardDown::Spool);
@@ -97,7 +119,10 @@ fn other_weights_on_a_seed_stop_every_discovered_table() {
     of_seed.weights = vec![9, 11];
     let (config, remarks) = merged(&seen(&[("seed-1:8123", of_seed)]));
     let why = config.tables[1].stopped.clone().unwrap();
-    assert!(why.contains("9, 10 in weir.toml and 9, 11 in system.clusters of seed seed-1:8123"), "{why}");
+    assert!(
+        why.contains("9, 10 in weir.toml and 9, 11 in system.clusters of seed seed-1:8123"),
+        "{why}"
+    );
     assert!(config.tables[0].stopped.is_none() && !remarks.is_empty());
 }
 
@@ -112,7 +137,10 @@ fn seeds_that_disagree_stop_the_table_and_no_other() {
     let (config, _) = merged(&seen(&seeds));
     assert!(config.table(&name("db.same")).unwrap().stopped.is_none());
     let why = config.table(&name("db.t")).unwrap().stopped.clone().unwrap();
-    assert!(why.contains("disagree") && why.contains("k + 1 on seed-2:8123"), "{why}");
+    assert!(
+        why.contains("disagree") && why.contains("k + 1 on seed-2:8123"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -126,14 +154,24 @@ fn a_key_that_changed_stops_the_table_until_it_is_accepted_or_the_epoch_rises() 
     // What waits goes where the old key said.
     assert_eq!(stopped.sharding_key.as_deref(), Some("k"));
     let why = stopped.stopped.as_deref().unwrap();
-    assert!(why.contains("from k to intHash64(k)") && why.contains("weir clusters accept db.t"), "{why}");
-    assert!(Layout::of(&config, &config.clusters[0]).succeed(&layout, "main").is_ok());
+    assert!(
+        why.contains("from k to intHash64(k)") && why.contains("weir clusters accept db.t"),
+        "{why}"
+    );
+    assert!(
+        Layout::of(&config, &config.clusters[0])
+            .succeed(&layout, "main")
+            .is_ok()
+    );
 
     let mut accepted = layout.clone();
     accepted.tables.remove(&name("db.t"));
     let (config, _) = before.with_discovered(&changed, &BTreeMap::from([("main".to_owned(), accepted)]));
     let table = config.table(&name("db.t")).unwrap();
-    assert_eq!((table.sharding_key.as_deref(), &table.stopped), (Some("intHash64(k)"), &None));
+    assert_eq!(
+        (table.sharding_key.as_deref(), &table.stopped),
+        (Some("intHash64(k)"), &None)
+    );
 
     let raised = good(&FILE.replace("[cluster.main]", "[cluster.main]\nepoch = 2"));
     let (config, _) = raised.with_discovered(&changed, &in_force);
@@ -170,7 +208,9 @@ fn what_discovery_cannot_mean_is_a_mistake() {
     );
     check_mistakes(
         "[cluster.main]\nshard = [{ replica = 'a' }]\n[[table]]\nname = 'd.*'",
-        &["4: a pattern of tables is about discovered ones, and no cluster that is meant has discover = [ … ]"],
+        &[
+            "4: a pattern of tables is about discovered ones, and no cluster that is meant has discover = [ … ]",
+        ],
     );
     check_mistakes(
         "[cluster.main]\ndiscover = 'a'\nshard = [{ replica = 'a' }]\n[[table]]\nname = 'd.*'\nsharding_key = 'k'",

@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 
 use config::Env;
 use config::import::{
-    HttpPort, Import, ImportedCluster, ImportedPassword, ImportedReplica, ImportedShard, ImportedTable, ReadFiles,
-    config_xml,
+    HttpPort, Import, ImportedCluster, ImportedPassword, ImportedReplica, ImportedShard, ImportedTable,
+    ReadFiles, config_xml,
 };
 use config::{Config, TableName, parse};
 
 /// A directory of files in memory, and the variables of the environment.
 fn read(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Import, String> {
     let files: BTreeMap<PathBuf, &str> = files.iter().map(|(path, text)| (path.into(), *text)).collect();
-    let text = |path: &Path| files.get(path).map(|text| (*text).to_owned()).ok_or(io::ErrorKind::NotFound.into());
+    let text = |path: &Path| {
+        files
+            .get(path)
+            .map(|text| (*text).to_owned())
+            .ok_or(io::ErrorKind::NotFound.into())
+    };
     let list = |directory: &Path| {
         let inside = files.keys().filter(|path| path.parent() == Some(directory));
         inside.cloned().collect()
@@ -72,12 +77,22 @@ fn a_cluster_is_imported_with_its_weights_and_replicas() {
     let shards: Vec<_> = main
         .shards
         .iter()
-        .map(|shard| (shard.name.as_str(), shard.weight, shard.internal_replication, shard.replicas.len()))
+        .map(|shard| {
+            (
+                shard.name.as_str(),
+                shard.weight,
+                shard.internal_replication,
+                shard.replicas.len(),
+            )
+        })
         .collect();
     assert_eq!(shards, [("s01", 9, true, 2), ("s02", 10, true, 1)]);
     assert_eq!(main.shards[0].replicas[1].address(), "ch-01-b:8123");
     let nodes = config.cluster("nodes").unwrap();
-    assert_eq!(nodes.shards.iter().map(|shard| shard.weight).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(
+        nodes.shards.iter().map(|shard| shard.weight).collect::<Vec<_>>(),
+        [1, 0]
+    );
     assert!(!nodes.shards[0].internal_replication);
 }
 
@@ -93,7 +108,10 @@ fn both_root_names_are_read_and_no_other() {
 fn a_port_that_is_not_known_is_named_by_check_until_it_is_filled_in() {
     let text = TWO_SHARDS.replace("<port>9000</port>", "<port>9440</port>");
     let toml = one_file(&text).to_toml();
-    assert!(toml.contains("\"ch-01-a:HTTP_PORT\",  # TODO: its HTTP port; 9440 is that of the native protocol"), "{toml}");
+    assert!(
+        toml.contains("\"ch-01-a:HTTP_PORT\",  # TODO: its HTTP port; 9440 is that of the native protocol"),
+        "{toml}"
+    );
     let told = mistakes(&toml, &Env::bare());
     assert_eq!(told.len(), 5, "{told:?}");
     assert!(told.iter().all(|text| text.contains("HTTP_PORT")), "{told:?}");
@@ -106,34 +124,64 @@ fn a_password_is_never_written_and_check_asks_for_it() {
     let import = one_file(&text);
     assert!(!format!("{import:?}").contains("hunter2"));
     let toml = import.to_toml();
-    assert!(!toml.contains("hunter2") && toml.contains("user = \"w\""), "{toml}");
+    assert!(
+        !toml.contains("hunter2") && toml.contains("user = \"w\""),
+        "{toml}"
+    );
     let told = mistakes(&toml, &Env::bare());
-    assert!(told.iter().all(|text| text.contains("_PASSWORD")) && told.len() == 2, "{told:?}");
-    let env = Env::bare().with_variable("WEIR_MAIN_PASSWORD", "x").with_variable("WEIR_NODES_PASSWORD", "x");
+    assert!(
+        told.iter().all(|text| text.contains("_PASSWORD")) && told.len() == 2,
+        "{told:?}"
+    );
+    let env = Env::bare()
+        .with_variable("WEIR_MAIN_PASSWORD", "x")
+        .with_variable("WEIR_NODES_PASSWORD", "x");
     good(&toml, &env);
 }
 
 #[test]
 fn replicas_with_a_user_of_their_own_keep_it() {
-    let text = TWO_SHARDS.replace("<host>n2</host>", "<host>n2</host><user>other</user><secure>1</secure>");
+    let text = TWO_SHARDS.replace(
+        "<host>n2</host>",
+        "<host>n2</host><user>other</user><secure>1</secure>",
+    );
     let toml = one_file(&text).to_toml().replace("n2:HTTP_PORT", "n2:8443");
     let config = good(&toml.replace("HTTP_PORT", "8123"), &Env::bare());
     let replica = &config.cluster("nodes").unwrap().shards[1].replicas[0];
-    assert_eq!((replica.user.as_str(), replica.secure, replica.port), ("other", true, 8443));
+    assert_eq!(
+        (replica.user.as_str(), replica.secure, replica.port),
+        ("other", true, 8443)
+    );
 }
 
 #[test]
 fn what_config_d_and_metrika_xml_say_counts() {
     let files = [
-        ("/etc/ch/config.xml", "<yandex><http_port>8123</http_port><tcp_port>9000</tcp_port><remote_servers incl=\"clickhouse_remote_servers\"/></yandex>"),
-        ("/etc/ch/config.d/ports.xml", "<clickhouse><http_port>8124</http_port><include_from>/etc/ch/metrika.xml</include_from></clickhouse>"),
+        (
+            "/etc/ch/config.xml",
+            "<yandex><http_port>8123</http_port><tcp_port>9000</tcp_port><remote_servers incl=\"clickhouse_remote_servers\"/></yandex>",
+        ),
+        (
+            "/etc/ch/config.d/ports.xml",
+            "<clickhouse><http_port>8124</http_port><include_from>/etc/ch/metrika.xml</include_from></clickhouse>",
+        ),
         ("/etc/ch/config.d/.hidden.xml", "nonsense"),
         ("/etc/ch/conf.d/a.yaml", "remote_servers: {}"),
-        ("/etc/ch/metrika.xml", "<yandex><clickhouse_remote_servers><m><shard><replica><host>h</host><port>9000</port></replica></shard></m></clickhouse_remote_servers></yandex>"),
+        (
+            "/etc/ch/metrika.xml",
+            "<yandex><clickhouse_remote_servers><m><shard><replica><host>h</host><port>9000</port></replica></shard></m></clickhouse_remote_servers></yandex>",
+        ),
     ];
     let import = read(&files, &[]).unwrap();
-    assert_eq!(import.clusters[0].shards[0].replicas[0].http_port, HttpPort::Assumed(8124));
-    assert!(import.notes.iter().any(|note| note.contains("a.yaml is YAML")), "{:?}", import.notes);
+    assert_eq!(
+        import.clusters[0].shards[0].replicas[0].http_port,
+        HttpPort::Assumed(8124)
+    );
+    assert!(
+        import.notes.iter().any(|note| note.contains("a.yaml is YAML")),
+        "{:?}",
+        import.notes
+    );
 }
 
 #[test]
@@ -143,7 +191,12 @@ fn variables_stay_variables_and_a_weight_that_is_not_known_is_no_weight() {
         <shard><replica><host>h2</host><port>9000</port><user>u${2}</user><password from_env='PW'/></replica></shard></m></remote_servers></clickhouse>";
     let files = [("/etc/ch/config.xml", text)];
     let toml = read(&files, &[("W", "3")]).unwrap().to_toml();
-    assert!(toml.contains("\"${HOST_1}\"") && toml.contains("\"u$${2}\"") && toml.contains("password_env = \"PW\""), "{toml}");
+    assert!(
+        toml.contains("\"${HOST_1}\"")
+            && toml.contains("\"u$${2}\"")
+            && toml.contains("password_env = \"PW\""),
+        "{toml}"
+    );
     assert!(toml.contains("weight = 3"), "{toml}");
     let unknown = read(&files, &[]).unwrap().to_toml();
     let env = Env::bare().with_variable("HOST_1", "h").with_variable("PW", "p");
@@ -158,7 +211,12 @@ fn what_only_zookeeper_or_the_servers_know_is_said() {
         <d><discovery><path>/d</path></discovery></d>
         <s><secret>x</secret><shard><replica><host>h</host><port>9000</port></replica></shard></s></remote_servers></clickhouse>";
     let toml = one_file(text).to_toml();
-    for told in ["# TODO: the cluster stands in ZooKeeper at /clusters/z", "<discovery>", "<secret>", "WEIR_S_PASSWORD"] {
+    for told in [
+        "# TODO: the cluster stands in ZooKeeper at /clusters/z",
+        "<discovery>",
+        "<secret>",
+        "WEIR_S_PASSWORD",
+    ] {
         assert!(toml.contains(told), "{told}\n{toml}");
     }
 }
@@ -195,7 +253,10 @@ fn tables_are_listed_with_names_and_keys_that_need_quotes() {
     let toml = import.to_toml().replace("password_file", "#password_file");
     let config = good(&toml, &Env::bare());
     assert_eq!(config.tables[0].name, name);
-    assert_eq!(config.tables[0].sharding_key.as_deref(), Some("cityHash64('${', \"k\")"));
+    assert_eq!(
+        config.tables[0].sharding_key.as_deref(),
+        Some("cityHash64('${', \"k\")")
+    );
     // A name with a blank could not be one of Weir's.
     assert_eq!(config.clusters[0].shards[1].name, "s02");
 }
@@ -203,7 +264,12 @@ fn tables_are_listed_with_names_and_keys_that_need_quotes() {
 #[test]
 fn only_the_clusters_that_were_asked_for_are_kept() {
     let mut import = one_file(TWO_SHARDS);
-    assert!(import.keep(&["none".into()]).unwrap_err().contains("there are: main, nodes"));
+    assert!(
+        import
+            .keep(&["none".into()])
+            .unwrap_err()
+            .contains("there are: main, nodes")
+    );
     import.keep(&["nodes".into()]).unwrap();
     assert_eq!(import.clusters.len(), 1);
 }

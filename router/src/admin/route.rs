@@ -60,7 +60,10 @@ async fn table(app: &Arc<App>, name: &TableName) -> Result<Arc<RoutedTable>, Ref
         )),
         Lookup::Unknown => Err(Refused(
             StatusCode::NOT_FOUND,
-            format!("no table {name} is routed; routed are: {}", app.routing().some_table_names()),
+            format!(
+                "no table {name} is routed; routed are: {}",
+                app.routing().some_table_names()
+            ),
         )),
     }
 }
@@ -68,7 +71,9 @@ async fn table(app: &Arc<App>, name: &TableName) -> Result<Arc<RoutedTable>, Ref
 async fn body(request: Request<Incoming>) -> Result<Bytes, Refused> {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|error| {
-        let text = format!("the body: {error}; /route takes at most {BODY_BYTES_MAX} bytes, `weir route` any number");
+        let text = format!(
+            "the body: {error}; /route takes at most {BODY_BYTES_MAX} bytes, `weir route` any number"
+        );
         Refused(StatusCode::PAYLOAD_TOO_LARGE, text)
     })?;
     Ok(body.to_bytes())
@@ -92,7 +97,9 @@ fn written(router: &Router, format: Format, rows: &Bytes, explain: bool) -> Resu
         Ok(()) => Ok(answer),
         Err(_) if !whole => Err(Refused(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the answer would have more than {ANSWER_BYTES_MAX} bytes: send fewer rows, or use `weir route`"),
+            format!(
+                "the answer would have more than {ANSWER_BYTES_MAX} bytes: send fewer rows, or use `weir route`"
+            ),
         )),
         Err(failed) => Err(bad(failed.to_string())),
     }

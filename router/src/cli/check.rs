@@ -13,8 +13,8 @@ use super::reach::{self, Origin};
 use super::table::{Align, Table, counted};
 use super::{CommandError, ConfigArgs, block_on};
 use crate::dry_run::slots_in_words;
-use crate::{discovery, layouts};
 use crate::schema::TableSchema;
+use crate::{discovery, layouts};
 
 const EXAMPLE: &str = "\
 Example:

@@ -20,10 +20,10 @@ use tokio::time::Instant;
 
 use super::output::say;
 use super::route;
-use crate::dry_run::Routed;
 use super::serve::Running;
 use super::table::{Align, Table, counted};
 use super::{CommandError, block_on, spool};
+use crate::dry_run::Routed;
 use crate::tasks::Tasks;
 use crate::time::now_ms;
 

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use config::import::{
     HttpPort, Import, ImportedCluster, ImportedPassword, ImportedReplica, ImportedShard, ImportedTable,
     ReadFiles, config_xml, literal,
@@ -37,8 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Write a configuration from a ClickHouse config.xml or a live node.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLE)]
-#[group(id = "from", required = true, multiple = false, args = ["source", "config_xml", "node"])]
+#[command(after_help = EXAMPLE, group(ArgGroup::new("from").required(true).args(["source", "config_xml", "node"])))]
 pub struct ImportArgs {
     /// A config.xml, or the URL of a node's HTTP interface.
     #[arg(value_name = "CONFIG_XML|URL")]
@@ -95,7 +94,11 @@ pub fn run(args: &ImportArgs) -> Result<(), CommandError> {
         None => say(toml.trim_end()),
         Some(path) => {
             write_new(path, &toml)?;
-            eprintln!("wrote {}; next: weir check --config {}", path.display(), path.display());
+            eprintln!(
+                "wrote {}; next: weir check --config {}",
+                path.display(),
+                path.display()
+            );
             Ok(())
         }
     }
@@ -113,7 +116,10 @@ fn from(args: &ImportArgs) -> Result<From, CommandError> {
 
 fn write_new(path: &Path, text: &str) -> Result<(), CommandError> {
     let failed = |error: io::Error| CommandError(format!("cannot write {}: {error}", path.display()));
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path);
     file.map_err(failed)?.write_all(text.as_bytes()).map_err(failed)
 }
 
@@ -175,7 +181,10 @@ struct Node {
 async fn of_node(url: &str, args: &ImportArgs) -> Result<Import, CommandError> {
     let node = Node::new(url, args)?;
     let asked = |error: String| CommandError(format!("asking {}: {error}", node.url));
-    let rows = seed::rows(&node.client, "SELECT * FROM system.clusters ORDER BY cluster, shard_num, replica_num");
+    let rows = seed::rows(
+        &node.client,
+        "SELECT * FROM system.clusters ORDER BY cluster, shard_num, replica_num",
+    );
     let rows = rows.await.map_err(asked)?;
     let macros = seed::macros(&node.client).await.map_err(asked)?;
     let shown = seed::distributed_tables(&node.client).await.map_err(asked)?;
@@ -219,7 +228,12 @@ fn leave_out_idle(import: &mut Import) {
 }
 
 fn default_databases(rows: &[Value]) -> BTreeMap<String, String> {
-    let pair = |row: &Value| Some((text(row, "cluster")?, text(row, "default_database").filter(|name| !name.is_empty())?));
+    let pair = |row: &Value| {
+        Some((
+            text(row, "cluster")?,
+            text(row, "default_database").filter(|name| !name.is_empty())?,
+        ))
+    };
     rows.iter().filter_map(pair).collect()
 }
 
@@ -233,12 +247,19 @@ impl Node {
             Some("https") => true,
             _ => return Err(CommandError(format!("{url}: write it as http://host:8123"))),
         };
-        let authority = parsed.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        let authority = parsed
+            .authority()
+            .map(http::uri::Authority::as_str)
+            .unwrap_or_default();
         if authority.contains('@') {
             let text = "a URL with user and password: say --user and --password-env instead, where no listing shows them";
             return Err(CommandError(text.to_owned()));
         }
-        let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let host = parsed
+            .host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned();
         let port = parsed.port_u16().unwrap_or(if secure { 8443 } else { 8123 });
         let (password, origin) = password(args)?;
         let endpoint = Endpoint {
@@ -283,7 +304,9 @@ impl Node {
                     ..ImportedCluster::default()
                 });
             }
-            let Some(cluster) = clusters.last_mut() else { continue };
+            let Some(cluster) = clusters.last_mut() else {
+                continue;
+            };
             if last != (name.clone(), shard) {
                 cluster.shards.push(shard_of(row));
                 last = (name, shard);
@@ -343,13 +366,23 @@ impl Node {
                 Err(why) => import.notes.push(format!("{} is left out: {why}", table.name)),
             }
         }
-        let known: BTreeSet<_> = import.clusters.iter().map(|cluster| cluster.name.clone()).collect();
-        let (kept, lost): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut import.tables).into_iter().partition(|table| known.contains(&table.cluster));
+        let known: BTreeSet<_> = import
+            .clusters
+            .iter()
+            .map(|cluster| cluster.name.clone())
+            .collect();
+        let (kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut import.tables)
+            .into_iter()
+            .partition(|table| known.contains(&table.cluster));
         import.tables = kept;
-        import.tables.sort_by(|a, b| (&a.cluster, &a.name).cmp(&(&b.cluster, &b.name)));
+        import
+            .tables
+            .sort_by(|a, b| (&a.cluster, &a.name).cmp(&(&b.cluster, &b.name)));
         for table in lost {
-            let note = format!("{} is left out: its cluster {} is not in system.clusters", table.name, table.cluster);
+            let note = format!(
+                "{} is left out: its cluster {} is not in system.clusters",
+                table.name, table.cluster
+            );
             import.notes.push(note);
         }
     }
@@ -359,8 +392,15 @@ impl Node {
     async fn tell_replication(&self, import: &mut Import) {
         let sql = "SELECT database, name FROM system.tables WHERE engine LIKE 'Replicated%'";
         // Without an answer the file asks the operator.
-        let Ok(rows) = seed::rows(&self.client, sql).await else { return };
-        let pair = |row: &Value| Some(config::TableName::new(&text(row, "database")?, &text(row, "name")?));
+        let Ok(rows) = seed::rows(&self.client, sql).await else {
+            return;
+        };
+        let pair = |row: &Value| {
+            Some(config::TableName::new(
+                &text(row, "database")?,
+                &text(row, "name")?,
+            ))
+        };
         let replicated: BTreeSet<_> = rows.iter().filter_map(pair).collect();
         for cluster in &mut import.clusters {
             let mut targets = import.tables.iter().filter(|table| table.cluster == cluster.name);
@@ -368,7 +408,11 @@ impl Node {
                 continue;
             }
             let mut told = false;
-            for shard in cluster.shards.iter_mut().filter(|shard| shard.internal_replication.is_none()) {
+            for shard in cluster
+                .shards
+                .iter_mut()
+                .filter(|shard| shard.internal_replication.is_none())
+            {
                 shard.internal_replication = Some(true);
                 told = true;
             }
@@ -383,7 +427,9 @@ impl Node {
 fn shard_of(row: &Value) -> ImportedShard {
     let weight = number(row, "shard_weight").and_then(|weight| u32::try_from(weight).ok());
     ImportedShard {
-        name: text(row, "shard_name").filter(|name| !name.is_empty()).map(|name| literal(&name)),
+        name: text(row, "shard_name")
+            .filter(|name| !name.is_empty())
+            .map(|name| literal(&name)),
         weight: weight.ok_or_else(|| "system.clusters does not tell it".to_owned()),
         internal_replication: number(row, "internal_replication").map(|each| each == 1),
         replicas: Vec::new(),
@@ -436,9 +482,23 @@ mod tests {
             row("b", 1, "ch-01", 9000, 1),
         ];
         let clusters = node().clusters(&rows);
-        assert_eq!(clusters.iter().map(|cluster| cluster.shards.len()).collect::<Vec<_>>(), [2, 1]);
-        let ports: Vec<_> = clusters[0].shards.iter().flat_map(|shard| &shard.replicas).map(|replica| replica.http_port).collect();
-        assert_eq!(ports, [HttpPort::Known(8123), HttpPort::Assumed(8123), HttpPort::Unknown]);
+        assert_eq!(
+            clusters
+                .iter()
+                .map(|cluster| cluster.shards.len())
+                .collect::<Vec<_>>(),
+            [2, 1]
+        );
+        let ports: Vec<_> = clusters[0]
+            .shards
+            .iter()
+            .flat_map(|shard| &shard.replicas)
+            .map(|replica| replica.http_port)
+            .collect();
+        assert_eq!(
+            ports,
+            [HttpPort::Known(8123), HttpPort::Assumed(8123), HttpPort::Unknown]
+        );
         assert_eq!(clusters[0].shards[1].weight, Ok(11));
         assert_eq!(clusters[0].shards[1].internal_replication, None);
     }

@@ -63,7 +63,11 @@ pub async fn described(
 }
 
 /// What is known of a table's target, or why nothing is.
-pub async fn description(config: &Config, cluster: &Cluster, table: &Table) -> Result<Description, CommandError> {
+pub async fn description(
+    config: &Config,
+    cluster: &Cluster,
+    table: &Table,
+) -> Result<Description, CommandError> {
     let (_, description) = described(config, cluster, table).await.map_err(|trouble| {
         CommandError(format!(
             "the columns of {}, which {} stands for, are not known: no replica of cluster {} tells them and none \

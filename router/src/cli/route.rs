@@ -164,7 +164,12 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     /// Writes each row's place as soon as it is known.
-    fn write(&self, stream: RowStream, mut body: Box<dyn Read>, out: &mut dyn Write) -> Result<(), Interrupted> {
+    fn write(
+        &self,
+        stream: RowStream,
+        mut body: Box<dyn Read>,
+        out: &mut dyn Write,
+    ) -> Result<(), Interrupted> {
         let is_table = self.args.output == Output::Table;
         if is_table && self.args.explain {
             writeln!(out, "{}", self.router.explanation())?;

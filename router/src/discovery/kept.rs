@@ -91,7 +91,10 @@ fn of_json(value: &Value) -> Option<(String, BTreeMap<String, Sighting>)> {
     }
     let seeds = value.get("seeds")?.as_object()?.iter();
     let seeds = seeds.map(|(seed, value)| Some((seed.clone(), sighting_of_json(value)?)));
-    Some((value.get("cluster")?.as_str()?.to_owned(), seeds.collect::<Option<_>>()?))
+    Some((
+        value.get("cluster")?.as_str()?.to_owned(),
+        seeds.collect::<Option<_>>()?,
+    ))
 }
 
 fn sighting_of_json(value: &Value) -> Option<Sighting> {

@@ -1,7 +1,7 @@
 //! Discovery: the Distributed tables of a cluster, found on its seeds and routed without being listed.
 //!
 //! One task asks every seed each `refresh`, and an INSERT into an unknown table has them asked at once, at
-//! most every [`ASK_PAUSE`]. What a seed said stands until it says something else: one that does not answer
+//! most once in [`ASK_PAUSE`]. What a seed said stands until it says something else: one that does not answer
 //! takes no table away. What was seen lies in `meta/discovered/`, so that Weir starts and routes while
 //! everything is down; what follows from it is [`config::Config::with_discovered`]'s to say, which is pure.
 
@@ -32,9 +32,9 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// An INSERT into an unknown table waits no longer for the seeds.
 const INSERT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// INSERTs into unknown tables have the seeds asked no more often: a client with a wrong name must not become
-/// load on the servers.
-const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// INSERTs into unknown tables have the seeds asked no more often, and wait so long: a client with a wrong
+/// name must not become load on the servers.
+const ASK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connections to one seed: its few queries come one after another.
 const SEED_CONNECTIONS: usize = 2;
@@ -44,7 +44,7 @@ const SEED_CONNECTIONS: usize = 2;
 pub struct Discovery {
     seen: Mutex<Sightings>,
     kept: KeptSightings,
-    /// When each cluster was asked last. Locked while asking: one at a time.
+    /// When the last question to each cluster's seeds began. Locked while asking: one at a time.
     asked: tokio::sync::Mutex<HashMap<String, Instant>>,
     /// Why each seed did not answer, as it was last told; seeds that answered are not in it.
     troubles: Mutex<BTreeMap<(String, String), String>>,
@@ -87,9 +87,13 @@ impl Discovery {
     /// What each discovering cluster has found, for metrics.
     pub fn found(&self, config: &Config) -> Vec<Discovered> {
         let troubles = self.troubles();
-        let discovering = config.clusters.iter().filter_map(|cluster| Some((cluster, cluster.discovery.as_ref()?)));
+        let discovering = config
+            .clusters
+            .iter()
+            .filter_map(|cluster| Some((cluster, cluster.discovery.as_ref()?)));
         let found = |(cluster, discovery): (&Cluster, &config::Discovery)| {
-            let mine = |table: &&config::Table| table.origin == Origin::Discovered && table.cluster == cluster.name;
+            let mine =
+                |table: &&config::Table| table.origin == Origin::Discovered && table.cluster == cluster.name;
             let tables: Vec<_> = config.tables.iter().filter(mine).collect();
             let seeds = discovery.seeds.iter().map(|seed| {
                 let address = seed.address();
@@ -134,7 +138,12 @@ impl Discovery {
             return;
         };
         if troubles.insert(place, trouble.clone()).is_none() {
-            tracing::warn!(cluster, seed, error = trouble, "a seed does not answer; what it said before stands");
+            tracing::warn!(
+                cluster,
+                seed,
+                error = trouble,
+                "a seed does not answer; what it said before stands"
+            );
         }
     }
 }
@@ -175,7 +184,9 @@ pub async fn of_seeds(config: &Config) -> Result<(Config, Vec<String>), LayoutsE
             Ok(sighting) => {
                 seen.0.entry(cluster).or_default().insert(seed, sighting);
             }
-            Err(error) => troubles.push(format!("seed {seed} of cluster {cluster} does not answer: {error}")),
+            Err(error) => troubles.push(format!(
+                "seed {seed} of cluster {cluster} does not answer: {error}"
+            )),
         }
     }
     let (config, mut remarks) = merged(config, &seen)?;
@@ -215,26 +226,44 @@ async fn ask_due(app: &Arc<App>) -> Instant {
 
 /// What a table is that an INSERT names and nobody knows: the seeds are asked once more.
 pub async fn look_up(app: &Arc<App>, name: &TableName) -> Lookup {
-    let since = Instant::now();
-    let could_be = |cluster: &Cluster| cluster.discovery.as_ref().is_some_and(|found| found.tables.matches(name));
-    if app.routing().config.clusters.iter().any(could_be) {
-        // Without an answer in time the table stays unknown, and the client tries again.
-        let _ = tokio::time::timeout(INSERT_PATIENCE, ask_for(app, since, could_be)).await;
+    if app
+        .routing()
+        .config
+        .clusters
+        .iter()
+        .any(|cluster| could_have(cluster, name))
+    {
+        // On its own, for what was seen must become the routing even if the client goes away. Without an
+        // answer in time the table stays unknown, and the client tries again.
+        let asking = tokio::spawn(ask_for(app.clone(), Instant::now(), name.clone()));
+        let _ = tokio::time::timeout(INSERT_PATIENCE, asking).await;
     }
     app.routing().lookup(&name.database, &name.table)
 }
 
-async fn ask_for(app: &Arc<App>, since: Instant, could_be: impl Fn(&Cluster) -> bool) {
+fn could_have(cluster: &Cluster, name: &TableName) -> bool {
+    cluster
+        .discovery
+        .as_ref()
+        .is_some_and(|found| found.tables.matches(name))
+}
+
+async fn ask_for(app: Arc<App>, since: Instant, name: TableName) {
     let mut asked = app.discovery.asked.lock().await;
     let routing = app.routing();
-    let now = Instant::now();
-    // Those asked since the INSERT came, by another INSERT, need not be asked again; nor those just before.
+    // What was asked after the INSERT had come, by another INSERT, need not be asked again.
     let worth = |cluster: &&Cluster| {
-        let last = asked.get(&cluster.name);
-        could_be(cluster) && last.is_none_or(|at| *at < since && now.duration_since(*at) >= ASK_PAUSE)
+        could_have(cluster, &name) && asked.get(&cluster.name).is_none_or(|at| *at < since)
     };
     let clusters: Vec<_> = routing.config.clusters.iter().filter(worth).collect();
-    look(app, &clusters, &mut asked).await;
+    if let Some(last) = clusters
+        .iter()
+        .filter_map(|cluster| asked.get(&cluster.name))
+        .max()
+    {
+        tokio::time::sleep_until(*last + ASK_PAUSE).await;
+    }
+    look(&app, &clusters, &mut asked).await;
 }
 
 /// Asks for these clusters, keeps what is new and routes it.
@@ -242,6 +271,8 @@ async fn look(app: &Arc<App>, clusters: &[&Cluster], asked: &mut HashMap<String,
     if clusters.is_empty() {
         return;
     }
+    let now = Instant::now();
+    asked.extend(clusters.iter().map(|cluster| (cluster.name.clone(), now)));
     let mut changed = Vec::new();
     for (cluster, seed, answer) in ask(clusters.iter().copied()).await {
         let trouble = answer.as_ref().err().cloned();
@@ -252,8 +283,6 @@ async fn look(app: &Arc<App>, clusters: &[&Cluster], asked: &mut HashMap<String,
             changed.push(cluster);
         }
     }
-    let now = Instant::now();
-    asked.extend(clusters.iter().map(|cluster| (cluster.name.clone(), now)));
     if changed.is_empty() {
         return;
     }
@@ -266,7 +295,9 @@ async fn keep(app: &Arc<App>, clusters: Vec<String>) {
     let written = tokio::task::spawn_blocking(move || {
         clusters.iter().try_for_each(|cluster| kept.write(cluster, &seen))
     });
-    let written = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let written = written
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
     if let Err(error) = written {
         tracing::warn!(%error, "the discovered tables could not be kept for the next start");
     }
@@ -290,6 +321,7 @@ async fn ask<'a>(
 
 async fn ask_seed(cluster: &Cluster, seed: &config::Replica) -> Result<Sighting, String> {
     // Made anew each time: certificates that were replaced count at the next question.
-    let client = Replica::new(routing::endpoint(seed), SEED_CONNECTIONS).map_err(|error| error.to_string())?;
+    let client =
+        Replica::new(routing::endpoint(seed), SEED_CONNECTIONS).map_err(|error| error.to_string())?;
     seed::sighting(&client, &cluster.name).await
 }

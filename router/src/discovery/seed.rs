@@ -110,7 +110,9 @@ pub async fn rows(node: &Replica, sql: &str) -> Result<Vec<Value>, String> {
     let line = |line: &[u8]| {
         serde_json::from_slice(line).map_err(|error| format!("an answer that is not JSONEachRow: {error}"))
     };
-    let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = answer
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
     lines.map(line).collect()
 }
 
@@ -142,8 +144,15 @@ mod tests {
         };
         let macros = BTreeMap::from([("cluster".to_owned(), "main".to_owned())]);
         let (cluster, seen) = placed(&shown, &macros, Some("x")).unwrap();
-        assert_eq!((cluster.as_str(), seen.target), ("main", TableName::new("x", "t")));
-        assert!(placed(&shown, &BTreeMap::new(), None).unwrap_err().contains("{cluster}"));
+        assert_eq!(
+            (cluster.as_str(), seen.target),
+            ("main", TableName::new("x", "t"))
+        );
+        assert!(
+            placed(&shown, &BTreeMap::new(), None)
+                .unwrap_err()
+                .contains("{cluster}")
+        );
     }
 
     #[test]
