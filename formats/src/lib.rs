@@ -35,8 +35,10 @@
 //! CSV; `value` turns a key's text into its value for all of them. A new format is one file and one entry in
 //! `format::FORMATS`.
 
+mod arrow_stream;
 mod backslash;
 mod bson_each_row;
+mod columnar;
 mod csv;
 mod cursor;
 mod delimited;
@@ -48,10 +50,13 @@ mod header;
 mod json_each_row;
 mod key;
 mod msg_pack;
+mod native;
+mod parquet_file;
 mod row_binary;
 mod settings;
 mod stream;
 mod tab_separated;
+mod type_text;
 mod value;
 mod values;
 

@@ -18,10 +18,12 @@ use crate::budget::Budget;
 use crate::deliver;
 use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
+use crate::insert::shapes::{self, Shapes};
 use crate::layouts;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
 use crate::routing::{Prepared, RoutedTable, Routing, RoutingError};
 use crate::schema::{self, SchemaFiles};
+use crate::sessions::Sessions;
 use crate::tasks::Tasks;
 
 /// How often each replica is asked whether it is there.
@@ -42,8 +44,12 @@ pub struct App {
     pub metrics: Metrics,
     /// The memory of INSERTs.
     pub budget: Budget,
+    /// Which replica holds which client's session.
+    pub sessions: Sessions,
     /// Schemas that outlive a restart.
     pub schema_files: SchemaFiles,
+    /// Shapes of INSERTs that shards are known to read.
+    pub shapes: Shapes,
     /// Tables that are routed without being listed.
     pub discovery: Discovery,
     routing: ArcSwap<Routing>,
@@ -89,6 +95,8 @@ impl App {
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
+            shapes: Shapes::below(&config.spool.path),
+            sessions: Sessions::default(),
             discovery,
             spool,
             metrics: Metrics::default(),
@@ -112,6 +120,8 @@ impl App {
             .spawn("replica checks", |stop| check_replicas(app, stop));
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
+        let app = self.clone();
+        self.tasks.spawn("shapes", |stop| shapes::keep(app, stop));
         let app = self.clone();
         self.tasks
             .spawn("discovery", |stop| discovery::keep_fresh(app, stop));

@@ -15,7 +15,7 @@ use shard_client::DescribedColumn;
 use sharding::Slots;
 
 use crate::exception::{Exception, code};
-use crate::insert::plan::KeyDefaults;
+use crate::insert::defaults::{Filled, Filling, context_of};
 use crate::insert::split::Placement;
 use crate::routing;
 use crate::schema::{Description, TableSchema};
@@ -26,12 +26,15 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// Longer rows are refused, as by the router's default.
 const ROW_BYTES_MAX: usize = 64 << 20;
 
+/// Whose INSERT a dry run is: what currentUser() and currentDatabase() of a default answer.
+const DRY_RUN_USER: &str = "default";
+const DRY_RUN_DATABASE: &str = "default";
+
 /// What decides the shards.
 #[derive(Debug)]
 pub struct Router {
     schema: Arc<TableSchema>,
     placement: Placement,
-    defaults: KeyDefaults,
     shards: Vec<Shard>,
     /// The key's text, where there is one.
     key: Option<String>,
@@ -61,6 +64,12 @@ pub struct Routed {
     pub defaulted: Vec<usize>,
 }
 
+/// Finds the rows of one body and what they lack.
+pub struct Stream {
+    rows: RowStream,
+    filling: Filling,
+}
+
 /// What ends a dry run before the body's end.
 #[derive(Debug)]
 pub enum Failed {
@@ -70,6 +79,12 @@ pub enum Failed {
     Reading(io::Error),
     /// The body is not what the format says.
     Body(Exception),
+}
+
+/// Whether a row has no value of its own for a field.
+fn is_absent(rows: &Rows<'_>, field: usize, row: usize) -> bool {
+    let absent = &rows.absent[field];
+    absent.binary_search_by_key(&row, |absent| absent.row).is_ok()
 }
 
 impl Router {
@@ -101,13 +116,7 @@ impl Router {
         let weights = cluster.shards.iter().map(|shard| shard.weight);
         let names = cluster.shards.iter().map(|shard| shard.name.clone());
         let shards = shards(names, weights, on_a_ring);
-        Ok(Self::new(
-            &name,
-            schema,
-            placement,
-            shards,
-            table.sharding_key.clone(),
-        ))
+        Ok(Self::new(schema, placement, shards, table.sharding_key.clone()))
     }
 
     /// Of columns, key and weights that stand on a command line.
@@ -126,21 +135,13 @@ impl Router {
         let names = weights.iter().map(|_| String::new());
         let shards = shards(names, weights.iter().copied(), false);
         let key = sharding_key.map(str::to_owned);
-        Ok(Self::new("--columns", schema, placement, shards, key))
+        Ok(Self::new(schema, placement, shards, key))
     }
 
-    fn new(
-        table: &str,
-        schema: TableSchema,
-        placement: Placement,
-        shards: Vec<Shard>,
-        key: Option<String>,
-    ) -> Self {
-        let defaults = KeyDefaults::of(table, placement.key_columns(), &schema);
+    fn new(schema: TableSchema, placement: Placement, shards: Vec<Shard>, key: Option<String>) -> Self {
         Self {
             schema: Arc::new(schema),
             placement,
-            defaults,
             shards,
             key,
         }
@@ -189,37 +190,62 @@ impl Router {
     }
 
     /// Finds the rows of one body.
-    pub fn stream(&self, format: Format, listed: Option<&[String]>) -> Result<RowStream, Exception> {
+    pub fn stream(&self, format: Format, listed: Option<&[String]>) -> Result<Stream, Exception> {
         let defaults = self.schema.reading_defaults.iter();
         let settings = formats::Settings::read(defaults.map(|(name, value)| (name.as_str(), value.as_str())));
         let settings = settings?;
-        self.defaults.refuse_left_out(listed)?;
+        let context = context_of(DRY_RUN_USER, DRY_RUN_DATABASE, "");
+        let key = self.placement.key_columns();
+        let filling = (self.schema.defaults).filling(key, format.payload(), &settings, context)?;
+        filling.refuse_left_out(listed)?;
         let spec = Spec {
             columns: &self.schema.insertable,
             listed,
-            key: self.placement.key_columns(),
-            watched: &[],
+            key: filling.read(),
+            watched: filling.watched(),
             settings: &settings,
             time_zone: &self.schema.time_zone,
             max_row_bytes: ROW_BYTES_MAX,
+            scratch: None,
         };
-        Ok(RowStream::new(format, &spec)?)
+        Ok(Stream {
+            rows: RowStream::new(format, &spec)?,
+            filling,
+        })
     }
 
     /// Calls `take` with the place of each row of a body whose INSERT would list these columns.
     pub fn each_row(
         &self,
-        mut stream: RowStream,
+        stream: Stream,
         listed: Option<&[String]>,
         body: &mut dyn Read,
         take: &mut dyn FnMut(Routed) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
+        let Stream {
+            rows: mut stream,
+            mut filling,
+        } = stream;
         let mut rng = SmallRng::from_rng(&mut rand::rng());
         let mut rows_before = 0;
         let left_out = self.left_out(listed);
+        let fields = self.placement.key_columns().iter();
+        let fields: Vec<Option<usize>> = fields
+            .map(|column| filling.read().iter().position(|read| read.name == column.name))
+            .collect();
         let mut on_rows = |rows: &Rows<'_>| {
-            self.places(rows, rows_before, &left_out, &mut rng)?
-                .try_for_each(&mut *take)?;
+            let filled = filling.fill(rows, rows_before + 1, &mut rng)?;
+            self.places(
+                rows,
+                &filled,
+                rows_before,
+                &|column, at| {
+                    left_out.contains(&column)
+                        || fields[column].is_some_and(|field| is_absent(rows, field, at))
+                },
+                &mut rng,
+            )?
+            .try_for_each(&mut *take)?;
             rows_before += rows.count as u64;
             Ok(())
         };
@@ -245,24 +271,22 @@ impl Router {
     fn places<'r>(
         &'r self,
         rows: &'r Rows<'_>,
+        filled: &Filled<'_>,
         rows_before: u64,
-        left_out: &'r [usize],
+        is_defaulted: &'r dyn Fn(usize, usize) -> bool,
         rng: &mut SmallRng,
     ) -> Result<impl Iterator<Item = Routed> + 'r, Exception> {
-        self.defaults.refuse_absent(rows.absent, rows_before + 1)?;
-        let values = self.placement.values(rows, rows_before + 1, rng)?;
+        let values = self.placement.values(filled, rows_before + 1, rng)?;
         Ok((0..rows.count).map(move |at| {
             let value = values.get(at).copied();
-            let absent = rows.absent.iter().enumerate();
-            let absent = absent.filter(|(column, rows)| {
-                left_out.contains(column) || rows.binary_search_by_key(&at, |absent| absent.row).is_ok()
-            });
             Routed {
                 row: rows_before + at as u64,
                 value,
                 slot: value.and_then(|value| self.placement.slot_of(value)),
                 shard: self.placement.shard_of(value.unwrap_or(0)),
-                defaulted: absent.map(|(column, _)| column).collect(),
+                defaulted: (0..self.placement.key_columns().len())
+                    .filter(|column| is_defaulted(*column, at))
+                    .collect(),
             }
         }))
     }
@@ -327,7 +351,7 @@ impl Router {
     /// Writes the places of a body's rows, one line of JSON each.
     pub fn write_json(
         &self,
-        stream: RowStream,
+        stream: Stream,
         body: &mut dyn Read,
         explain: bool,
         out: &mut dyn Write,

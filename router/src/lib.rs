@@ -44,6 +44,7 @@ pub mod pass;
 pub mod replica;
 pub mod routing;
 pub mod schema;
+pub mod sessions;
 pub mod summary;
 pub mod tasks;
 pub mod time;

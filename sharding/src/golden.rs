@@ -67,7 +67,7 @@ impl Case {
     }
 
     fn outcome(&self) -> Outcome {
-        let checked = parse(&self.expression).and_then(|tree| check(&tree, &self.columns, Some(ZONE)));
+        let checked = parse(&self.expression).and_then(|tree| check(&tree, &self.columns, Some(ZONE), None));
         let checked = match checked {
             Ok(checked) => checked,
             Err(refusal) => return self.refused(&refusal.reason),
@@ -81,6 +81,8 @@ impl Case {
             columns: &columns,
             rows: self.rows().len(),
             random: &mut || 0,
+            context: &crate::Context::default(),
+            drawn: Vec::new(),
         };
         let value = match checked.root.evaluate(&mut frame) {
             Ok(value) => value,
@@ -97,10 +99,19 @@ impl Case {
             self.json
         );
         for (row, expected) in self.json["values"].as_array().unwrap().iter().enumerate() {
+            if self.is_unknown(row) {
+                continue;
+            }
             let found = shown(&checked.root.data_type, &value.column, value.place(row));
             assert_eq!(found, text(expected), "row {row} of {}", self.json);
         }
         self.check_key(&columns)
+    }
+
+    /// Whether a row holds a NaN, of whose 2^52 bit patterns JSON does not say which it was.
+    fn is_unknown(&self, row: usize) -> bool {
+        let values = self.rows()[row].as_array();
+        values.is_some_and(|values| values.iter().any(|value| value == "nan"))
     }
 
     /// A refusal when the key is compiled: it must be ClickHouse's, or for what we do not have.
@@ -126,8 +137,18 @@ impl Case {
         if let Some(slots) = self.json["slots"].as_object() {
             for (total, expected) in slots {
                 let slots = Slots::new(&[total.parse().unwrap()]).unwrap();
-                let found: Vec<u64> = values.iter().map(|value| slots.slot(*value)).collect();
-                assert_eq!(*expected, Json::from(found), "{total} slots of {}", self.json);
+                for (row, value) in values
+                    .iter()
+                    .enumerate()
+                    .filter(|(row, _)| !self.is_unknown(*row))
+                {
+                    assert_eq!(
+                        expected[row],
+                        slots.slot(*value),
+                        "row {row}, {total} slots of {}",
+                        self.json
+                    );
+                }
             }
         }
         Outcome::Agrees
@@ -144,37 +165,82 @@ fn described(mut data_type: DataType) -> DataType {
 
 /// A column of the physical kind of its type, from what JSON holds of its values.
 fn column<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Json>) -> Column {
-    let plain = data_type.without_nullable();
     let mut column = Column::empty(data_type);
-    for value in values {
-        if value.is_null() {
-            column.push_default(data_type);
-            continue;
-        }
-        match &mut column.data {
-            Data::UInt8(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt16(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt32(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt64(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt128(to) => to.push(wide(plain, value)),
-            Data::Int8(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int16(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int32(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int64(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int128(to) => to.push(number(plain, value)),
-            Data::Float32(to) => to.push(text(value).parse().unwrap()),
-            Data::Float64(to) => to.push(text(value).parse().unwrap()),
-            Data::Bytes(to) => {
-                let mut bytes = text(value).into_bytes();
-                if let DataType::FixedString(len) = plain {
-                    bytes.resize(*len, 0);
-                }
-                to.push(&bytes);
-            }
-        }
-        column.nulls.iter_mut().for_each(|nulls| nulls.push(false));
-    }
+    values.for_each(|value| push(data_type, &mut column, value));
     column
+}
+
+fn push(data_type: &DataType, column: &mut Column, value: &Json) {
+    let plain = data_type.without_nullable();
+    if value.is_null() {
+        column.push_default(data_type);
+        return;
+    }
+    match (&mut column.data, plain) {
+        (Data::Array(lists), DataType::Array(element)) => {
+            let values = value.as_array().unwrap();
+            values
+                .iter()
+                .for_each(|value| push(element, &mut lists.values, value));
+            lists.ends.push(lists.values.len());
+        }
+        (Data::Array(lists), DataType::Map(key_type, value_type)) => {
+            let Data::Tuple(pairs) = &mut lists.values.data else {
+                panic!("a Map is pairs")
+            };
+            for (key, value) in value.as_object().unwrap() {
+                push(key_type, &mut pairs.columns[0], &Json::from(key.as_str()));
+                push(value_type, &mut pairs.columns[1], value);
+                pairs.rows += 1;
+            }
+            lists.ends.push(lists.values.len());
+        }
+        (Data::Tuple(tuples), DataType::Tuple(elements)) => {
+            let values = value.as_array().unwrap().iter().zip(&mut tuples.columns);
+            for ((value, column), (_, element)) in values.zip(elements) {
+                push(element, column, value);
+            }
+            tuples.rows += 1;
+        }
+        (Data::UInt8(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt16(to), DataType::BFloat16) => {
+            to.push((text(value).parse::<f32>().unwrap().to_bits() >> 16) as u16)
+        }
+        (Data::UInt16(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt32(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt64(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt128(to), _) => to.push(wide(plain, value)),
+        (Data::UInt256(to), _) => to.push(text(value).parse().unwrap()),
+        (Data::Int8(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int16(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int32(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int64(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int128(to), _) => to.push(number(plain, value)),
+        (Data::Int256(to), _) => to.push(digits(plain, &text(value)).parse().unwrap()),
+        (Data::Float32(to), _) => to.push(text(value).parse().unwrap()),
+        (Data::Float64(to), _) => to.push(text(value).parse().unwrap()),
+        (Data::Bytes(to), DataType::IPv6) => {
+            to.push(&text(value).parse::<std::net::Ipv6Addr>().unwrap().octets());
+        }
+        (Data::Bytes(to), _) => {
+            let mut bytes = text(value).into_bytes();
+            if let DataType::FixedString(len) = plain {
+                bytes.resize(*len, 0);
+            }
+            to.push(&bytes);
+        }
+        (other, _) => panic!("{data_type} is not {other:?}"),
+    }
+    column.nulls.iter_mut().for_each(|nulls| nulls.push(false));
+}
+
+/// The digits of a number without its point, as many behind it as the type has.
+fn digits(data_type: &DataType, text: &str) -> String {
+    let DataType::Decimal { scale, .. } = data_type else {
+        return text.to_owned();
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{fraction:0<width$}", width = usize::from(*scale))
 }
 
 /// A JSON value as ClickHouse would write it in a text format.
@@ -199,7 +265,7 @@ fn number(data_type: &DataType, value: &Json) -> i128 {
             ticks + fraction[..usize::from(*precision)].parse().unwrap_or(0)
         }
         DataType::IPv4 => u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()).into(),
-        _ => text.parse().unwrap(),
+        _ => digits(data_type, &text).parse().unwrap(),
     }
 }
 
@@ -263,15 +329,23 @@ fn shown(data_type: &DataType, column: &Column, place: usize) -> String {
 fn outcomes(golden: &str) -> (BTreeMap<Outcome, usize>, BTreeSet<String>) {
     let mut outcomes = BTreeMap::new();
     let mut refusals = BTreeSet::new();
+    let mut disagree = 0;
     for line in golden.lines() {
         let case = Case::read(line);
-        let outcome = case.outcome();
+        let outcome = match std::panic::catch_unwind(|| case.outcome()) {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                disagree += 1;
+                continue;
+            }
+        };
         *outcomes.entry(outcome).or_default() += 1;
         if let Outcome::Refused(_) = outcome {
             let refusal = Key::compile_in_zone(&case.expression, &case.columns, ZONE).unwrap_err();
             refusals.insert(refusal.reason.to_string());
         }
     }
+    assert_eq!(disagree, 0, "cases that disagree, shown above");
     (outcomes, refusals)
 }
 

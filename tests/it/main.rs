@@ -11,14 +11,18 @@
 
 mod arrival;
 mod bad_input;
+mod client_rules;
 mod commands;
 mod crash;
 mod discovery;
 mod facts_18;
 mod facts_modern;
+mod insert_select;
 mod memory;
 mod modern;
 mod operations;
 mod replay;
 mod setup;
+mod shapes;
 mod tables;
+mod versions;

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use config::{Config, TableName};
-use formats::{Format, RowStream};
+use formats::Format;
 
 use super::output::{Interrupted, Output, print};
 use super::{CommandError, ConfigArgs, block_on, columns, reach};
 use crate::discovery;
-use crate::dry_run::{Failed, Routed, Router};
+use crate::dry_run::{Failed, Routed, Router, Stream};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -164,12 +164,7 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     /// Writes each row's place as soon as it is known.
-    fn write(
-        &self,
-        stream: RowStream,
-        mut body: Box<dyn Read>,
-        out: &mut dyn Write,
-    ) -> Result<(), Interrupted> {
+    fn write(&self, stream: Stream, mut body: Box<dyn Read>, out: &mut dyn Write) -> Result<(), Interrupted> {
         let is_table = self.args.output == Output::Table;
         if is_table && self.args.explain {
             writeln!(out, "{}", self.router.explanation())?;
