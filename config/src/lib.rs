@@ -26,6 +26,10 @@
 //!
 //! # Where things are
 //!
+//! `engine.rs` reads a Distributed table's `engine_full`, `routed.rs` says which tables follow from the file and
+//! from what the seeds of a cluster showed; `import/` goes the other way, from a server's config.xml to a
+//! weir.toml.
+//!
 //! `file/` walks the TOML, `check.rs` reads and cross-checks the whole, one file a section reads the rest;
 //! `example.toml` beside `src/` is the file with every key, parsed by a test.
 
@@ -35,6 +39,7 @@ mod discover;
 mod engine;
 mod env;
 mod file;
+pub mod import;
 mod layout;
 mod listen;
 mod local;

@@ -146,7 +146,7 @@ impl TableSection {
     /// Reads one `[[table]]`; `clusters` are those of the file. `None` with a mistake noted.
     pub fn read(section: &Section<'_>, send: &SendSettings, clusters: &[Cluster]) -> Option<TableSection> {
         let discovers = discovering(section, clusters);
-        let is_pattern = section.has_star("name");
+        let is_pattern = section.raw_text("name").is_some_and(|name| name.contains('*'));
         if is_pattern || (discovers && !section.has("target")) {
             return TableOverride::read(section, send, discovers).map(TableSection::Override);
         }
@@ -157,8 +157,8 @@ impl TableSection {
 
 /// Whether the cluster that the section names, or any if it names none, discovers its tables.
 fn discovering(section: &Section<'_>, clusters: &[Cluster]) -> bool {
-    let said = section.text("cluster").map(|cluster| cluster.value);
-    let meant = |cluster: &&Cluster| said.as_ref().is_none_or(|said| cluster.name == *said);
+    let said = section.raw_text("cluster");
+    let meant = |cluster: &&Cluster| said.is_none_or(|said| cluster.name == said);
     clusters
         .iter()
         .filter(meant)

@@ -100,9 +100,13 @@ impl Stream {
 
     fn behind_the_end(&mut self, bytes: &[u8]) -> Result<usize, FormatError> {
         if !self.is_file && !bytes.is_empty() {
-            return Err(self.error(code::INCORRECT_DATA, "nothing may stand behind the end of the stream"));
+            return Err(self.error(
+                code::INCORRECT_DATA,
+                "nothing may stand behind the end of the stream",
+            ));
         }
-        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(MAGIC.len())..]);
+        self.tail
+            .extend_from_slice(&bytes[bytes.len().saturating_sub(MAGIC.len())..]);
         let extra = self.tail.len().saturating_sub(MAGIC.len());
         self.tail.drain(..extra);
         self.offset += bytes.len() as u64;
@@ -141,13 +145,23 @@ impl Stream {
     /// A message's length, behind a marker in all but very old streams; none ends the stream.
     fn length(&mut self) -> Result<(), FormatError> {
         let (front, back) = self.message.split_at(4);
-        let (start, len) = if front == CONTINUATION { (8, back) } else { (4, front) };
-        let len = len.iter().rev().fold(0_usize, |len, byte| len << 8 | usize::from(*byte));
+        let (start, len) = if front == CONTINUATION {
+            (8, back)
+        } else {
+            (4, front)
+        };
+        let len = len
+            .iter()
+            .rev()
+            .fold(0_usize, |len, byte| len << 8 | usize::from(*byte));
         if len == 0 {
             return self.end();
         }
         if len > HEAD_BYTES_MAX {
-            return Err(self.error(code::INCORRECT_DATA, "expected the length of a message's description"));
+            return Err(self.error(
+                code::INCORRECT_DATA,
+                "expected the length of a message's description",
+            ));
         }
         self.part = Part::Head(start);
         self.wanted = start + len;
@@ -193,7 +207,10 @@ impl Stream {
             let Some(batch) = batch else { continue };
             // A bit a row at least, but for a column of nothing but NULLs.
             if batch.num_rows() / 8 > batch.get_array_memory_size() {
-                return Err(self.error(code::INCORRECT_DATA, "a batch has more rows than its buffers hold"));
+                return Err(self.error(
+                    code::INCORRECT_DATA,
+                    "a batch has more rows than its buffers hold",
+                ));
             }
             self.decoded.push_back(batch);
         }
@@ -209,11 +226,15 @@ impl Stream {
     /// Refuses buffers that become too long, compressed ones by what they say.
     fn check_lengths(&mut self, start: usize) -> Result<(), FormatError> {
         let message = root_as_message(&self.message[start..]);
-        let message = message.map_err(|_| self.error(code::INCORRECT_DATA, "expected the description of a message"))?;
+        let message =
+            message.map_err(|_| self.error(code::INCORRECT_DATA, "expected the description of a message"))?;
         let body_len = usize::try_from(message.bodyLength()).unwrap_or(0);
         let body = &self.message[self.message.len().saturating_sub(body_len)..];
         let (bytes, is_dictionary) = match message.header_type() {
-            MessageHeader::RecordBatch => (message.header_as_record_batch().map(|head| lengths(&head, body)), false),
+            MessageHeader::RecordBatch => (
+                message.header_as_record_batch().map(|head| lengths(&head, body)),
+                false,
+            ),
             MessageHeader::DictionaryBatch => {
                 let head = message.header_as_dictionary_batch().and_then(|head| head.data());
                 (head.map(|head| lengths(&head, body)), true)
@@ -254,7 +275,10 @@ impl Stream {
             _ => true,
         };
         if missing {
-            return Err(self.error(code::CANNOT_READ_ALL_DATA, "the data ends too early: expected the rest of the stream"));
+            return Err(self.error(
+                code::CANNOT_READ_ALL_DATA,
+                "the data ends too early: expected the rest of the stream",
+            ));
         }
         Ok(())
     }
@@ -265,7 +289,10 @@ impl Windows for Stream {
         let mut taken = 0;
         loop {
             let window = self.batches.next_window();
-            let window = window.map_err(|error| FormatError { offset: Some(self.offset), ..error })?;
+            let window = window.map_err(|error| FormatError {
+                offset: Some(self.offset),
+                ..error
+            })?;
             if window {
                 return Ok(Taken { bytes: taken, window });
             }
@@ -303,10 +330,14 @@ fn lengths(head: &BatchHead<'_>, body: &[u8]) -> usize {
     let buffers = head.buffers().into_iter().flatten();
     let len = |buffer: &arrow_ipc::Buffer| {
         let len = usize::try_from(buffer.length()).unwrap_or(usize::MAX);
-        let start = usize::try_from(buffer.offset()).ok().filter(|_| is_compressed && len >= 8);
+        let start = usize::try_from(buffer.offset())
+            .ok()
+            .filter(|_| is_compressed && len >= 8);
         let said = start.and_then(|start| body.get(start..)?.first_chunk::<8>());
         // -1 says that this one is not compressed after all.
-        said.map_or(len, |said| usize::try_from(i64::from_le_bytes(*said)).unwrap_or(len))
+        said.map_or(len, |said| {
+            usize::try_from(i64::from_le_bytes(*said)).unwrap_or(len)
+        })
     };
     buffers.map(len).fold(0, usize::saturating_add)
 }

@@ -28,7 +28,9 @@ pub(crate) fn open(input: &Input<'_>, spec: &Spec<'_>) -> Result<Box<dyn Windows
     input.settings.allow(Family::Parquet)?;
     Ok(Box::new(Parquet {
         batches: Batches::new(input, spec)?,
-        body: Body::Coming(Store::new(spec.scratch.map_or_else(std::env::temp_dir, Into::into))),
+        body: Body::Coming(Store::new(
+            spec.scratch.map_or_else(std::env::temp_dir, Into::into),
+        )),
         len: 0,
     }))
 }
@@ -54,15 +56,24 @@ impl Windows for Parquet {
             self.len += bytes.len() as u64;
             appended.map_err(|error| self.scratch_error(&error))?;
             if !last {
-                return Ok(Taken { bytes: bytes.len(), window: false });
+                return Ok(Taken {
+                    bytes: bytes.len(),
+                    window: false,
+                });
             }
             self.open_body()?;
         }
         loop {
             let window = self.batches.next_window();
-            let window = window.map_err(|error| FormatError { offset: Some(self.len), ..error })?;
+            let window = window.map_err(|error| FormatError {
+                offset: Some(self.len),
+                ..error
+            })?;
             if window || !self.next_batch()? {
-                return Ok(Taken { bytes: bytes.len(), window });
+                return Ok(Taken {
+                    bytes: bytes.len(),
+                    window,
+                });
             }
         }
     }
@@ -99,11 +110,17 @@ impl Parquet {
         let places = self.batches.take_schema(builder.schema())?.to_vec();
         let metadata = builder.metadata();
         let rows = metadata.file_metadata().num_rows().max(1);
-        let bytes = metadata.row_groups().iter().map(parquet::file::metadata::RowGroupMetaData::total_byte_size);
+        let bytes = metadata
+            .row_groups()
+            .iter()
+            .map(parquet::file::metadata::RowGroupMetaData::total_byte_size);
         let row_bytes = (bytes.fold(0_i64, i64::saturating_add) / rows).max(1);
         let batch_rows = (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS);
         let mask = ProjectionMask::roots(builder.parquet_schema(), places);
-        let reader = builder.with_projection(mask).with_batch_size(batch_rows as usize).build();
+        let reader = builder
+            .with_projection(mask)
+            .with_batch_size(batch_rows as usize)
+            .build();
         let reader = reader.map_err(|error| self.unreadable(&error))?;
         self.body = Body::Whole(Box::new(reader));
         Ok(())
@@ -122,12 +139,18 @@ impl Parquet {
                 Ok(false)
             }
             Some(Ok(batch)) => self.batches.put(batch, true).map(|()| true),
-            Some(Err(error)) => Err(self.error(code::INCORRECT_DATA, format!("the Parquet file cannot be read: {error}"))),
+            Some(Err(error)) => Err(self.error(
+                code::INCORRECT_DATA,
+                format!("the Parquet file cannot be read: {error}"),
+            )),
         }
     }
 
     fn unreadable(&self, error: &ParquetError) -> FormatError {
-        self.error(code::INCORRECT_DATA, format!("the Parquet file cannot be read: {error}"))
+        self.error(
+            code::INCORRECT_DATA,
+            format!("the Parquet file cannot be read: {error}"),
+        )
     }
 
     fn scratch_error(&self, error: &std::io::Error) -> FormatError {

@@ -19,6 +19,7 @@
 //!   byte leaves.
 //! - [`routing`] is the configuration made ready; a reload swaps it whole. [`schema`] is what the shards say
 //!   of their tables.
+//! - [`discovery`] asks seeds for Distributed tables; [`dry_run`] says where rows would go.
 //! - [`app`] is the only file that knows every crate, starts what runs and stops it in the order of the data.
 //! - [`admin`] serves metrics and changes; [`cli`] is the command line, one file a command.
 //!

@@ -14,6 +14,7 @@ mod bad_input;
 mod client_rules;
 mod commands;
 mod crash;
+mod discovery;
 mod facts_18;
 mod facts_modern;
 mod insert_select;

@@ -11,6 +11,7 @@ POST /control?fault=... was sent: see `Faults`. Usage: chdb_server.py PORT DATA_
 import base64
 import io
 import json
+import os
 import re
 import sys
 import tempfile
@@ -20,6 +21,10 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
+
+# The engine reads ./config.xml while it is loaded: clusters and macros, for the tests that need them.
+if len(sys.argv) > 2 and (Path(sys.argv[2]) / "config.xml").exists():
+    os.chdir(sys.argv[2])
 
 from chdb import session
 

@@ -171,10 +171,10 @@ impl<'s> Section<'s> {
         list.is_some_and(|list| list.is_empty())
     }
 
-    /// Whether the file has a string with a `*` under this key.
-    pub fn has_star(&self, key: &str) -> bool {
-        let text = self.table.get(key).and_then(|value| value.get_ref().as_str());
-        text.is_some_and(|text| text.contains('*'))
+    /// The string under this key as written, for a look ahead: nothing is noted, and the key stays to be
+    /// read.
+    pub fn raw_text(&self, key: &str) -> Option<&str> {
+        self.table.get(key).and_then(|value| value.get_ref().as_str())
     }
 
     /// Where the value of `key` stands, or else where the section starts.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowDictionaryKeyType, ArrowPrimitiveType, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
-    Float16Type,
+    ArrowDictionaryKeyType, ArrowPrimitiveType, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
+    Decimal256Type, Float16Type,
 };
 use arrow_array::{Array, ArrayRef, downcast_dictionary_array, downcast_primitive_array};
 use arrow_buffer::NullBuffer;
@@ -40,9 +40,16 @@ pub(crate) fn convert(
     hint: Option<&DataType>,
     allowance: &mut usize,
 ) -> Result<Converted, ConvertError> {
-    let mut converter = Converter { prefix: Vec::new(), allowance };
+    let mut converter = Converter {
+        prefix: Vec::new(),
+        allowance,
+    };
     let (type_name, values) = converter.column(array, hint, true)?;
-    Ok(Converted { type_name, prefix: converter.prefix, values })
+    Ok(Converted {
+        type_name,
+        prefix: converter.prefix,
+        values,
+    })
 }
 
 struct Converter<'a> {
@@ -63,14 +70,25 @@ impl Converter<'_> {
 
     /// A column with its NULLs. Inside a container whose type takes no NULL they become the default, as ClickHouse reads
     /// them; a whole column keeps them, so that the shard takes the column's DEFAULT.
-    fn column(&mut self, array: &dyn Array, hint: Option<&DataType>, whole: bool) -> Result<Typed, ConvertError> {
+    fn column(
+        &mut self,
+        array: &dyn Array,
+        hint: Option<&DataType>,
+        whole: bool,
+    ) -> Result<Typed, ConvertError> {
         let may_be_null = whole || hint.is_none_or(DataType::is_nullable);
         let inner = hint.map(DataType::without_nullable);
         match array.data_type() {
             Arrow::Null => {
                 self.take(2 * array.len())?;
                 let inner = Box::new(Values::fixed(1, vec![b'0'; array.len()]));
-                return Ok(("Nullable(Nothing)".to_owned(), Values::Nullable { map: vec![1; array.len()], inner }));
+                return Ok((
+                    "Nullable(Nothing)".to_owned(),
+                    Values::Nullable {
+                        map: vec![1; array.len()],
+                        inner,
+                    },
+                ));
             }
             Arrow::Dictionary(..) => return self.dictionary(array, inner, may_be_null),
             _ => {}
@@ -81,7 +99,13 @@ impl Converter<'_> {
             Some(nulls) if may_be_null && takes_null => {
                 self.take(array.len())?;
                 let map = nulls.iter().map(|is_valid| u8::from(!is_valid)).collect();
-                Ok((format!("Nullable({name})"), Values::Nullable { map, inner: Box::new(values) }))
+                Ok((
+                    format!("Nullable({name})"),
+                    Values::Nullable {
+                        map,
+                        inner: Box::new(values),
+                    },
+                ))
             }
             _ => Ok((name, values)),
         }
@@ -94,7 +118,10 @@ impl Converter<'_> {
                 self.take(array.len())?;
                 let values = array.as_boolean();
                 let byte = |row| u8::from(values.is_valid(row) && values.value(row));
-                Ok(("Bool".to_owned(), Values::fixed(1, (0..array.len()).map(byte).collect())))
+                Ok((
+                    "Bool".to_owned(),
+                    Values::fixed(1, (0..array.len()).map(byte).collect()),
+                ))
             }
             Arrow::Utf8 => {
                 let values = array.as_string::<i32>();
@@ -122,7 +149,10 @@ impl Converter<'_> {
             }
             Arrow::FixedSizeBinary(width) => {
                 let values = array.as_fixed_size_binary();
-                let width = usize::try_from(*width).ok().filter(|width| *width > 0).ok_or_else(|| unknown(array))?;
+                let width = usize::try_from(*width)
+                    .ok()
+                    .filter(|width| *width > 0)
+                    .ok_or_else(|| unknown(array))?;
                 self.fixed(array, width, hint, |row| values.value(row))
             }
             Arrow::List(_) => {
@@ -132,7 +162,12 @@ impl Converter<'_> {
             }
             Arrow::LargeList(_) => {
                 let list = array.as_list::<i64>();
-                self.list(list.values(), list.value_offsets().to_vec(), array.nulls(), element_of(hint))
+                self.list(
+                    list.values(),
+                    list.value_offsets().to_vec(),
+                    array.nulls(),
+                    element_of(hint),
+                )
             }
             Arrow::FixedSizeList(_, len) => {
                 let list = array.as_fixed_size_list();
@@ -147,7 +182,11 @@ impl Converter<'_> {
         }
     }
 
-    fn texts<'v>(&mut self, array: &dyn Array, value: impl Fn(usize) -> &'v [u8]) -> Result<Typed, ConvertError> {
+    fn texts<'v>(
+        &mut self,
+        array: &dyn Array,
+        value: impl Fn(usize) -> &'v [u8],
+    ) -> Result<Typed, ConvertError> {
         let mut texts = Texts::default();
         for row in 0..array.len() {
             let text = if array.is_valid(row) { value(row) } else { b"" };
@@ -209,7 +248,13 @@ impl Converter<'_> {
     ) -> Result<Typed, ConvertError> {
         let (elements, ends) = self.elements(elements, ends, nulls)?;
         let (name, inner) = self.column(&elements, hint, false)?;
-        Ok((format!("Array({name})"), Values::Array { ends, inner: Box::new(inner) }))
+        Ok((
+            format!("Array({name})"),
+            Values::Array {
+                ends,
+                inner: Box::new(inner),
+            },
+        ))
     }
 
     /// The elements that belong to the rows, and where each row's end among them. A NULL row has none, whatever lies
@@ -223,12 +268,19 @@ impl Converter<'_> {
         self.take(ends.len().saturating_mul(size_of::<usize>()))?;
         let first = ends.first().copied().unwrap_or(0);
         let last = ends.last().copied().unwrap_or(first);
-        let has_remains = |(row, pair): (usize, &[i64])| nulls.is_some_and(|nulls| nulls.is_null(row)) && pair[0] != pair[1];
+        let has_remains = |(row, pair): (usize, &[i64])| {
+            nulls.is_some_and(|nulls| nulls.is_null(row)) && pair[0] != pair[1]
+        };
         if ends.windows(2).enumerate().any(has_remains) {
-            return Err(ConvertError::Unknown("a list that is NULL and has elements".to_owned()));
+            return Err(ConvertError::Unknown(
+                "a list that is NULL and has elements".to_owned(),
+            ));
         }
         let elements = elements.slice(first as usize, (last - first) as usize);
-        Ok((elements, ends.iter().skip(1).map(|end| (end - first) as usize).collect()))
+        Ok((
+            elements,
+            ends.iter().skip(1).map(|end| (end - first) as usize).collect(),
+        ))
     }
 
     fn map(&mut self, array: &dyn Array, hint: Option<&DataType>) -> Result<Typed, ConvertError> {
@@ -243,7 +295,10 @@ impl Converter<'_> {
         let (key_name, keys) = self.column(&keys, key_hint, false)?;
         let (value_name, values) = self.column(&values, value_hint, false)?;
         let inner = Box::new(Values::Tuple(vec![keys, values]));
-        Ok((format!("Map({key_name}, {value_name})"), Values::Array { ends, inner }))
+        Ok((
+            format!("Map({key_name}, {value_name})"),
+            Values::Array { ends, inner },
+        ))
     }
 
     fn tuple(&mut self, array: &dyn Array, hint: Option<&DataType>) -> Result<Typed, ConvertError> {
@@ -284,14 +339,27 @@ impl Converter<'_> {
         let keys = match keys {
             Values::Fixed { width, bytes } => Values::fixed(width, [vec![0; width], bytes].concat()),
             Values::Text(texts) => {
-                let ends = std::iter::once(1).chain(texts.ends.iter().map(|end| end + 1)).collect();
-                Values::Text(Texts { raw: [&[0][..], &texts.raw].concat(), ends })
+                let ends = std::iter::once(1)
+                    .chain(texts.ends.iter().map(|end| end + 1))
+                    .collect();
+                Values::Text(Texts {
+                    raw: [&[0][..], &texts.raw].concat(),
+                    ends,
+                })
             }
             _ => return Err(unknown(array)),
         };
         let nullable = may_be_null && indexes.contains(&0);
-        let name = if nullable { format!("Nullable({name})") } else { name };
-        let values = Values::LowCardinality { indexes, keys: Arc::new(keys), nullable };
+        let name = if nullable {
+            format!("Nullable({name})")
+        } else {
+            name
+        };
+        let values = Values::LowCardinality {
+            indexes,
+            keys: Arc::new(keys),
+            nullable,
+        };
         Ok((format!("LowCardinality({name})"), values))
     }
 
@@ -299,23 +367,36 @@ impl Converter<'_> {
         let (name, width) = number_type(array, hint)?;
         self.take(width.saturating_mul(array.len()))?;
         let mut bytes = match array.data_type() {
-            Arrow::Float16 => all(array.as_primitive::<Float16Type>(), |value| value.to_f32().to_le_bytes()),
+            Arrow::Float16 => all(array.as_primitive::<Float16Type>(), |value| {
+                value.to_f32().to_le_bytes()
+            }),
             Arrow::Date64 => all(array.as_primitive::<Date64Type>(), |value| {
                 u32::try_from(value.div_euclid(1000)).unwrap_or(0).to_le_bytes()
             }),
-            Arrow::Decimal32(..) => narrowed(array.as_primitive::<Decimal32Type>(), width, |value| value.to_le_bytes()),
-            Arrow::Decimal64(..) => narrowed(array.as_primitive::<Decimal64Type>(), width, |value| value.to_le_bytes()),
-            Arrow::Decimal128(..) => narrowed(array.as_primitive::<Decimal128Type>(), width, |value| value.to_le_bytes()),
-            Arrow::Decimal256(..) => narrowed(array.as_primitive::<Decimal256Type>(), width, |value| value.to_le_bytes()),
+            Arrow::Decimal32(..) => narrowed(array.as_primitive::<Decimal32Type>(), width, |value| {
+                value.to_le_bytes()
+            }),
+            Arrow::Decimal64(..) => narrowed(array.as_primitive::<Decimal64Type>(), width, |value| {
+                value.to_le_bytes()
+            }),
+            Arrow::Decimal128(..) => narrowed(array.as_primitive::<Decimal128Type>(), width, |value| {
+                value.to_le_bytes()
+            }),
+            Arrow::Decimal256(..) => narrowed(array.as_primitive::<Decimal256Type>(), width, |value| {
+                value.to_le_bytes()
+            }),
             Arrow::Time32(_) => widened(array),
             _ => raw(array),
         };
         for row in nulls_of(array) {
             bytes[row * width..(row + 1) * width].fill(0);
         }
-        if let (Arrow::Timestamp(unit, _), true) = (array.data_type(), name.starts_with("DateTime(") || name == "DateTime")
-        {
-            bytes = seconds(&bytes, *unit).ok_or_else(|| ConvertError::Unknown(OUT_OF_DATE_TIME.to_owned()))?;
+        if let (Arrow::Timestamp(unit, _), true) = (
+            array.data_type(),
+            name.starts_with("DateTime(") || name == "DateTime",
+        ) {
+            bytes =
+                seconds(&bytes, *unit).ok_or_else(|| ConvertError::Unknown(OUT_OF_DATE_TIME.to_owned()))?;
             return Ok((name, Values::fixed(4, bytes)));
         }
         Ok((name, Values::fixed(width, bytes)))
@@ -359,7 +440,11 @@ fn number_type(array: &dyn Array, hint: Option<&DataType>) -> Result<(String, us
             (Some(T::DateTime64(precision, Some(zone))), _) if *precision == scale(unit) => {
                 (format!("DateTime64({precision}, '{zone}')"), 8)
             }
-            (_, Some(zone)) if zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte)) => {
+            (_, Some(zone))
+                if zone
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte)) =>
+            {
                 (format!("DateTime64({}, '{zone}')", scale(unit)), 8)
             }
             _ => (format!("DateTime64({}, 'UTC')", scale(unit)), 8),
@@ -433,7 +518,10 @@ fn narrowed<T: ArrowPrimitiveType, const WIDTH: usize>(
 fn widened(array: &dyn Array) -> Vec<u8> {
     let bytes = raw(array);
     let (values, _) = bytes.as_chunks();
-    values.iter().flat_map(|value| i64::from(i32::from_le_bytes(*value)).to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| i64::from(i32::from_le_bytes(*value)).to_le_bytes())
+        .collect()
 }
 
 /// Ticks as seconds of 32 bits; none where one does not fit.
@@ -461,7 +549,9 @@ fn entries_of(array: &dyn Array) -> Result<(ArrayRef, Vec<u32>), ConvertError> {
     )
 }
 
-fn indexes_of<K: ArrowDictionaryKeyType>(array: &arrow_array::DictionaryArray<K>) -> Result<Vec<u32>, ConvertError> {
+fn indexes_of<K: ArrowDictionaryKeyType>(
+    array: &arrow_array::DictionaryArray<K>,
+) -> Result<Vec<u32>, ConvertError> {
     let entries = array.values();
     let index = |row| match array.key(row) {
         Some(key) if entries.is_valid(key) => u32::try_from(key + 1).map_err(|_| ConvertError::TooMuch),

@@ -67,7 +67,11 @@ impl Batches {
                 }
                 self.columns.push(column.clone());
                 self.places.push(place);
-            } else if self.table.iter().any(|column| column.name.starts_with(&format!("{name}."))) {
+            } else if self
+                .table
+                .iter()
+                .any(|column| column.name.starts_with(&format!("{name}.")))
+            {
                 let message = format!(
                     "column {name} would be taken apart into the table's columns {name}.…, which this router does not do"
                 );
@@ -102,7 +106,11 @@ impl Batches {
         };
         loop {
             let rows = batch.num_rows().min(self.window_rows);
-            let mut allowance = if rows == 1 { self.row_bytes_max } else { 2 * WINDOW_BYTES };
+            let mut allowance = if rows == 1 {
+                self.row_bytes_max
+            } else {
+                2 * WINDOW_BYTES
+            };
             let part = batch.slice(0, rows);
             // Arrow's code is sound for what it has validated; a panic that is left is a body it could not read.
             let loaded = catch_unwind(AssertUnwindSafe(|| self.load(&part, &mut allowance)));
@@ -128,7 +136,11 @@ impl Batches {
         }
     }
 
-    fn load(&self, part: &RecordBatch, allowance: &mut usize) -> Result<Vec<WindowColumn>, (String, ConvertError)> {
+    fn load(
+        &self,
+        part: &RecordBatch,
+        allowance: &mut usize,
+    ) -> Result<Vec<WindowColumn>, (String, ConvertError)> {
         let columns = self.columns.iter().zip(part.columns());
         let columns = columns.map(|(def, array)| {
             let converted = convert(array.as_ref(), Some(&def.data_type), allowance);
@@ -148,9 +160,15 @@ impl Batches {
             let parsed = DataType::parse(&column.type_name);
             parsed.unwrap_or_else(|_| DataType::Other(column.type_name.clone()))
         };
-        let types = self.window.columns.iter().map(|column| (column.name.clone(), data_type(column)));
+        let types = self
+            .window
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), data_type(column)));
         let types: Vec<_> = types.collect();
-        self.key.prepare(&types).map_err(|message| self.error(code::NOT_IMPLEMENTED, message))?;
+        self.key
+            .prepare(&types)
+            .map_err(|message| self.error(code::NOT_IMPLEMENTED, message))?;
         if let Err(fault) = self.key.read(&mut self.window) {
             self.rows += fault.row as u64;
             return Err(self.error(fault.code, fault.message));
@@ -169,7 +187,11 @@ impl Batches {
     }
 
     pub(crate) fn columns(&self) -> &[ColumnDef] {
-        if self.has_schema { &self.columns } else { &self.table }
+        if self.has_schema {
+            &self.columns
+        } else {
+            &self.table
+        }
     }
 
     /// An error in the row behind those handed over.

@@ -84,7 +84,11 @@ fn plain(data: &Data, data_type: &DataType) -> Values {
                 _ => &[],
             };
             let elements = tuples.columns.iter().zip(types);
-            Values::Tuple(elements.map(|(column, (_, data_type))| values_of(column, data_type)).collect())
+            Values::Tuple(
+                elements
+                    .map(|(column, (_, data_type))| values_of(column, data_type))
+                    .collect(),
+            )
         }
         Data::Bytes(values) => match data_type {
             DataType::FixedString(width) => Values::fixed(*width, values.bytes.clone()),

@@ -1,7 +1,7 @@
 //! Discovery: the Distributed tables of a cluster, found on its seeds and routed without being listed.
 //!
 //! One task asks every seed each `refresh`, and an INSERT into an unknown table has them asked at once, at
-//! most every [`ASK_PAUSE`]. What a seed said stands until it says something else: one that does not answer
+//! most once in [`ASK_PAUSE`]. What a seed said stands until it says something else: one that does not answer
 //! takes no table away. What was seen lies in `meta/discovered/`, so that Weir starts and routes while
 //! everything is down; what follows from it is [`config::Config::with_discovered`]'s to say, which is pure.
 
@@ -32,9 +32,9 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// An INSERT into an unknown table waits no longer for the seeds.
 const INSERT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// INSERTs into unknown tables have the seeds asked no more often: a client with a wrong name must not become
-/// load on the servers.
-const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// INSERTs into unknown tables have the seeds asked no more often, and wait so long: a client with a wrong
+/// name must not become load on the servers.
+const ASK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connections to one seed: its few queries come one after another.
 const SEED_CONNECTIONS: usize = 2;
@@ -44,7 +44,7 @@ const SEED_CONNECTIONS: usize = 2;
 pub struct Discovery {
     seen: Mutex<Sightings>,
     kept: KeptSightings,
-    /// When each cluster was asked last. Locked while asking: one at a time.
+    /// When the last question to each cluster's seeds began. Locked while asking: one at a time.
     asked: tokio::sync::Mutex<HashMap<String, Instant>>,
     /// Why each seed did not answer, as it was last told; seeds that answered are not in it.
     troubles: Mutex<BTreeMap<(String, String), String>>,
@@ -226,31 +226,44 @@ async fn ask_due(app: &Arc<App>) -> Instant {
 
 /// What a table is that an INSERT names and nobody knows: the seeds are asked once more.
 pub async fn look_up(app: &Arc<App>, name: &TableName) -> Lookup {
-    let since = Instant::now();
-    let could_be = |cluster: &Cluster| {
-        cluster
-            .discovery
-            .as_ref()
-            .is_some_and(|found| found.tables.matches(name))
-    };
-    if app.routing().config.clusters.iter().any(could_be) {
-        // Without an answer in time the table stays unknown, and the client tries again.
-        let _ = tokio::time::timeout(INSERT_PATIENCE, ask_for(app, since, could_be)).await;
+    if app
+        .routing()
+        .config
+        .clusters
+        .iter()
+        .any(|cluster| could_have(cluster, name))
+    {
+        // On its own, for what was seen must become the routing even if the client goes away. Without an
+        // answer in time the table stays unknown, and the client tries again.
+        let asking = tokio::spawn(ask_for(app.clone(), Instant::now(), name.clone()));
+        let _ = tokio::time::timeout(INSERT_PATIENCE, asking).await;
     }
     app.routing().lookup(&name.database, &name.table)
 }
 
-async fn ask_for(app: &Arc<App>, since: Instant, could_be: impl Fn(&Cluster) -> bool) {
+fn could_have(cluster: &Cluster, name: &TableName) -> bool {
+    cluster
+        .discovery
+        .as_ref()
+        .is_some_and(|found| found.tables.matches(name))
+}
+
+async fn ask_for(app: Arc<App>, since: Instant, name: TableName) {
     let mut asked = app.discovery.asked.lock().await;
     let routing = app.routing();
-    let now = Instant::now();
-    // Those asked since the INSERT came, by another INSERT, need not be asked again; nor those just before.
+    // What was asked after the INSERT had come, by another INSERT, need not be asked again.
     let worth = |cluster: &&Cluster| {
-        let last = asked.get(&cluster.name);
-        could_be(cluster) && last.is_none_or(|at| *at < since && now.duration_since(*at) >= ASK_PAUSE)
+        could_have(cluster, &name) && asked.get(&cluster.name).is_none_or(|at| *at < since)
     };
     let clusters: Vec<_> = routing.config.clusters.iter().filter(worth).collect();
-    look(app, &clusters, &mut asked).await;
+    if let Some(last) = clusters
+        .iter()
+        .filter_map(|cluster| asked.get(&cluster.name))
+        .max()
+    {
+        tokio::time::sleep_until(*last + ASK_PAUSE).await;
+    }
+    look(&app, &clusters, &mut asked).await;
 }
 
 /// Asks for these clusters, keeps what is new and routes it.
@@ -258,6 +271,8 @@ async fn look(app: &Arc<App>, clusters: &[&Cluster], asked: &mut HashMap<String,
     if clusters.is_empty() {
         return;
     }
+    let now = Instant::now();
+    asked.extend(clusters.iter().map(|cluster| (cluster.name.clone(), now)));
     let mut changed = Vec::new();
     for (cluster, seed, answer) in ask(clusters.iter().copied()).await {
         let trouble = answer.as_ref().err().cloned();
@@ -268,8 +283,6 @@ async fn look(app: &Arc<App>, clusters: &[&Cluster], asked: &mut HashMap<String,
             changed.push(cluster);
         }
     }
-    let now = Instant::now();
-    asked.extend(clusters.iter().map(|cluster| (cluster.name.clone(), now)));
     if changed.is_empty() {
         return;
     }
