@@ -13,11 +13,14 @@ use spool::{Destination, OpenError, RecoveryReport, Spool};
 
 use tokio::sync::Notify;
 
+use crate::answers::files::AnswerFiles;
+use crate::answers::{self, Answers};
 use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
 use crate::exception::{Exception, code};
 use crate::layouts;
+use crate::logins::Logins;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
 use crate::routing::{RoutedTable, Routing, RoutingError};
 use crate::schema::{self, SchemaFiles};
@@ -43,6 +46,10 @@ pub struct App {
     pub budget: Budget,
     /// Schemas that outlive a restart.
     pub schema_files: SchemaFiles,
+    /// Answers for while no replica answers.
+    pub answers: Answers,
+    /// Passwords that replicas have checked.
+    pub logins: Logins,
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
@@ -88,6 +95,8 @@ impl App {
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
+            answers: Answers::open(AnswerFiles::below(&config.spool.path)),
+            logins: Logins::default(),
             spool,
             metrics: Metrics::default(),
             routing: ArcSwap::from_pointee(routing),
@@ -110,6 +119,10 @@ impl App {
             .spawn("replica checks", |stop| check_replicas(app, stop));
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
+        let app = self.clone();
+        self.tasks.spawn("answers for clients", |stop| {
+            answers::fill::keep_filled(app, stop)
+        });
         let app = self.clone();
         self.tasks
             .spawn("summaries", |stop| crate::summary::tell(app, stop));

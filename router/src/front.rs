@@ -29,6 +29,7 @@ use crate::http::{Handler, Peer};
 use crate::insert::plan::Plan;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
+use crate::logins;
 use crate::pass;
 use crate::routing::{Lookup, RoutedTable, Routing};
 
@@ -118,7 +119,7 @@ async fn question(
     body: &mut RequestBody,
 ) -> Result<Answer, Exception> {
     let routing = app.routing();
-    let user = routing.admit(&head.credentials, address_of(peer))?;
+    let user = logins::admit(app, &routing, &head.credentials, address_of(peer)).await?;
     refuse_encoded(head)?;
     let recognition = recognition(head, body).await?;
     let question = Question {
@@ -137,12 +138,12 @@ async fn question(
         }
         Statement::Describe { table, name } => {
             question
-                .describe(table, name.clone(), &recognition, parts, body)
+                .describe(app, table, name.clone(), &recognition, parts, body)
                 .await
         }
         Statement::Read => {
             body.unread(recognition.body());
-            pass::through(&question, parts, body.take()).await
+            pass::through(app, &question, parts, body.take()).await
         }
         Statement::Empty => Err(Exception::bad_input(
             code::SYNTAX_ERROR,
@@ -237,6 +238,7 @@ impl Question<'_> {
     /// A distributed table may exist only in Weir: its target is described instead.
     async fn describe(
         &self,
+        app: &App,
         table: &TableRef,
         name: Range<usize>,
         recognition: &Recognition,
@@ -246,7 +248,7 @@ impl Question<'_> {
         let database = table.database.as_deref().unwrap_or_else(|| self.database());
         let Lookup::Routed(routed) = self.routing.lookup(database, &table.table) else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body.take()).await;
+            return pass::through(app, self, parts, body.take()).await;
         };
         let mut text = recognition.text.to_vec();
         while let Some(chunk) = body.next().await? {
@@ -258,7 +260,7 @@ impl Question<'_> {
                 ));
             }
         }
-        pass::described(self, parts, &routed, &text, name).await
+        pass::described(app, self, parts, &routed, &text, name).await
     }
 
     async fn insert(
@@ -269,9 +271,11 @@ impl Question<'_> {
         parts: &http::request::Parts,
         body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
-        let Some(table) = self.table(&statement.table)? else {
+        let named = self.table(&statement.table);
+        let named = named.inspect_err(|exception| app.metrics.inserted("", exception.code, 0));
+        let Some(table) = named? else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body.take()).await;
+            return pass::through(app, self, parts, body.take()).await;
         };
         body.unread(recognition.data(&statement.source));
         let answered = self.insert_routed(app, &table, statement, body).await;
@@ -353,7 +357,7 @@ impl Question<'_> {
     }
 
     /// The database of names without one.
-    fn database(&self) -> &str {
+    pub fn database(&self) -> &str {
         self.head
             .database
             .as_deref()

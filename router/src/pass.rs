@@ -4,7 +4,6 @@
 //! They go under the client's own credentials, or under the user's `as_user`. Nothing of them is kept, and
 //! nothing is tried twice once its body was touched.
 
-use std::convert::Infallible;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -13,11 +12,13 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body, Frame};
 
 use shard_client::Sent;
 
+use crate::answers::instead::{self, Repeatable};
+use crate::app::App;
 use crate::deliver::request::quoted;
 use crate::exception::{Exception, code};
 use crate::front::Question;
@@ -28,12 +29,16 @@ use crate::routing::{Cluster, RoutedTable, password};
 
 /// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried
 /// again.
-const TRIES_MAX: usize = 3;
+pub const TRIES_MAX: usize = 3;
 
-/// Passes a read through.
-pub async fn through(question: &Question<'_>, parts: &Parts, body: RequestBody) -> Result<Answer, Exception> {
+/// Passes a read through. A short one may be a question that is answered without a replica, too.
+pub async fn through(
+    app: &App,
+    question: &Question<'_>,
+    parts: &Parts,
+    mut body: RequestBody,
+) -> Result<Answer, Exception> {
     let cluster = question.routing.default_cluster(question.user)?;
-    let replica = connected_replica(cluster).await?;
     let target = parts
         .uri
         .path_and_query()
@@ -44,11 +49,26 @@ pub async fn through(question: &Question<'_>, parts: &Parts, body: RequestBody) 
         target,
         headers: parts.headers.clone(),
     };
-    pass(question, asked, body_stream(body), &replica).await
+    match instead::short_body(&mut body).await? {
+        Some(body) => {
+            let request = Repeatable {
+                asked,
+                body: &|_| body.clone(),
+                statement: &question.head.statement_with(&body),
+                headers: &parts.headers,
+            };
+            instead::ask(app, question, cluster, &request).await
+        }
+        None => {
+            let replica = connected_replica(cluster).await?;
+            pass(question, asked, body_stream(body), &replica).await
+        }
+    }
 }
 
 /// A request's head on its way to a replica.
-struct Asked {
+#[derive(Clone)]
+pub struct Asked {
     method: Method,
     target: String,
     headers: HeaderMap,
@@ -57,32 +77,34 @@ struct Asked {
 /// Passes a DESCRIBE through with the target's name in the place of the distributed table's: `text` is the
 /// whole statement, `name` where the table stands in it.
 pub async fn described(
+    app: &App,
     question: &Question<'_>,
     parts: &Parts,
     table: &RoutedTable,
     text: &[u8],
     name: Range<usize>,
 ) -> Result<Answer, Exception> {
-    let replica = connected_replica(&table.cluster).await?;
     let target = &table.config.target;
-    let target = format!(
-        "{}.{}",
-        quoted(replica.database(&target.database)),
-        quoted(&target.table)
-    );
-    let statement = [&text[..name.start], target.as_bytes(), &text[name.end..]].concat();
-    let parts = Asked {
+    let body = |replica: &ReplicaRuntime| {
+        let target = format!(
+            "{}.{}",
+            quoted(replica.database(&target.database)),
+            quoted(&target.table)
+        );
+        Bytes::from([&text[..name.start], target.as_bytes(), &text[name.end..]].concat())
+    };
+    let asked = Asked {
         method: Method::POST,
         target: without_query(&parts.uri),
         headers: parts.headers.clone(),
     };
-    pass(
-        question,
-        parts,
-        Full::new(statement.into()).map_err(never),
-        &replica,
-    )
-    .await
+    let request = Repeatable {
+        asked,
+        body: &body,
+        statement: text,
+        headers: &parts.headers,
+    };
+    instead::ask(app, question, &table.cluster, &request).await
 }
 
 /// A URL's path and its parameters but `query`.
@@ -97,12 +119,8 @@ fn is_query(pair: &str) -> bool {
     percent_encoding::percent_decode_str(name).eq(b"query".iter().copied())
 }
 
-fn never(impossible: Infallible) -> Exception {
-    match impossible {}
-}
-
 /// A replica that answers now: the healthy ones first, each other asked before the client's request is entrusted to it.
-async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRuntime>, Exception> {
+pub async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRuntime>, Exception> {
     for replica in cluster.read_order().into_iter().take(TRIES_MAX) {
         if !replica.is_up() {
             replica.check().await;
@@ -111,15 +129,11 @@ async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<ReplicaRu
             return Ok(replica);
         }
     }
-    let message = format!("No replica of cluster {} answers.", cluster.name);
-    Err(Exception::try_again(
-        code::ALL_CONNECTION_TRIES_FAILED,
-        5,
-        message,
-    ))
+    Err(instead::no_replica(cluster))
 }
 
-async fn pass<B>(
+/// Passes one request to one replica, as the user or its `as_user`.
+pub async fn pass<B>(
     question: &Question<'_>,
     asked: Asked,
     body: B,

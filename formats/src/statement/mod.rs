@@ -11,8 +11,10 @@
 
 mod insert;
 mod lexer;
+mod tokens;
 
 pub use insert::{Insert, InsertColumns, Source};
+pub use tokens::{Token as StatementToken, tokens};
 
 use std::ops::Range;
 

@@ -1,0 +1,179 @@
+//! Asking replicas one after another, and answering in their place when none does.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+
+use super::shape::{Request, STATEMENT_BYTES_MAX};
+use super::{Kept, Key, Shape, name_on_replicas, serve};
+use crate::app::App;
+use crate::exception::{Exception, code};
+use crate::front::Question;
+use crate::http::answer::Answer;
+use crate::http::body::RequestBody;
+use crate::pass::{Asked, TRIES_MAX, connected_replica, pass};
+use crate::replica::ReplicaRuntime;
+use crate::routing::{Cluster, Lookup};
+use crate::time::now_ms;
+
+/// How long a replica that was down is given to show that it is back, when there is an answer without it: a ping
+/// on a local network takes a millisecond, and the checks in the background go on.
+const CHECK_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long a replica is given to begin its answer to such a question, when there is an answer without it.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a replica of its own choice would be asked: nothing of it is used up by asking.
+pub struct Repeatable<'a> {
+    /// The head.
+    pub asked: Asked,
+    /// The body, as this replica should have it.
+    pub body: &'a (dyn Fn(&ReplicaRuntime) -> Bytes + Send + Sync),
+    /// The whole statement, as the client wrote it.
+    pub statement: &'a [u8],
+    /// The client's headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// All of a body that is no longer than a statement whose answer may be kept. A longer one is left as it was.
+pub async fn short_body(body: &mut RequestBody) -> Result<Option<Bytes>, Exception> {
+    let mut read = BytesMut::new();
+    while let Some(chunk) = body.next().await? {
+        if read.is_empty() && chunk.len() > STATEMENT_BYTES_MAX {
+            body.unread(chunk);
+            return Ok(None);
+        }
+        read.extend_from_slice(&chunk);
+        if read.len() > STATEMENT_BYTES_MAX {
+            body.unread(read.freeze());
+            return Ok(None);
+        }
+    }
+    Ok(Some(read.freeze()))
+}
+
+/// Asks the cluster's replicas; a question whose answer is kept has that answer when none of them gives one.
+pub async fn ask(
+    app: &App,
+    question: &Question<'_>,
+    cluster: &Cluster,
+    request: &Repeatable<'_>,
+) -> Result<Answer, Exception> {
+    let Some(key) = key(question, cluster, request.statement) else {
+        let replica = connected_replica(cluster).await?;
+        return ask_replica(question, request, &replica).await;
+    };
+    let kept = app.answers.find(&key);
+    match ask_any(question, cluster, request, kept.is_some()).await {
+        Ok(answer) => {
+            if is_success(&answer) {
+                app.answers.asked(&key, now_ms());
+            }
+            Ok(answer)
+        }
+        Err(exception) if exception.code == code::ALL_CONNECTION_TRIES_FAILED => {
+            let kept = kept.ok_or_else(|| nothing_kept(exception))?;
+            Ok(instead(app, question, &key, &kept, request.headers))
+        }
+        Err(exception) => Err(exception),
+    }
+}
+
+/// What the question is to the cache; none if its answer is not kept, or not for this user.
+fn key(question: &Question<'_>, cluster: &Cluster, statement: &[u8]) -> Option<Key> {
+    let shape = Shape::of(&Request {
+        statement,
+        default_format: question.head.default_format.as_deref(),
+        database: question.database(),
+        user: name_on_replicas(question.user),
+        settings: &question.head.settings,
+    })?;
+    if let Some(table) = shape.asks.table() {
+        let is_routed = matches!(
+            question.routing.lookup(&table.database, &table.table),
+            Lookup::Routed(_)
+        );
+        (is_routed && question.user.may_insert(table)).then_some(())?;
+    }
+    Some(Key {
+        cluster: cluster.name.clone(),
+        shape,
+    })
+}
+
+/// The first answer that a replica gives. Asking again is no harm: these questions change nothing.
+async fn ask_any(
+    question: &Question<'_>,
+    cluster: &Cluster,
+    request: &Repeatable<'_>,
+    is_kept: bool,
+) -> Result<Answer, Exception> {
+    let mut last = None;
+    for replica in cluster.read_order().into_iter().take(TRIES_MAX) {
+        if !replica.is_up() {
+            within(is_kept.then_some(CHECK_PATIENCE), replica.check()).await;
+        }
+        if !replica.is_up() {
+            continue;
+        }
+        let asked = ask_replica(question, request, &replica);
+        match within(is_kept.then_some(ANSWER_PATIENCE), asked).await {
+            Some(Ok(answer)) if !is_gateways(&answer) => return Ok(answer),
+            Some(Err(exception)) if exception.code != code::ALL_CONNECTION_TRIES_FAILED => {
+                return Err(exception);
+            }
+            Some(Err(exception)) => last = Some(exception),
+            Some(Ok(_)) | None => {}
+        }
+    }
+    Err(last.unwrap_or_else(|| no_replica(cluster)))
+}
+
+async fn ask_replica(
+    question: &Question<'_>,
+    request: &Repeatable<'_>,
+    replica: &ReplicaRuntime,
+) -> Result<Answer, Exception> {
+    let body = Full::new((request.body)(replica)).map_err(|never| match never {});
+    pass(question, request.asked.clone(), body, replica).await
+}
+
+async fn within<T>(patience: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match patience {
+        None => Some(future.await),
+        Some(patience) => tokio::time::timeout(patience, future).await.ok(),
+    }
+}
+
+fn is_success(answer: &Answer) -> bool {
+    answer.status() == StatusCode::OK && !answer.headers().contains_key("x-clickhouse-exception-code")
+}
+
+/// A load balancer's word that there is nobody behind it. ClickHouse's own 503 names an exception.
+fn is_gateways(answer: &Answer) -> bool {
+    matches!(answer.status().as_u16(), 502..=504)
+        && !answer.headers().contains_key("x-clickhouse-exception-code")
+}
+
+fn instead(app: &App, question: &Question<'_>, key: &Key, kept: &Kept, headers: &HeaderMap) -> Answer {
+    let now = now_ms();
+    app.answers.asked(key, now);
+    app.metrics.answered_from_cache();
+    serve::answer(kept, question.head, headers, now)
+}
+
+/// No replica answers, in ClickHouse's words.
+pub fn no_replica(cluster: &Cluster) -> Exception {
+    let message = format!("No replica of cluster {} answers.", cluster.name);
+    Exception::try_again(code::ALL_CONNECTION_TRIES_FAILED, 5, message)
+}
+
+fn nothing_kept(exception: Exception) -> Exception {
+    let message = format!(
+        "{} An answer from before is not kept for this question, in this format and with these settings: it is kept once a replica has answered it.",
+        exception.message
+    );
+    Exception { message, ..exception }
+}
