@@ -69,10 +69,19 @@ fn encoding(head: &Head, headers: &HeaderMap) -> Option<Encoding> {
     let accepted = headers.get(ACCEPT_ENCODING)?.to_str().ok()?.to_ascii_lowercase();
     let takes = |name: &str| {
         let mut offers = accepted.split(',').map(str::trim);
-        offers.any(|offer| offer.split(';').next() == Some(name) && !offer.contains("q=0"))
+        offers.any(|offer| {
+            let (coding, weight) = offer.split_once(';').unwrap_or((offer, ""));
+            coding.trim_end() == name && !is_zero(weight)
+        })
     };
     let found = ENCODINGS.iter().find(|(name, _)| takes(name));
     found.map(|(_, encoding)| *encoding)
+}
+
+/// `q=0`: anything but this.
+fn is_zero(weight: &str) -> bool {
+    let value = weight.trim().strip_prefix("q=");
+    value.is_some_and(|value| value.trim().parse() == Ok(0.0_f32))
 }
 
 fn encoded(plain: &Bytes, blocks: bool, encoding: Option<Encoding>) -> std::io::Result<Bytes> {
@@ -176,7 +185,7 @@ mod tests {
             .unwrap();
         assert_eq!(plain, BODY);
 
-        let (headers, body) = served(enabled, Some("br, zstd")).await;
+        let (headers, body) = served(enabled, Some("br, zstd, gzip;q=0.0")).await;
         assert!(!headers.contains_key(CONTENT_ENCODING));
         assert_eq!(body, BODY);
     }
