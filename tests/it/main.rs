@@ -11,10 +11,12 @@
 
 mod arrival;
 mod bad_input;
+mod cached_answers;
 mod commands;
 mod crash;
 mod facts_18;
 mod facts_modern;
+mod logins;
 mod memory;
 mod modern;
 mod operations;
