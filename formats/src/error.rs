@@ -36,6 +36,12 @@ pub mod code {
     pub const TOO_LARGE_STRING_SIZE: i32 = 131;
     /// TOO_MANY_BYTES: a row above `max_row_bytes`.
     pub const TOO_MANY_BYTES: i32 = 307;
+    /// ILLEGAL_COLUMN: a value of a kind that the column's type does not take.
+    pub const ILLEGAL_COLUMN: i32 = 44;
+    /// UNKNOWN_TYPE.
+    pub const UNKNOWN_TYPE: i32 = 50;
+    /// CANNOT_SKIP_UNKNOWN_FIELD.
+    pub const CANNOT_SKIP_UNKNOWN_FIELD: i32 = 626;
     /// CANNOT_PARSE_UUID.
     pub const CANNOT_PARSE_UUID: i32 = 376;
     /// CANNOT_PARSE_BOOL.

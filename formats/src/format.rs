@@ -3,7 +3,7 @@
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
 use crate::stream::Input;
-use crate::{csv, json_each_row, row_binary, tab_separated, values};
+use crate::{bson_each_row, csv, json_each_row, msg_pack, row_binary, tab_separated, values};
 
 /// A format that a client's INSERT may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,11 @@ pub enum Format {
     CsvWithNames,
     Values,
     RowBinary,
+    RowBinaryWithNames,
+    RowBinaryWithNamesAndTypes,
+    RowBinaryWithDefaults,
+    MsgPack,
+    BsonEachRow,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -27,16 +32,22 @@ pub enum Payload {
     Csv,
     Values,
     RowBinary,
+    RowBinaryWithDefaults,
+    MsgPack,
+    BsonEachRow,
 }
 
 impl Payload {
     /// Every payload format.
-    pub const ALL: [Payload; 5] = [
+    pub const ALL: [Payload; 8] = [
         Payload::JsonEachRow,
         Payload::TabSeparated,
         Payload::Csv,
         Payload::Values,
         Payload::RowBinary,
+        Payload::RowBinaryWithDefaults,
+        Payload::MsgPack,
+        Payload::BsonEachRow,
     ];
 }
 
@@ -94,6 +105,36 @@ const FORMATS: &[Entry] = &[
         payload: Payload::RowBinary,
         open: row_binary::open,
     },
+    Entry {
+        format: Format::RowBinaryWithNames,
+        names: &["RowBinaryWithNames"],
+        payload: Payload::RowBinary,
+        open: row_binary::open_with_names,
+    },
+    Entry {
+        format: Format::RowBinaryWithNamesAndTypes,
+        names: &["RowBinaryWithNamesAndTypes"],
+        payload: Payload::RowBinary,
+        open: row_binary::open_with_names_and_types,
+    },
+    Entry {
+        format: Format::RowBinaryWithDefaults,
+        names: &["RowBinaryWithDefaults"],
+        payload: Payload::RowBinaryWithDefaults,
+        open: row_binary::open_with_defaults,
+    },
+    Entry {
+        format: Format::MsgPack,
+        names: &["MsgPack"],
+        payload: Payload::MsgPack,
+        open: msg_pack::open,
+    },
+    Entry {
+        format: Format::BsonEachRow,
+        names: &["BSONEachRow"],
+        payload: Payload::BsonEachRow,
+        open: bson_each_row::open,
+    },
 ];
 
 impl Format {
@@ -104,6 +145,11 @@ impl Format {
             Some(entry) => Ok(entry.format),
             None => Err(unknown(name)),
         }
+    }
+
+    /// Every format.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(|entry| entry.format)
     }
 
     /// ClickHouse's name of the format.
@@ -149,6 +195,9 @@ impl Payload {
             Self::Csv => "CSV",
             Self::Values => "Values",
             Self::RowBinary => "RowBinary",
+            Self::RowBinaryWithDefaults => "RowBinaryWithDefaults",
+            Self::MsgPack => "MsgPack",
+            Self::BsonEachRow => "BSONEachRow",
         }
     }
 
@@ -157,7 +206,7 @@ impl Payload {
         match self {
             Self::JsonEachRow | Self::TabSeparated | Self::Csv => b"\n",
             Self::Values => b",",
-            Self::RowBinary => b"",
+            Self::RowBinary | Self::RowBinaryWithDefaults | Self::MsgPack | Self::BsonEachRow => b"",
         }
     }
 }
@@ -166,20 +215,10 @@ impl Payload {
 mod tests {
     use super::*;
 
-    const ALL: [Format; 7] = [
-        Format::JsonEachRow,
-        Format::TabSeparated,
-        Format::TabSeparatedWithNames,
-        Format::Csv,
-        Format::CsvWithNames,
-        Format::Values,
-        Format::RowBinary,
-    ];
-
     #[test]
     fn every_format_stands_in_the_table_once_and_is_found_by_its_name() {
-        assert_eq!(FORMATS.len(), ALL.len());
-        for format in ALL {
+        for format in Format::all() {
+            assert_eq!(FORMATS.iter().filter(|entry| entry.format == format).count(), 1);
             assert_eq!(format.entry().format, format);
             assert_eq!(Format::parse(format.name()), Ok(format));
         }

@@ -101,6 +101,17 @@ impl Header {
     }
 }
 
+/// The column of a name; where none is exactly so, the only one that is but for case, as 26.x reads headers.
+pub(crate) fn column_named<'a>(columns: &'a [ColumnDef], name: &[u8]) -> Option<&'a ColumnDef> {
+    if let Some(column) = columns.iter().find(|column| column.name.as_bytes() == name) {
+        return Some(column);
+    }
+    let mut alike = columns
+        .iter()
+        .filter(|column| column.name.as_bytes().eq_ignore_ascii_case(name));
+    alike.next().filter(|_| alike.next().is_none())
+}
+
 /// How many CSV fields a value takes: a Tuple one for each element, anything else one.
 pub(crate) fn leaves(data_type: &DataType) -> usize {
     match data_type {

@@ -8,16 +8,18 @@ use types::{Column, ColumnDef, Data, DataType};
 use crate::error::{FormatError, code};
 use crate::framing::{Fault, Framing, Token, ValueError};
 use crate::settings::DateTimeText;
-use crate::stream::Spec;
+use crate::stream::{Absent, Spec};
 use crate::value;
 
 /// The key's values of the rows at hand.
 pub(crate) struct Key {
     defs: Vec<KeyDef>,
+    /// For each watched column whether it takes NULL.
+    watched: Vec<bool>,
     /// One column a key column, one value a row.
     pub columns: Vec<Column>,
-    /// For each key column the rows without a value of their own.
-    pub absent: Vec<Vec<usize>>,
+    /// For each key column and each watched one the rows without a value of their own.
+    pub absent: Vec<Vec<Absent>>,
     /// Where the values of the row being read lie.
     pub fields: Vec<Option<Range<usize>>>,
     scratch: Vec<u8>,
@@ -52,8 +54,13 @@ impl Key {
                 .iter()
                 .map(|column| Column::empty(&column.data_type))
                 .collect(),
-            absent: vec![Vec::new(); defs.len()],
-            fields: vec![None; defs.len()],
+            absent: vec![Vec::new(); defs.len() + spec.watched.len()],
+            fields: vec![None; defs.len() + spec.watched.len()],
+            watched: spec
+                .watched
+                .iter()
+                .map(|column| column.data_type.is_nullable())
+                .collect(),
             scratch: Vec::new(),
             rows: 0,
             defs,
@@ -80,22 +87,54 @@ impl Key {
         for index in 0..self.defs.len() {
             let field = self.fields[index].clone();
             let at = field.as_ref().map_or(row_start, |field| field.start);
-            self.take_field(index, field.map(|field| &bytes[field]), framing)
+            self.take_field(index, field.map(|field| (field.clone(), &bytes[field])), framing)
                 .map_err(|error| self.defs[index].fault(error, at))?;
+        }
+        for watched in 0..self.watched.len() {
+            self.watch(watched, bytes, framing);
         }
         self.rows += 1;
         Ok(())
     }
 
+    /// Notes whether the row has a value for a watched column; whether it is a sound one, the shard will say.
+    fn watch(&mut self, watched: usize, bytes: &[u8], framing: &dyn Framing) {
+        let index = self.defs.len() + watched;
+        let field = self.fields[index].clone();
+        let token = match &field {
+            Some(field) => framing.token(index, &bytes[field.clone()], &mut self.scratch),
+            None => Ok(Token::Absent),
+        };
+        let is_absent = match token {
+            Ok(Token::Absent) => true,
+            Ok(Token::Null) => !self.watched[watched],
+            Ok(_) | Err(_) => false,
+        };
+        if is_absent {
+            let row = self.rows;
+            self.absent[index].push(Absent { row, field });
+        }
+    }
+
+    /// The row just taken was written anew, and its fields lie where `fields` says now.
+    pub(crate) fn fields_moved(&mut self) {
+        let row = self.rows.wrapping_sub(1);
+        for (absent, field) in self.absent.iter_mut().zip(&self.fields) {
+            if let Some(last) = absent.last_mut().filter(|last| last.row == row) {
+                last.field.clone_from(field);
+            }
+        }
+    }
+
     fn take_field(
         &mut self,
         index: usize,
-        field: Option<&[u8]>,
+        field: Option<(Range<usize>, &[u8])>,
         framing: &dyn Framing,
     ) -> Result<(), ValueError> {
-        let token = match field {
-            Some(field) => framing.token(index, field, &mut self.scratch)?,
-            None => Token::Absent,
+        let (field, token) = match field {
+            Some((field, text)) => (Some(field), framing.token(index, text, &mut self.scratch)?),
+            None => (None, Token::Absent),
         };
         let def = &self.defs[index];
         let column = &mut self.columns[index];
@@ -103,7 +142,8 @@ impl Key {
             return def.push_value(column, &token);
         }
         if token == Token::Absent || column.nulls.is_none() {
-            self.absent[index].push(self.rows);
+            let row = self.rows;
+            self.absent[index].push(Absent { row, field });
         }
         def.push_default(column);
         Ok(())

@@ -36,14 +36,18 @@
 //! `format::FORMATS`.
 
 mod backslash;
+mod bson_each_row;
 mod csv;
+mod cursor;
 mod delimited;
 mod error;
+mod fill;
 mod format;
 mod framing;
 mod header;
 mod json_each_row;
 mod key;
+mod msg_pack;
 mod row_binary;
 mod settings;
 mod stream;
@@ -54,9 +58,10 @@ mod values;
 pub mod statement;
 
 pub use error::{FormatError, code};
+pub use fill::{Fill, Filler};
 pub use format::{Format, Payload};
 pub use settings::{DateTimeText, Settings};
-pub use stream::{ROWS_PER_CALL, RowStream, Rows, Spec};
+pub use stream::{Absent, Block, ROWS_PER_CALL, RowStream, Rows, RowsBody, Spec};
 
 #[cfg(test)]
 mod tests;

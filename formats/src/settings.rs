@@ -20,6 +20,10 @@ pub struct Settings {
     pub tsv_crlf: bool,
     /// `input_format_with_names_use_header`: whether a header's names say which column is where.
     pub names_use_header: bool,
+    /// `input_format_with_types_use_header`: whether a header's types must be the columns'.
+    pub types_use_header: bool,
+    /// `input_format_binary_read_json_as_string`: whether a JSON value is a string in RowBinary.
+    pub binary_json_as_text: bool,
     /// `input_format_skip_unknown_fields`. Off unless the client asks for it: 18.16's default, not that of
     /// 26.x,
     /// because whether the shard will skip the field too depends on its version.
@@ -49,6 +53,7 @@ pub(crate) enum Family {
     Csv,
     Tsv,
     Json,
+    Binary,
 }
 
 /// Settings that would move row borders or change a key's text, with the only value this crate reads.
@@ -57,6 +62,11 @@ const ONLY: &[(Family, &str, &str)] = &[
     (Family::Any, "input_format_allow_errors_ratio", "0"),
     (Family::Any, "input_format_null_as_default", "1"),
     (Family::Any, "input_format_read_datetime_number_as_raw_value", "0"),
+    (
+        Family::Binary,
+        "input_format_binary_decode_types_in_binary_format",
+        "0",
+    ),
     (Family::Csv, "format_csv_allow_double_quotes", "1"),
     (Family::Csv, "format_csv_null_representation", "\\N"),
     (Family::Csv, "input_format_csv_allow_cr_end_of_line", "0"),
@@ -106,6 +116,8 @@ impl Default for Settings {
             tsv_detect_header: true,
             tsv_crlf: false,
             names_use_header: true,
+            types_use_header: true,
+            binary_json_as_text: false,
             skip_unknown_fields: false,
             date_time: DateTimeText::Unsaid,
             unread: Vec::new(),
@@ -144,10 +156,12 @@ impl Settings {
                 ("input_format_tsv_detect_header", flag(false)),
                 ("input_format_tsv_crlf_end_of_line", flag(false)),
             ],
-            Payload::JsonEachRow => {
+            Payload::JsonEachRow | Payload::BsonEachRow => {
                 vec![("input_format_skip_unknown_fields", flag(self.skip_unknown_fields))]
             }
-            Payload::Values | Payload::RowBinary => Vec::new(),
+            Payload::Values | Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack => {
+                Vec::new()
+            }
         }
     }
 
@@ -162,6 +176,8 @@ impl Settings {
             "input_format_tsv_detect_header" => self.tsv_detect_header = flag(name, value)?,
             "input_format_tsv_crlf_end_of_line" => self.tsv_crlf = flag(name, value)?,
             "input_format_with_names_use_header" => self.names_use_header = flag(name, value)?,
+            "input_format_with_types_use_header" => self.types_use_header = flag(name, value)?,
+            "input_format_binary_read_json_as_string" => self.binary_json_as_text = flag(name, value)?,
             "input_format_skip_unknown_fields" => self.skip_unknown_fields = flag(name, value)?,
             "date_time_input_format" => self.date_time = date_time_text(value)?,
             _ => self.note_unread(name, value),

@@ -13,6 +13,9 @@ use crate::settings::Settings;
 /// How many rows are handed over at once at most; keeps positions and key values in the processor's cache.
 pub const ROWS_PER_CALL: usize = 8192;
 
+/// Rewritten rows are handed over once they have so many bytes.
+const WRITTEN_BYTES: usize = 256 * 1024;
+
 /// What an INSERT's body is read by.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec<'a> {
@@ -22,6 +25,8 @@ pub struct Spec<'a> {
     pub listed: Option<&'a [String]>,
     /// The columns that the sharding key reads.
     pub key: &'a [ColumnDef],
+    /// Columns of which only is told which rows have no value for them.
+    pub watched: &'a [ColumnDef],
     /// The client's settings that change how a body is read.
     pub settings: &'a Settings,
     /// The server's time zone, for DateTime columns that name none.
@@ -34,26 +39,56 @@ pub struct Spec<'a> {
 pub(crate) struct Input<'a> {
     /// The columns of a row in the order of the INSERT's list, or of the table.
     pub columns: Vec<ColumnDef>,
+    /// The columns whose fields are noted: the key's, then the watched ones.
     pub key: &'a [ColumnDef],
     pub settings: &'a Settings,
 }
 
 /// Some rows of a body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rows<'a> {
-    /// The bytes in which the rows lie.
-    pub bytes: &'a [u8],
-    /// Each row in `bytes` without its terminator, in the body's order.
-    pub ranges: &'a [Range<usize>],
+    /// How many they are.
+    pub count: usize,
+    /// The rows in their payload format.
+    pub body: RowsBody<'a>,
     /// The columns that an INSERT of the rows must name, in this order.
     pub columns: &'a [ColumnDef],
     /// The sharding key's columns in [`Spec::key`]'s order, one value a row. Where a row has none, the type's
     /// default.
     pub key: &'a [types::Column],
-    /// For each key column the rows (positions in `ranges`, ascending) that gave no value of their own: the
-    /// field is missing, is NULL for a type without NULL, is empty in CSV. The shard will take the column's
-    /// DEFAULT there.
-    pub absent: &'a [Vec<usize>],
+    /// For each key column, then for each watched one, the rows, ascending, that gave no value of their own: the field is missing, is NULL
+    /// for a type without NULL, is empty in CSV. The shard will take the column's DEFAULT there.
+    pub absent: &'a [Vec<Absent>],
+}
+
+/// Where the bytes of some rows are.
+#[derive(Debug, Clone, Copy)]
+pub enum RowsBody<'a> {
+    /// Rows one behind the other.
+    Ranges {
+        /// The bytes in which the rows lie.
+        bytes: &'a [u8],
+        /// Each row in `bytes` without its terminator, in the body's order.
+        ranges: &'a [Range<usize>],
+    },
+    /// Columns, of which any rows can be written as a Native block.
+    Block(&'a dyn Block),
+}
+
+/// Rows that lie column by column.
+pub trait Block: std::fmt::Debug {
+    /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block.
+    fn write(&self, rows: &[usize], out: &mut Vec<u8>);
+}
+
+/// A row that gives no value of its own for a key or watched column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// The row's position among the rows at hand.
+    pub row: usize,
+    /// Where the row says so (`null`, nothing between two commas), in the bytes of [`RowsBody::Ranges`]; none when the
+    /// column does not stand in the row at all.
+    pub field: Option<Range<usize>>,
 }
 
 /// One INSERT's body on its way from chunks to rows.
@@ -61,6 +96,8 @@ pub struct RowStream {
     framing: Box<dyn Framing>,
     key: Key,
     ranges: Vec<Range<usize>>,
+    /// The rows at hand in their payload format, when that is not what stands in the body.
+    written: Vec<u8>,
     /// Bytes that begin a row which was not complete.
     carry: Vec<u8>,
     /// Below this many carried bytes it is not worth looking again.
@@ -80,15 +117,17 @@ impl RowStream {
     /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here
     /// and settings that this crate would not obey (48), an unknown time zone (36).
     pub fn new(format: Format, spec: &Spec<'_>) -> Result<Self, FormatError> {
+        let noted = [spec.key, spec.watched].concat();
         let input = Input {
             columns: listed_columns(spec)?,
-            key: spec.key,
+            key: &noted,
             settings: spec.settings,
         };
         Ok(Self {
             framing: format.open(&input)?,
             key: Key::new(spec)?,
             ranges: Vec::new(),
+            written: Vec::new(),
             carry: Vec::new(),
             carry_wanted: 0,
             offset: 0,
@@ -199,7 +238,7 @@ impl RowStream {
                 Ok(Step::Row { row, next }) => {
                     self.take_row(bytes, row)?;
                     at = next;
-                    if self.ranges.len() == ROWS_PER_CALL {
+                    if self.ranges.len() == ROWS_PER_CALL || self.written.len() >= WRITTEN_BYTES {
                         self.hand_over(bytes, out)?;
                     }
                 }
@@ -241,7 +280,19 @@ impl RowStream {
         if let Err(fault) = self.key.take(self.framing.as_ref(), bytes, row.start) {
             return Err(self.fail(bytes, fault));
         }
-        self.ranges.push(row);
+        if !self.framing.rewrites() {
+            self.ranges.push(row);
+            return Ok(());
+        }
+        let start = self.written.len();
+        let written = self
+            .framing
+            .write(bytes, row, &mut self.key.fields, &mut self.written);
+        if let Err(fault) = written {
+            return Err(self.fail(bytes, fault));
+        }
+        self.key.fields_moved();
+        self.ranges.push(start..self.written.len());
         Ok(())
     }
 
@@ -254,15 +305,25 @@ impl RowStream {
             return Ok(());
         }
         self.rows += self.ranges.len() as u64;
+        let bytes = if self.framing.rewrites() {
+            &self.written
+        } else {
+            bytes
+        };
         let rows = Rows {
-            bytes,
-            ranges: &self.ranges,
+            count: self.ranges.len(),
+            body: RowsBody::Ranges {
+                bytes,
+                ranges: &self.ranges,
+            },
             columns: self.framing.columns(),
             key: &self.key.columns,
             absent: &self.key.absent,
         };
         out(&rows)?;
         self.ranges.clear();
+        self.written.clear();
+        self.written.shrink_to(WRITTEN_BYTES);
         self.key.forget_rows();
         Ok(())
     }

@@ -27,6 +27,11 @@ fn read(format: Format) -> Body {
         .unwrap_or_else(|error| panic!("{}: {error}", format.name()))
 }
 
+/// The formats that ClickHouse can write too.
+fn written() -> impl Iterator<Item = Format> {
+    Format::all().filter(|format| *format != Format::RowBinaryWithDefaults)
+}
+
 /// The same rows again from a body that is joined from them, header-less and with the columns that the stream
 /// named.
 #[track_caller]
@@ -56,7 +61,7 @@ pub(super) fn check_joined(reader: &Reader, read: &Body) {
 
 #[test]
 fn every_golden_file_has_its_200_rows_and_reads_the_same_when_joined() {
-    for format in ALL {
+    for format in written() {
         let body = read(format);
         assert_eq!(body.rows.len(), 200, "{}", format.name());
         assert_eq!(body.columns.len(), 28, "{}", format.name());
@@ -75,7 +80,7 @@ fn every_golden_file_has_the_same_key() {
             vec![row["k"].as_u64().unwrap().to_string(), text]
         })
         .collect();
-    for format in ALL {
+    for format in written() {
         assert_eq!(read(format).key, expected, "{}", format.name());
     }
 }
@@ -100,14 +105,14 @@ fn every_type_of_the_golden_table_has_the_same_value_in_every_format() {
     };
     // RowBinary holds the values as they are stored.
     let expected = read(Format::RowBinary);
-    for format in ALL {
+    for format in written() {
         assert_eq!(read(format), expected, "{}", format.name());
     }
 }
 
 #[test]
 fn a_golden_file_in_small_chunks_reads_as_the_whole() {
-    for format in ALL {
+    for format in written() {
         let bytes = file(&format!("all_types.{}", format.name()));
         for size in [1, 7, 333, 4096] {
             let chunked = reader(format).read(bytes.chunks(size)).unwrap();
@@ -120,7 +125,7 @@ fn a_golden_file_in_small_chunks_reads_as_the_whole() {
 /// taken.
 #[test]
 fn a_golden_body_that_is_cut_short_never_yields_another_row() {
-    for format in ALL {
+    for format in written() {
         let body = read(format);
         let two = Body {
             rows: body.rows[..2].to_vec(),

@@ -251,6 +251,7 @@ impl Router {
             columns: &self.schema.insertable,
             listed,
             key: self.placement.key_columns(),
+            watched: &[],
             settings: &settings,
             time_zone: &self.schema.time_zone,
             max_row_bytes: ROW_BYTES_MAX,
@@ -291,7 +292,7 @@ impl Router {
         let mut on_rows = |rows: &Rows<'_>| {
             self.places(rows, rows_before, &mut rng)?
                 .try_for_each(&mut *take)?;
-            rows_before += rows.ranges.len() as u64;
+            rows_before += rows.count as u64;
             Ok(())
         };
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -311,7 +312,7 @@ impl Router {
     ) -> Result<impl Iterator<Item = Routed>, Exception> {
         self.defaults.refuse_absent(rows.absent, rows_before + 1)?;
         let values = self.placement.values(rows, rows_before + 1, rng)?;
-        Ok((0..rows.ranges.len()).map(move |at| {
+        Ok((0..rows.count).map(move |at| {
             let value = values.get(at).copied();
             Routed {
                 row: rows_before + at as u64,

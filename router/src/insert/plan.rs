@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use formats::statement::{Insert, InsertColumns, Source};
-use formats::{Format, RowStream, Spec};
+use formats::{Absent, Format, RowStream, Spec};
 use types::ColumnDef;
 
 use super::settings::{InsertSettings, OwnSettings};
@@ -60,6 +60,7 @@ impl Plan {
             columns: &schema.insertable,
             listed: listed.as_deref(),
             key: key_columns,
+            watched: &[],
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,
@@ -217,10 +218,10 @@ impl KeyDefaults {
 
     /// Refuses rows without a value for such a column; `absent` has their positions for each of the key's
     /// columns, `first_row` is the number of the first of them, from 1.
-    pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
+    pub fn refuse_absent(&self, absent: &[Vec<Absent>], first_row: u64) -> Result<(), Exception> {
         for ((name, default), rows) in self.columns.iter().zip(absent) {
             if let (Some(_), Some(row)) = (default, rows.first()) {
-                let what = format!("Row {} has no value for", first_row + *row as u64);
+                let what = format!("Row {} has no value for", first_row + row.row as u64);
                 return Err(self.refusal(name, default.as_deref(), &what));
             }
         }

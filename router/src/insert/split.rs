@@ -1,7 +1,9 @@
 //! Rows to shares: each row's sharding value picks its slot and so its shard; its bytes are copied there.
 //! Pure but for the stage it fills.
 
-use formats::{RowStream, Rows};
+use std::ops::Range;
+
+use formats::{Block, RowStream, Rows, RowsBody};
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -30,7 +32,7 @@ impl Placement {
         match self {
             Self::Whole(_) => Ok(Vec::new()),
             Self::Slots(key, _) | Self::Ring(key, _) => {
-                let values = key.values(rows.key, rows.ranges.len(), rng);
+                let values = key.values(rows.key, rows.count, rng);
                 values.map_err(|error| evaluation(&error, first_row))
             }
         }
@@ -148,18 +150,13 @@ impl Scatter {
     fn rows(&mut self, rows: &Rows<'_>, shares: &mut impl Shares) -> Result<(), Exception> {
         let first_row = self.rows + 1;
         self.defaults.refuse_absent(rows.absent, first_row)?;
-        self.rows += rows.ranges.len() as u64;
+        self.rows += rows.count as u64;
         shares.columns_are(rows.columns)?;
         let run_rows_max = shares.run_rows_max();
         self.assign(rows, first_row)?;
-        for (range, shard) in rows.ranges.iter().zip(&self.shard_of_row) {
-            let share = &mut self.shares[*shard];
-            share.bytes.extend_from_slice(&rows.bytes[range.clone()]);
-            share.bytes.extend_from_slice(self.terminator);
-            share.rows += 1;
-            if share.bytes.len() >= RUN_BYTES || share.rows >= run_rows_max {
-                share.hand_over(*shard, shares)?;
-            }
+        match &rows.body {
+            RowsBody::Ranges { bytes, ranges } => self.scatter_ranges(bytes, ranges, run_rows_max, shares)?,
+            RowsBody::Block(block) => self.scatter_block(*block, run_rows_max, shares)?,
         }
         let waiting = self
             .shares
@@ -172,12 +169,54 @@ impl Scatter {
         Ok(())
     }
 
+    fn scatter_ranges(
+        &mut self,
+        bytes: &[u8],
+        ranges: &[Range<usize>],
+        run_rows_max: u64,
+        shares: &mut impl Shares,
+    ) -> Result<(), Exception> {
+        for (range, shard) in ranges.iter().zip(&self.shard_of_row) {
+            let share = &mut self.shares[*shard];
+            share.bytes.extend_from_slice(&bytes[range.clone()]);
+            share.bytes.extend_from_slice(self.terminator);
+            share.rows += 1;
+            if share.bytes.len() >= RUN_BYTES || share.rows >= run_rows_max {
+                share.hand_over(*shard, shares)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each shard's rows as a block of their own, or as many as a run may have.
+    fn scatter_block(
+        &mut self,
+        block: &dyn Block,
+        run_rows_max: u64,
+        shares: &mut impl Shares,
+    ) -> Result<(), Exception> {
+        let mut rows_of_shard = vec![Vec::new(); self.shares.len()];
+        for (row, shard) in self.shard_of_row.iter().enumerate() {
+            rows_of_shard[*shard].push(row);
+        }
+        let run_rows_max = usize::try_from(run_rows_max).unwrap_or(usize::MAX).max(1);
+        for (shard, rows) in rows_of_shard.iter().enumerate() {
+            for run in rows.chunks(run_rows_max) {
+                let share = &mut self.shares[shard];
+                block.write(run, &mut share.bytes);
+                share.rows = run.len() as u64;
+                share.hand_over(shard, shares)?;
+            }
+        }
+        Ok(())
+    }
+
     fn assign(&mut self, rows: &Rows<'_>, first_row: u64) -> Result<(), Exception> {
         let values = self.placement.values(rows, first_row, &mut self.rng)?;
         self.shard_of_row.clear();
         let shard_of_row = &mut self.shard_of_row;
         match &self.placement {
-            Placement::Whole(shard) => shard_of_row.resize(rows.ranges.len(), *shard),
+            Placement::Whole(shard) => shard_of_row.resize(rows.count, *shard),
             Placement::Slots(_, slots) => {
                 shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)));
             }
@@ -261,6 +300,7 @@ mod tests {
             columns: &columns,
             listed: None,
             key: key.columns(),
+            watched: &[],
             settings: &Settings::default(),
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
