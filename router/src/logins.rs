@@ -259,7 +259,7 @@ async fn ask(cluster: &Cluster, given: &Credentials) -> Said {
 
 async fn ask_replica(replica: &ReplicaRuntime, given: &Credentials) -> Said {
     let mut request = Request::new(Full::new(Bytes::new()));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = Method::GET;
     *request.uri_mut() = http::Uri::from_static(QUESTION);
     let password = Password::fixed(given.password.clone());
     let forwarded = replica.client().forward_as(request, &given.user, &password).await;

@@ -11,7 +11,7 @@ use futures_util::stream;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body, Frame};
 
@@ -186,11 +186,16 @@ type PassedBody =
     StreamBody<std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Exception>> + Send>>>;
 
 /// The connection's own headers are the client crate's matter.
-fn request<B>(asked: Asked, body: B) -> Result<Request<B>, Exception> {
+fn request<B: Body>(asked: Asked, body: B) -> Result<Request<B>, Exception> {
+    // 18.16 refuses a POST that says nothing of its length, and hyper says nothing of a body that is not there.
+    let says_none = body.is_end_stream() && asked.method == Method::POST;
     let mut request = Request::builder().method(asked.method).uri(asked.target);
     if let Some(headers) = request.headers_mut() {
         *headers = asked.headers;
         headers.remove(CONTENT_LENGTH);
+        if says_none {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
     }
     let refused = |error| {
         Exception::bad_input(

@@ -89,7 +89,7 @@ fn warm_bed() -> (Modern, Weir) {
         sections,
         ..patient()
     });
-    let last_asked = "SELECT name, type, default_kind FROM system.columns";
+    let last_asked = "FROM system.`columns`";
     wait_for_kept(&weir, last_asked);
     (shard, weir)
 }

@@ -8,10 +8,10 @@ use crate::setup::{TABLE, TARGET, all_remote, cluster, patient, send, table};
 use crate::tables::create_merge_tree;
 
 const USER: &str = "app";
-const PASSWORD: &str = "s ecret&=";
+const PASSWORD: &str = "s ecret%=+";
 
 /// `Basic` of user and password.
-const BASIC: &str = "Basic YXBwOnMgZWNyZXQmPQ==";
+const BASIC: &str = "Basic YXBwOnMgZWNyZXQlPSs=";
 
 /// A server that knows one user, and a router that lets the server check its password.
 fn bed(users: &str) -> (ClickHouse18, Weir) {
@@ -41,8 +41,9 @@ fn as_user(weir: &Weir, password: &str) -> Endpoint {
     }
 }
 
-fn question<'a>(weir: &'a Weir) -> Request<'a> {
-    weir.http.request("POST", "/").body("SELECT currentUser()")
+/// Asks the server whom it takes the asker for; 18.16 has no currentUser().
+fn question(weir: &Weir) -> Request<'_> {
+    weir.http.post("SELECT user FROM system.processes")
 }
 
 #[track_caller]
