@@ -1,8 +1,8 @@
 //! Passwords: how they reach a replica, and `auth = "clickhouse"`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use support::{Answer, ClickHouse18, Endpoint, Format, Options, Request, Weir, WeirConfig, rows};
+use support::{Answer, ClickHouse18, Endpoint, Format, Options, Request, Weir, WeirConfig, rows, wait_for};
 
 use crate::setup::{TABLE, TARGET, all_remote, cluster, patient, send, table};
 use crate::tables::create_merge_tree;
@@ -85,7 +85,10 @@ fn who_has_logged_in_before_inserts_while_the_server_is_down_and_nobody_else_doe
     let (mut shard, weir) = bed(CHECKED_BY_THE_SERVER);
     send(&as_user(&weir, PASSWORD), Format::CSV, rows(1, 0..3)).expect_success();
     shard.kill9();
-    std::thread::sleep(Duration::from_millis(1500));
+    let down_since = Instant::now();
+    wait_for("the server's yes to grow old", Duration::from_secs(10), || {
+        (down_since.elapsed() > Duration::from_millis(1_500)).then_some(())
+    });
     send(&as_user(&weir, PASSWORD), Format::CSV, rows(2, 0..3)).expect_success();
     let unknown = send(&as_user(&weir, "never seen"), Format::CSV, rows(3, 0..3));
     assert_eq!(
@@ -118,7 +121,7 @@ fn reads_go_as_another_user_in_whatever_form_the_own_password_comes() {
             .answer();
         (answer.status == 200).then_some(())
     };
-    support::wait_for("the reload", Duration::from_secs(10), is_in_force);
+    wait_for("the reload", Duration::from_secs(10), is_in_force);
     check_app(
         question(&weir)
             .header("X-ClickHouse-User", "own")

@@ -1,5 +1,6 @@
 //! Asking replicas one after another, and answering in their place when none does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +23,8 @@ use crate::time::now_ms;
 /// on a local network takes a millisecond, and the checks in the background go on.
 const CHECK_PATIENCE: Duration = Duration::from_millis(300);
 
-/// How long a replica is given to begin its answer to such a question, when there is an answer without it.
+/// How long replicas are given to begin an answer, when there is one without them: one that hangs is found by the
+/// checks in the background, and clients give up connecting after ten seconds.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a replica of its own choice would be asked: nothing of it is used up by asking.
@@ -66,7 +68,9 @@ pub async fn ask(
         return ask_replica(question, request, &replica).await;
     };
     let kept = app.answers.find(&key);
-    match ask_any(question, cluster, request, kept.is_some()).await {
+    let asked = ask_any(question, cluster, request, kept.is_some());
+    let answered = within(kept.as_ref().map(|_| ANSWER_PATIENCE), asked).await;
+    match answered.unwrap_or_else(|| Err(no_replica(cluster))) {
         Ok(answer) => {
             if is_success(&answer) {
                 app.answers.asked(&key, now_ms());
@@ -74,7 +78,7 @@ pub async fn ask(
             Ok(answer)
         }
         Err(exception) if exception.code == code::ALL_CONNECTION_TRIES_FAILED => {
-            let kept = kept.ok_or_else(|| nothing_kept(exception))?;
+            let kept = kept.ok_or_else(|| nothing_kept(&exception))?;
             Ok(instead(app, question, &key, &kept, request.headers))
         }
         Err(exception) => Err(exception),
@@ -110,25 +114,32 @@ async fn ask_any(
     request: &Repeatable<'_>,
     is_kept: bool,
 ) -> Result<Answer, Exception> {
-    let mut last = None;
-    for replica in cluster.read_order().into_iter().take(TRIES_MAX) {
-        if !replica.is_up() {
-            within(is_kept.then_some(CHECK_PATIENCE), replica.check()).await;
-        }
-        if !replica.is_up() {
-            continue;
-        }
-        let asked = ask_replica(question, request, &replica);
-        match within(is_kept.then_some(ANSWER_PATIENCE), asked).await {
-            Some(Ok(answer)) if !is_gateways(&answer) => return Ok(answer),
-            Some(Err(exception)) if exception.code != code::ALL_CONNECTION_TRIES_FAILED => {
-                return Err(exception);
-            }
-            Some(Err(exception)) => last = Some(exception),
-            Some(Ok(_)) | None => {}
+    let tried = cluster.read_order().into_iter().take(TRIES_MAX);
+    let (up, down): (Vec<_>, Vec<_>) = tried.partition(|replica| replica.is_up());
+    if let Some(answer) = ask_each(question, request, &up).await {
+        return answer;
+    }
+    let checks = futures_util::future::join_all(down.iter().map(|replica| replica.check()));
+    within(is_kept.then_some(CHECK_PATIENCE), checks).await;
+    let back: Vec<_> = down.into_iter().filter(|replica| replica.is_up()).collect();
+    let answer = ask_each(question, request, &back).await;
+    answer.unwrap_or_else(|| Err(no_replica(cluster)))
+}
+
+/// The first answer, or the first refusal of Weir's own; none when none of these replicas gives one.
+async fn ask_each(
+    question: &Question<'_>,
+    request: &Repeatable<'_>,
+    replicas: &[Arc<ReplicaRuntime>],
+) -> Option<Result<Answer, Exception>> {
+    for replica in replicas {
+        match ask_replica(question, request, replica).await {
+            Ok(answer) if is_gateways(&answer) => {}
+            Err(exception) if exception.code == code::ALL_CONNECTION_TRIES_FAILED => {}
+            settled => return Some(settled),
         }
     }
-    Err(last.unwrap_or_else(|| no_replica(cluster)))
+    None
 }
 
 async fn ask_replica(
@@ -170,10 +181,13 @@ pub fn no_replica(cluster: &Cluster) -> Exception {
     Exception::try_again(code::ALL_CONNECTION_TRIES_FAILED, 5, message)
 }
 
-fn nothing_kept(exception: Exception) -> Exception {
+fn nothing_kept(exception: &Exception) -> Exception {
     let message = format!(
         "{} An answer from before is not kept for this question, in this format and with these settings: it is kept once a replica has answered it.",
         exception.message
     );
-    Exception { message, ..exception }
+    Exception {
+        message,
+        ..exception.clone()
+    }
 }

@@ -97,13 +97,13 @@ const DESCRIBES: &[(&str, &[(&str, &str)])] = &[
 /// Vector's question before it writes ArrowStream, its parameters put in.
 const VECTOR: &str = "SELECT name, type, default_kind FROM system.columns WHERE database = {db:String} AND table = {table:String} ORDER BY position";
 
-fn shape(statement: &str, format: &str, settings: Vec<(String, String)>, user: &str) -> Option<Shape> {
+fn shape(statement: &str, format: &str, settings: &[(String, String)], user: &str) -> Option<Shape> {
     Shape::of(&Request {
         statement: statement.as_bytes(),
         default_format: Some(format),
         database: "default",
         user,
-        settings: &settings,
+        settings,
     })
 }
 
@@ -116,7 +116,7 @@ fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
 pub fn hellos(user: &str) -> impl Iterator<Item = Shape> {
     HELLOS
         .iter()
-        .filter_map(move |known| shape(known.statement, known.format, owned(known.settings), user))
+        .filter_map(move |known| shape(known.statement, known.format, &owned(known.settings), user))
 }
 
 /// What clients ask about a table before they insert into it.
@@ -128,9 +128,9 @@ pub fn about(table: &TableName) -> impl Iterator<Item = Shape> {
     );
     let describes = DESCRIBES
         .iter()
-        .filter_map(move |(format, settings)| shape(&describe, format, owned(settings), ""));
+        .filter_map(move |(format, settings)| shape(&describe, format, &owned(settings), ""));
     let names = owned(&[("param_db", &table.database), ("param_table", &table.table)]);
-    describes.chain(shape(VECTOR, "JSONEachRow", names, ""))
+    describes.chain(shape(VECTOR, "JSONEachRow", &names, ""))
 }
 
 #[cfg(test)]

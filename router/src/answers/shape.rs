@@ -174,7 +174,9 @@ const NO_EFFECT_BEGIN: &[&str] = &[
 
 fn effect(name: &str) -> Effect {
     let begins = |list: &[&str]| list.iter().any(|begin| name.starts_with(begin));
-    if WRITES.contains(&name) || begins(WRITES_BEGIN) {
+    // output_format_schema and its like name files on the server.
+    let names_file = name.contains("schema");
+    if !names_file && (WRITES.contains(&name) || begins(WRITES_BEGIN)) {
         Effect::Writes
     } else if NO_EFFECT.contains(&name) || begins(NO_EFFECT_BEGIN) {
         Effect::None
@@ -254,6 +256,7 @@ mod tests {
             "offset",
             "made_up",
             "format_schema",
+            "output_format_schema",
         ] {
             assert_eq!(shape_of("SELECT 1", None, &[(name, "1")]), None, "{name}");
         }
