@@ -19,6 +19,7 @@ use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
 use crate::exception::{Exception, code};
+use crate::insert::shapes::{self, Shapes};
 use crate::layouts;
 use crate::logins::Logins;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
@@ -50,6 +51,8 @@ pub struct App {
     pub answers: Answers,
     /// Passwords that replicas have checked.
     pub logins: Logins,
+    /// Shapes of INSERTs that shards are known to read.
+    pub shapes: Shapes,
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
@@ -97,6 +100,7 @@ impl App {
             schema_files: SchemaFiles::below(&config.spool.path),
             answers: Answers::open(AnswerFiles::below(&config.spool.path)),
             logins: Logins::default(),
+            shapes: Shapes::below(&config.spool.path),
             spool,
             metrics: Metrics::default(),
             routing: ArcSwap::from_pointee(routing),
@@ -123,6 +127,8 @@ impl App {
         self.tasks.spawn("answers for clients", |stop| {
             answers::fill::keep_filled(app, stop)
         });
+        let app = self.clone();
+        self.tasks.spawn("shapes", |stop| shapes::keep(app, stop));
         let app = self.clone();
         self.tasks
             .spawn("summaries", |stop| crate::summary::tell(app, stop));

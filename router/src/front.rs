@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use formats::statement::{
-    Insert, Recognised, STATEMENT_BYTES_MAX, Source, Statement, System, TableRef, recognise,
+    Insert, Recognised, STATEMENT_BYTES_MAX, Select, Source, Statement, System, TableRef, recognise,
 };
 use http::header::EXPECT;
 use http::{Method, StatusCode};
@@ -24,9 +24,11 @@ use crate::app::App;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
+use crate::http::decode::{Decoder, Encoding};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
 use crate::insert::plan::Plan;
+use crate::insert::select::Reader;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
 use crate::logins;
@@ -120,7 +122,9 @@ async fn question(
 ) -> Result<Answer, Exception> {
     let routing = app.routing();
     let user = logins::admit(app, &routing, &head.credentials, address_of(peer)).await?;
-    refuse_encoded(head)?;
+    if let Some(decoder) = decoder(head)? {
+        body.decode(decoder, app.budget.clone());
+    }
     let recognition = recognition(head, body).await?;
     let question = Question {
         routing: routing.clone(),
@@ -130,18 +134,14 @@ async fn question(
     };
     match &recognition.statement {
         Statement::Insert(statement) => question.insert(app, statement, &recognition, parts, body).await,
-        Statement::Read | Statement::Describe { .. } if !user.may_select() => {
-            Err(Exception::access_denied(format!(
-                "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
-                user.name
-            )))
-        }
         Statement::Describe { table, name } => {
+            question.check_select()?;
             question
                 .describe(app, table, name.clone(), &recognition, parts, body)
                 .await
         }
         Statement::Read => {
+            question.check_select()?;
             body.unread(recognition.body());
             pass::through(app, &question, parts, body.take()).await
         }
@@ -169,21 +169,15 @@ fn refused_system(system: &System) -> Exception {
     Exception::not_implemented(what)
 }
 
-/// Compressed bodies are decoded by a later version; to take them for rows now would be worse than to say so.
-fn refuse_encoded(head: &Head) -> Result<(), Exception> {
-    let decompress = head
-        .settings
-        .iter()
-        .any(|(name, value)| name == "decompress" && value != "0");
-    match (&head.content_encoding, decompress) {
-        (Some(encoding), _) => Err(Exception::not_implemented(format!(
-            "Content-Encoding {encoding} is not decoded by this version of Weir: send the body as it is."
-        ))),
-        (None, true) => Err(Exception::not_implemented(
-            "decompress=1 is not decoded by this version of Weir: send the body as it is.",
-        )),
-        (None, false) => Ok(()),
-    }
+/// The decoder of a body that is encoded, holds ClickHouse's compressed blocks, or both.
+fn decoder(head: &Head) -> Result<Option<Decoder>, Exception> {
+    let encoding = head
+        .content_encoding
+        .as_deref()
+        .map_or(Ok(None), Encoding::named)?;
+    let is_set = |value: &str| !matches!(value, "" | "0" | "false");
+    let said = head.settings.iter().rev().find(|(name, _)| name == "decompress");
+    Decoder::new(encoding, said.is_some_and(|(_, value)| is_set(value)))
 }
 
 /// A recognised statement and the text it was recognised in.
@@ -205,7 +199,7 @@ impl Recognition {
     fn data(&self, source: &Source) -> Bytes {
         match source {
             Source::Data { data_at, .. } => self.text.slice((*data_at).min(self.text.len())..),
-            Source::Select | Source::Function(_) | Source::Infile => Bytes::new(),
+            Source::Select { .. } | Source::Function(_) | Source::Infile => Bytes::new(),
         }
     }
 }
@@ -234,6 +228,21 @@ async fn recognition(head: &Head, body: &mut RequestBody) -> Result<Recognition,
     }
 }
 
+/// The statement to its end, for one that has no data behind it.
+async fn whole_text(recognition: &Recognition, body: &mut RequestBody) -> Result<Vec<u8>, Exception> {
+    let mut text = recognition.text.to_vec();
+    while let Some(chunk) = body.next().await? {
+        text.extend_from_slice(&chunk);
+        if text.len() > STATEMENT_BYTES_MAX {
+            return Err(Exception::bad_input(
+                code::SYNTAX_ERROR,
+                "The statement is longer than max_query_size.",
+            ));
+        }
+    }
+    Ok(text)
+}
+
 impl Question<'_> {
     /// A distributed table may exist only in Weir: its target is described instead.
     async fn describe(
@@ -250,16 +259,7 @@ impl Question<'_> {
             body.unread(recognition.body());
             return pass::through(app, self, parts, body.take()).await;
         };
-        let mut text = recognition.text.to_vec();
-        while let Some(chunk) = body.next().await? {
-            text.extend_from_slice(&chunk);
-            if text.len() > STATEMENT_BYTES_MAX {
-                return Err(Exception::bad_input(
-                    code::SYNTAX_ERROR,
-                    "The statement is longer than max_query_size.",
-                ));
-            }
-        }
+        let text = whole_text(recognition, body).await?;
         pass::described(app, self, parts, &routed, &text, name).await
     }
 
@@ -278,7 +278,16 @@ impl Question<'_> {
             return pass::through(app, self, parts, body.take()).await;
         };
         body.unread(recognition.data(&statement.source));
-        let answered = self.insert_routed(app, &table, statement, body).await;
+        let answered = match &statement.source {
+            Source::Select { with, at } => {
+                let text = whole_text(recognition, body).await?;
+                let select = formats::statement::select(&text, with.clone(), *at)?;
+                self.insert_selected(app, &table, statement, &select).await
+            }
+            Source::Data { .. } | Source::Function(_) | Source::Infile => {
+                self.insert_routed(app, &table, statement, body).await
+            }
+        };
         match &answered {
             Ok(inserted) => app
                 .metrics
@@ -301,18 +310,7 @@ impl Question<'_> {
         statement: &Insert,
         body: &mut RequestBody,
     ) -> Result<insert::Inserted, Exception> {
-        if self.head.method != Method::POST && self.head.method != Method::PUT {
-            return Err(Exception::bad_input(
-                code::READONLY,
-                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly: use method POST.",
-            ));
-        }
-        if !self.user.may_insert(&table.config.name) {
-            return Err(Exception::access_denied(format!(
-                "{}: Not enough privileges. To execute this query, the user needs table {} in its tables in weir.toml.",
-                self.user.name, table.name
-            )));
-        }
+        self.check_insert(table)?;
         app.admit_insert(table).await?;
         let settings = self.head.settings.iter().chain(&statement.settings);
         let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
@@ -326,12 +324,87 @@ impl Question<'_> {
             settings,
             app.row_bytes_max(),
         )?;
-        let asker = Asker {
+        insert::insert(app, plan, self.asker(), body).await
+    }
+
+    /// `INSERT … SELECT`: the SELECT runs on a replica, under the client's own user, and its result is inserted.
+    async fn insert_selected(
+        &self,
+        app: &Arc<App>,
+        table: &Arc<RoutedTable>,
+        statement: &Insert,
+        select: &Select,
+    ) -> Result<insert::Inserted, Exception> {
+        self.check_insert(table)?;
+        self.check_select()?;
+        app.admit_insert(table).await?;
+        let settings = self.head.settings.iter().chain(&statement.settings);
+        let own = InsertSettings::of_select(settings.clone())?;
+        let schema = table.schema(app).await?;
+        let replica = pass::connected_replica(&table.cluster).await?;
+        let (user, password) = match &self.user.reads_as {
+            None => (
+                &self.head.credentials.user,
+                Reader::password_of(&self.head.credentials),
+            ),
+            Some(reads_as) => (&reads_as.user, crate::routing::password(&reads_as.password)),
+        };
+        let reader = Reader {
+            replica: &replica,
+            user,
+            password,
+            database: self.database(),
+            settings: settings.cloned().collect(),
+            query_id: &self.head.query_id,
+        };
+        let Some(_place) = replica.read_place() else {
+            return Err(pass::too_many_reads(&replica));
+        };
+        let mut selected = insert::select::run(&reader, statement, select, &schema).await?;
+        let plan = Plan::new(
+            table.clone(),
+            &schema,
+            &selected.insert,
+            None,
+            own,
+            app.row_bytes_max(),
+        )?;
+        insert::insert(app, plan, self.asker(), &mut selected.rows).await
+    }
+
+    fn asker(&self) -> Asker {
+        Asker {
             user: self.user.name.clone(),
             query_id: self.head.query_id.clone(),
             since: self.since,
-        };
-        insert::insert(app, plan, asker, body).await
+        }
+    }
+
+    /// Whether this request may insert into this table at all.
+    fn check_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
+        if self.head.method != Method::POST && self.head.method != Method::PUT {
+            return Err(Exception::bad_input(
+                code::READONLY,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly: use method POST.",
+            ));
+        }
+        if !self.user.may_insert(&table.config.name) {
+            return Err(Exception::access_denied(format!(
+                "{}: Not enough privileges. To execute this query, the user needs table {} in its tables in weir.toml.",
+                self.user.name, table.name
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_select(&self) -> Result<(), Exception> {
+        if self.user.may_select() {
+            return Ok(());
+        }
+        Err(Exception::access_denied(format!(
+            "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
+            self.user.name
+        )))
     }
 
     /// The routed table that an INSERT names; none when the user's INSERTs into others pass.

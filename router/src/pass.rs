@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
@@ -39,16 +39,7 @@ pub async fn through(
     mut body: RequestBody,
 ) -> Result<Answer, Exception> {
     let cluster = question.routing.default_cluster(question.user)?;
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/", PathAndQuery::as_str)
-        .to_owned();
-    let asked = Asked {
-        method: parts.method.clone(),
-        target,
-        headers: parts.headers.clone(),
-    };
+    let asked = Asked::plain(parts, body.is_decoded());
     match instead::short_body(&mut body).await? {
         Some(body) => {
             let request = Repeatable {
@@ -74,6 +65,27 @@ pub struct Asked {
     headers: HeaderMap,
 }
 
+impl Asked {
+    /// The head as it came. A body that was decoded to see what it asks for goes on decoded: every server reads it so, and
+    /// the statements of reads are small.
+    fn plain(parts: &Parts, is_decoded: bool) -> Self {
+        let mut asked = Self {
+            method: parts.method.clone(),
+            target: parts
+                .uri
+                .path_and_query()
+                .map_or("/", PathAndQuery::as_str)
+                .to_owned(),
+            headers: parts.headers.clone(),
+        };
+        if is_decoded {
+            asked.headers.remove(CONTENT_ENCODING);
+            asked.target = without_parameters(&parts.uri, &["decompress"]);
+        }
+        asked
+    }
+}
+
 /// Passes a DESCRIBE through with the target's name in the place of the distributed table's: `text` is the
 /// whole statement, `name` where the table stands in it.
 pub async fn described(
@@ -93,10 +105,12 @@ pub async fn described(
         );
         Bytes::from([&text[..name.start], target.as_bytes(), &text[name.end..]].concat())
     };
+    let mut headers = parts.headers.clone();
+    headers.remove(CONTENT_ENCODING);
     let asked = Asked {
         method: Method::POST,
-        target: without_query(&parts.uri),
-        headers: parts.headers.clone(),
+        target: without_parameters(&parts.uri, &["query", "decompress"]),
+        headers,
     };
     let request = Repeatable {
         asked,
@@ -107,16 +121,16 @@ pub async fn described(
     instead::ask(app, question, &table.cluster, &request).await
 }
 
-/// A URL's path and its parameters but `query`.
-fn without_query(uri: &Uri) -> String {
+/// A URL's path and its parameters but these.
+fn without_parameters(uri: &Uri, names: &[&str]) -> String {
     let pairs = uri.query().unwrap_or("").split('&');
-    let kept: Vec<_> = pairs.filter(|pair| !pair.is_empty() && !is_query(pair)).collect();
+    let is_named = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
+        names.iter().any(|unwanted| unwanted.as_bytes() == name)
+    };
+    let kept: Vec<_> = pairs.filter(|pair| !pair.is_empty() && !is_named(pair)).collect();
     format!("{}?{}", uri.path(), kept.join("&"))
-}
-
-fn is_query(pair: &str) -> bool {
-    let name = pair.split('=').next().unwrap_or_default();
-    percent_encoding::percent_decode_str(name).eq(b"query".iter().copied())
 }
 
 /// A replica that answers now: the healthy ones first, each other asked before the client's request is entrusted to it.
@@ -132,6 +146,12 @@ pub async fn connected_replica(cluster: &Cluster) -> Result<std::sync::Arc<Repli
     Err(instead::no_replica(cluster))
 }
 
+/// What a read is told that finds no place.
+pub fn too_many_reads(replica: &ReplicaRuntime) -> Exception {
+    let message = format!("Too many reads of replica {} at once.", replica.address());
+    Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message)
+}
+
 /// Passes one request to one replica, as the user or its `as_user`.
 pub async fn pass<B>(
     question: &Question<'_>,
@@ -143,12 +163,7 @@ where
     B: Body<Data = Bytes, Error = Exception> + Send + 'static,
 {
     let Some(place) = replica.read_place() else {
-        let message = format!("Too many reads of replica {} at once.", replica.address());
-        return Err(Exception::try_again(
-            code::TOO_MANY_SIMULTANEOUS_QUERIES,
-            1,
-            message,
-        ));
+        return Err(too_many_reads(replica));
     };
     let request = request(asked, body)?;
     let result = match &question.user.reads_as {
@@ -225,7 +240,10 @@ mod tests {
     #[test]
     fn a_rewritten_statement_leaves_the_other_parameters_as_they_were() {
         let uri: Uri = "/?database=d&query=DESC+t&query_id=7&x=%20".parse().unwrap();
-        assert_eq!(without_query(&uri), "/?database=d&query_id=7&x=%20");
-        assert_eq!(without_query(&"/".parse().unwrap()), "/?");
+        assert_eq!(
+            without_parameters(&uri, &["query"]),
+            "/?database=d&query_id=7&x=%20"
+        );
+        assert_eq!(without_parameters(&"/".parse().unwrap(), &["query"]), "/?");
     }
 }

@@ -318,6 +318,20 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// Which destinations of its remote lane have a replica that is up, by their place in the lane.
+    pub fn remote_destinations_up(&self) -> Vec<usize> {
+        if self.internal_replication {
+            let any_up = self.replicas.iter().any(|replica| replica.is_up());
+            return if any_up { vec![0] } else { Vec::new() };
+        }
+        // As `share_lanes` makes the lane.
+        let remote = self.replicas.iter().filter(|replica| !replica.config.local);
+        let up = remote.enumerate().filter(|(_, replica)| replica.is_up());
+        up.map(|(at, _)| at).collect()
+    }
+}
+
 fn new_replica(replica: &config::Replica, inflight_max: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {
     let connections = inflight_max.saturating_add(CONNECTIONS_BESIDE_SENDERS);
     let client = Replica::new(endpoint(replica), connections).map_err(|error| RoutingError::Tls {

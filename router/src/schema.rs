@@ -44,6 +44,8 @@ pub struct TableSchema {
     pub reading_defaults: Vec<(String, String)>,
     /// The table's sharding key, compiled; none where the table has none.
     pub key: Option<Key>,
+    /// A hash of everything above that a replica told: another one after every change of the target.
+    pub fingerprint: u128,
 }
 
 /// What a replica says of a target.
@@ -83,13 +85,17 @@ impl TableSchema {
             .filter(|(d, _)| d.default_kind.is_insertable())
             .map(|(_, c)| c.clone())
             .collect();
-        Ok(Self {
+        let mut schema = Self {
             described,
             insertable,
             time_zone,
             reading_defaults,
             key,
-        })
+            fingerprint: 0,
+        };
+        let (low, high) = types::city_hash_128(schema.to_json().as_bytes());
+        schema.fingerprint = u128::from(high) << 64 | u128::from(low);
+        Ok(schema)
     }
 
     /// Refuses a column that the table lacks or that cannot be inserted, with code 16 or 44.

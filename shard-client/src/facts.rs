@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::describe::{fields, unescape};
-use crate::error::{Failure, ShardError};
+use crate::error::{Failure, ShardError, Views};
 use crate::replica::Replica;
 use crate::request::quoted_text;
 use crate::settings::PINNED_SETTINGS;
@@ -82,6 +82,20 @@ impl Replica {
                 .told("SELECT substitution FROM system.macros WHERE macro = 'shard' FORMAT TabSeparated")
                 .await?,
             known_settings: self.known_settings(settings).await?,
+        })
+    }
+
+    /// Whether materialized views hang on a table, as far as the server says: system.tables lists them.
+    pub async fn views(&self, database: &str, table: &str) -> Result<Views, ShardError> {
+        let sql = format!(
+            "SELECT length(dependencies_table) FROM system.tables WHERE database = {} AND name = {} FORMAT TabSeparated",
+            quoted_text(database),
+            quoted_text(table)
+        );
+        let answer = self.query(&sql, &[]).await?;
+        Ok(match answer.as_ref() {
+            b"0\n" => Views::None,
+            _ => Views::Possible,
         })
     }
 

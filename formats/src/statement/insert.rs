@@ -1,5 +1,7 @@
 //! The head of an INSERT: table, columns, settings, format, and where the data start.
 
+use std::ops::Range;
+
 use super::lexer::{Lexer, Token, unescape};
 use super::{StatementError, TableRef};
 
@@ -39,8 +41,13 @@ pub enum Source {
         /// come.
         data_at: usize,
     },
-    /// `INSERT … SELECT`
-    Select,
+    /// `INSERT … SELECT`: [`select`](super::select) takes it out of the text.
+    Select {
+        /// Where a WITH clause stands that came before the INSERT; empty without one.
+        with: Range<usize>,
+        /// Where the SELECT begins.
+        at: usize,
+    },
     /// `INSERT INTO FUNCTION f(…)`: the function's name.
     Function(String),
     /// `FROM INFILE`, which only a client program can obey.
@@ -175,9 +182,9 @@ fn source(lexer: &mut Lexer<'_>, settings: &mut Vec<(String, String)>) -> Result
                     .iter()
                     .any(|w| word.eq_ignore_ascii_case(w)) =>
             {
-                return Ok(Source::Select);
+                return Ok(select_at(lexer));
             }
-            Token::Punctuation(b'(') => return Ok(Source::Select),
+            Token::Punctuation(b'(') => return Ok(select_at(lexer)),
             Token::Punctuation(b';') => {
                 lexer.next()?;
             }
@@ -189,6 +196,13 @@ fn source(lexer: &mut Lexer<'_>, settings: &mut Vec<(String, String)>) -> Result
             }
             _ => return Err(lexer.error("FORMAT, VALUES, SELECT or SETTINGS")),
         }
+    }
+}
+
+fn select_at(lexer: &Lexer<'_>) -> Source {
+    Source::Select {
+        with: 0..0,
+        at: lexer.next_start(),
     }
 }
 
@@ -283,6 +297,7 @@ mod tests {
             Source::Data { format, data_at } => {
                 format!("{}|{}", format.as_deref().unwrap_or("?"), &text[*data_at..])
             }
+            Source::Select { .. } => "Select".to_owned(),
             other => format!("{other:?}"),
         };
         let database = insert.table.database.map(|d| d + ".").unwrap_or_default();

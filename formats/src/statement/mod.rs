@@ -11,9 +11,11 @@
 
 mod insert;
 mod lexer;
+mod select;
 mod tokens;
 
 pub use insert::{Insert, InsertColumns, Source};
+pub use select::{Select, select};
 pub use tokens::{Token as StatementToken, tokens};
 
 use std::ops::Range;
@@ -131,7 +133,7 @@ fn settle(statement: Statement, lexer: &Lexer<'_>, complete: bool) -> Recognised
                     lexer.len().checked_sub(1).and_then(|last| lexer.byte_at(last)) == Some(b'\n');
                 *data_at >= lexer.len() && !(format.is_some() && ends_in_line_end)
             }
-            Source::Select | Source::Function(_) | Source::Infile => false,
+            Source::Select { .. } | Source::Function(_) | Source::Infile => false,
         },
         Statement::Empty => true,
         Statement::Read
@@ -172,6 +174,7 @@ fn statement(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
 /// `WITH …` is a read unless an INSERT stands outside all brackets: `WITH x AS (…) INSERT INTO t SELECT …`.
 fn with(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
     let mut depth = 0_usize;
+    let start = lexer.next_start();
     loop {
         match lexer.peek()? {
             Token::End => return Ok(Statement::Read),
@@ -179,7 +182,12 @@ fn with(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
                 return Ok(Statement::Read);
             }
             Token::Word(word) if depth == 0 && word.eq_ignore_ascii_case("INSERT") => {
-                return insert::insert(lexer).map(Statement::Insert);
+                let clause = start..lexer.next_start();
+                let mut insert = insert::insert(lexer)?;
+                if let Source::Select { with, .. } = &mut insert.source {
+                    *with = clause;
+                }
+                return Ok(Statement::Insert(insert));
             }
             Token::Punctuation(b'(' | b'[') => depth += 1,
             Token::Punctuation(b')' | b']') => depth = depth.saturating_sub(1),

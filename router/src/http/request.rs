@@ -29,7 +29,7 @@ pub struct Head {
     pub default_format: Option<String>,
     /// Every other parameter: settings, in the URL's order.
     pub settings: Vec<(String, String)>,
-    /// A body's encoding other than `identity`.
+    /// The body's Content-Encoding as the client names it.
     pub content_encoding: Option<String>,
 }
 
@@ -132,13 +132,12 @@ fn refuse_ambiguous(parameters: &[(String, String)], headers: &HeaderMap) -> Res
 }
 
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
-    let value = headers
-        .get(CONTENT_ENCODING)?
-        .to_str()
-        .ok()?
-        .trim()
-        .to_ascii_lowercase();
-    (!value.is_empty() && value != "identity").then_some(value)
+    let values: Vec<_> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 /// The query string's pairs, decoded; `+` is a blank, as in forms.

@@ -35,6 +35,8 @@ pub struct Plan {
     pub payload_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
     pub token: Option<String>,
+    /// Which target the rows were planned for: [`TableSchema::fingerprint`].
+    pub schema: u128,
 }
 
 impl Plan {
@@ -76,6 +78,7 @@ impl Plan {
             reading,
             payload_settings: settings.payload,
             token,
+            schema: schema.fingerprint,
         })
     }
 
@@ -103,9 +106,8 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
         Source::Data { format, .. } => Ok(Format::parse(
             format.as_deref().or(default_format).unwrap_or("Values"),
         )?),
-        Source::Select => Err(Exception::not_implemented(
-            "INSERT … SELECT into a distributed table is not split by this version of Weir; send the rows as data.",
-        )),
+        // The result of the SELECT comes here as data: `insert::select`.
+        Source::Select { .. } => Err(Exception::internal("a SELECT was planned before it was run")),
         Source::Function(function) => Err(Exception::not_implemented(format!(
             "INSERT INTO FUNCTION {function} names no table that Weir could route: run it on a server."
         ))),
@@ -116,7 +118,10 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
 }
 
 /// The INSERT's column list as names, or none for all insertable columns.
-fn listed_columns(columns: &InsertColumns, schema: &TableSchema) -> Result<Option<Vec<String>>, Exception> {
+pub fn listed_columns(
+    columns: &InsertColumns,
+    schema: &TableSchema,
+) -> Result<Option<Vec<String>>, Exception> {
     match columns {
         InsertColumns::All => Ok(None),
         InsertColumns::Listed(names) => {

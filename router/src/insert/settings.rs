@@ -77,6 +77,35 @@ pub fn class(name: &str) -> Class {
         .map_or(Class::Other, |(_, class)| *class)
 }
 
+/// Whether a setting of an `INSERT … SELECT` travels with the SELECT: everything that a client may say of a read, and nothing
+/// that is said of the INSERT, of this connection, or of the format, which is Weir's choice.
+pub fn goes_with_a_select(name: &str) -> bool {
+    const STAYS: &[&str] = &[
+        "insert_",
+        "async_insert",
+        "wait_for_async_insert",
+        "deduplicate_",
+        "distributed_foreground_insert",
+        "http_",
+        "output_format_",
+        "date_time_output_format",
+        "format_tsv_null_representation",
+        "enable_http_compression",
+        "compress",
+        "decompress",
+        "wait_end_of_query",
+        "buffer_size",
+        "send_progress_in_http_headers",
+        "client_protocol_version",
+        "session_",
+        "extremes",
+        "readonly",
+        "stacktrace",
+    ];
+    const GOES: &[&str] = &["session_timezone"];
+    GOES.contains(&name) || !STAYS.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// The settings of one INSERT, sorted into what each is for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InsertSettings {
@@ -114,6 +143,14 @@ impl InsertSettings {
             }
         }
         Ok(read)
+    }
+
+    /// Of an `INSERT … SELECT`: those that Weir obeys. The others are the SELECT's, and the replica judges them.
+    pub fn of_select<'a>(
+        settings: impl IntoIterator<Item = &'a (String, String)>,
+    ) -> Result<Self, Exception> {
+        let own = settings.into_iter().filter(|(name, _)| class(name) == Class::Own);
+        Self::read(own, &[])
     }
 
     fn set_payload(&mut self, name: &str, value: &str) {
