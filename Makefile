@@ -2,10 +2,10 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny set-up
+.PHONY: help demo test test-clients lint deny set-up
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: ## three embedded shards and a router in one process: an INSERT, and where each row went
 	@ci/need demo
@@ -15,6 +15,11 @@ test: ## formatting, clippy and every test, on real ClickHouse servers; installs
 	@ci/need test
 	@ci/set-up
 	@ci/test
+
+test-clients: ## the official clients of five languages, unmodified, through Weir; a part of `make test`
+	@ci/need test
+	@ci/set-up
+	@ci/test-clients
 
 lint: ## formatting and clippy alone
 	@ci/need demo

@@ -31,6 +31,8 @@
 
 mod check;
 mod cluster;
+mod discover;
+mod engine;
 mod env;
 mod file;
 mod layout;
@@ -41,6 +43,7 @@ mod names;
 mod network;
 mod own_address;
 mod replica;
+mod routed;
 mod secret;
 mod send;
 mod spool;
@@ -51,6 +54,8 @@ mod user;
 
 pub use check::{Config, load, parse};
 pub use cluster::{Cluster, Ddl, LoadBalancing, Shard};
+pub use discover::{Discovery, TableFilter};
+pub use engine::DistributedEngine;
 pub use env::Env;
 pub use layout::{Layout, LayoutError, LayoutShard, LayoutTable, LayoutTextError};
 pub use listen::{Limits, Listen, LogFormat, LogLevel, Logs, ServerTls};
@@ -58,9 +63,10 @@ pub use mistakes::{Mistakes, Remark};
 pub use names::{TableName, TablePattern};
 pub use network::Network;
 pub use replica::{Replica, Tls};
+pub use routed::{SeenTable, Sighting, Sightings, weights_difference};
 pub use secret::{Password, Secret, SecretError};
 pub use send::{Ack, ClientTokens, MAX_BATCH_ROWS, OnDoubt, SendSettings, Validate};
 pub use spool::{Provider, Spool};
-pub use table::{Assignment, Table, WhenShardDown};
+pub use table::{Assignment, Named, Origin, Table, TableOverride, WhenShardDown};
 pub use units::Reserve;
 pub use user::{Allow, Auth, PasswordHash, ReadsAs, UnroutedInserts, User};

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
+use crate::error::code;
 use crate::framing::{Stop, Window, byte};
 use crate::stream::too_long;
 
 pub(crate) const REST: &str = "the rest of the row";
+
+/// A LEB128 number of 64 bits has at most ten bytes.
+const VARINT_BYTES_MAX: usize = 10;
 
 /// Walks over the bytes of one row, or of a header.
 pub(crate) struct Cursor<'a, 'w> {
@@ -33,6 +37,30 @@ impl<'a, 'w> Cursor<'a, 'w> {
         let mut array = [0; LEN];
         array.copy_from_slice(&self.window.bytes[range]);
         Ok(array)
+    }
+
+    /// A number as ClickHouse writes lengths: seven bits a byte, the low ones first.
+    pub(crate) fn varint(&mut self) -> Result<u64, Stop> {
+        let start = self.at;
+        let mut value = 0_u64;
+        for index in 0..VARINT_BYTES_MAX {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Stop::fault(
+            code::INCORRECT_DATA,
+            start,
+            "expected a length of at most ten bytes",
+        ))
+    }
+
+    /// Passes a length and its bytes, and says where these lie.
+    pub(crate) fn text(&mut self) -> Result<Range<usize>, Stop> {
+        let len = self.varint()?;
+        self.skip(len)
     }
 
     /// Passes `len` bytes and says where they lie. Their number may be a lie: a row above the limit is refused before

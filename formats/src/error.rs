@@ -42,6 +42,8 @@ pub mod code {
     pub const UNKNOWN_TYPE: i32 = 50;
     /// CANNOT_SKIP_UNKNOWN_FIELD.
     pub const CANNOT_SKIP_UNKNOWN_FIELD: i32 = 626;
+    /// CANNOT_WRITE_TO_FILE_DESCRIPTOR: the scratch file of a large block; not the client's fault.
+    pub const CANNOT_WRITE_SCRATCH: i32 = 75;
     /// CANNOT_PARSE_UUID.
     pub const CANNOT_PARSE_UUID: i32 = 376;
     /// CANNOT_PARSE_BOOL.

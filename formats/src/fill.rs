@@ -61,15 +61,18 @@ impl Filler {
         }
     }
 
-    /// The rows with the values of `fills`; their columns are more than before where a row had no field at all.
+    /// The rows with the values of `fills`, but for a block, which is written with them ([`crate::Block::write`]); their columns are more than before where a row had no field at all.
     ///
     /// In a format without names a column is added to all rows or to none: a list of [`Rows::absent`] whose column is not
     /// among [`Rows::columns`] names every row.
     pub fn fill<'f>(&'f mut self, rows: &Rows<'f>, fills: &[Fill<'_>]) -> Rows<'f> {
-        let RowsBody::Ranges { bytes, ranges } = rows.body else {
-            return rows.clone();
-        };
         self.note_columns(rows.columns, fills);
+        let RowsBody::Ranges { bytes, ranges } = rows.body else {
+            return Rows {
+                columns: &self.columns,
+                ..*rows
+            };
+        };
         self.note_edits(rows, fills);
         self.write(bytes, ranges, fills);
         self.absent.clone_from(&rows.absent.to_vec());

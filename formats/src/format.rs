@@ -1,9 +1,10 @@
 //! `Format` and `Payload`: the names, and the one table that says what each format needs.
 
+use crate::columnar::Windows;
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
-use crate::stream::Input;
-use crate::{bson_each_row, csv, json_each_row, msg_pack, row_binary, tab_separated, values};
+use crate::stream::{Input, Spec};
+use crate::{bson_each_row, csv, json_each_row, msg_pack, native, row_binary, tab_separated, values};
 
 /// A format that a client's INSERT may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +22,7 @@ pub enum Format {
     RowBinaryWithDefaults,
     MsgPack,
     BsonEachRow,
+    Native,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -35,11 +37,12 @@ pub enum Payload {
     RowBinaryWithDefaults,
     MsgPack,
     BsonEachRow,
+    Native,
 }
 
 impl Payload {
     /// Every payload format.
-    pub const ALL: [Payload; 8] = [
+    pub const ALL: [Payload; 9] = [
         Payload::JsonEachRow,
         Payload::TabSeparated,
         Payload::Csv,
@@ -48,10 +51,24 @@ impl Payload {
         Payload::RowBinaryWithDefaults,
         Payload::MsgPack,
         Payload::BsonEachRow,
+        Payload::Native,
     ];
 }
 
-type Open = fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>;
+/// How a body of a format is opened.
+#[derive(Clone, Copy)]
+enum Open {
+    /// Its rows lie one behind the other.
+    Rows(fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>),
+    /// Its rows lie column by column.
+    Windows(fn(&Input<'_>, &Spec<'_>) -> Result<Box<dyn Windows>, FormatError>),
+}
+
+/// A body that was opened.
+pub(crate) enum Opened {
+    Rows(Box<dyn Framing>),
+    Windows(Box<dyn Windows>),
+}
 
 /// What there is to know of a format outside its own file.
 struct Entry {
@@ -67,73 +84,79 @@ const FORMATS: &[Entry] = &[
         format: Format::JsonEachRow,
         names: &["JSONEachRow", "JSONLines", "NDJSON"],
         payload: Payload::JsonEachRow,
-        open: json_each_row::open,
+        open: Open::Rows(json_each_row::open),
     },
     Entry {
         format: Format::TabSeparated,
         names: &["TabSeparated", "TSV"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open,
+        open: Open::Rows(tab_separated::open),
     },
     Entry {
         format: Format::TabSeparatedWithNames,
         names: &["TabSeparatedWithNames", "TSVWithNames"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_with_names,
+        open: Open::Rows(tab_separated::open_with_names),
     },
     Entry {
         format: Format::Csv,
         names: &["CSV"],
         payload: Payload::Csv,
-        open: csv::open,
+        open: Open::Rows(csv::open),
     },
     Entry {
         format: Format::CsvWithNames,
         names: &["CSVWithNames"],
         payload: Payload::Csv,
-        open: csv::open_with_names,
+        open: Open::Rows(csv::open_with_names),
     },
     Entry {
         format: Format::Values,
         names: &["Values"],
         payload: Payload::Values,
-        open: values::open,
+        open: Open::Rows(values::open),
     },
     Entry {
         format: Format::RowBinary,
         names: &["RowBinary"],
         payload: Payload::RowBinary,
-        open: row_binary::open,
+        open: Open::Rows(row_binary::open),
     },
     Entry {
         format: Format::RowBinaryWithNames,
         names: &["RowBinaryWithNames"],
         payload: Payload::RowBinary,
-        open: row_binary::open_with_names,
+        open: Open::Rows(row_binary::open_with_names),
     },
     Entry {
         format: Format::RowBinaryWithNamesAndTypes,
         names: &["RowBinaryWithNamesAndTypes"],
         payload: Payload::RowBinary,
-        open: row_binary::open_with_names_and_types,
+        open: Open::Rows(row_binary::open_with_names_and_types),
     },
     Entry {
         format: Format::RowBinaryWithDefaults,
         names: &["RowBinaryWithDefaults"],
         payload: Payload::RowBinaryWithDefaults,
-        open: row_binary::open_with_defaults,
+        open: Open::Rows(row_binary::open_with_defaults),
     },
     Entry {
         format: Format::MsgPack,
         names: &["MsgPack"],
         payload: Payload::MsgPack,
-        open: msg_pack::open,
+        open: Open::Rows(msg_pack::open),
     },
     Entry {
         format: Format::BsonEachRow,
         names: &["BSONEachRow"],
         payload: Payload::BsonEachRow,
-        open: bson_each_row::open,
+        open: Open::Rows(bson_each_row::open),
+    },
+    Entry {
+        format: Format::Native,
+        names: &["Native"],
+        payload: Payload::Native,
+        open: Open::Windows(native::open),
     },
 ];
 
@@ -162,8 +185,11 @@ impl Format {
         self.entry().payload
     }
 
-    pub(crate) fn open(self, input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
-        (self.entry().open)(input)
+    pub(crate) fn open(self, input: &Input<'_>, spec: &Spec<'_>) -> Result<Opened, FormatError> {
+        match self.entry().open {
+            Open::Rows(open) => open(input).map(Opened::Rows),
+            Open::Windows(open) => open(input, spec).map(Opened::Windows),
+        }
     }
 
     fn entry(self) -> &'static Entry {
@@ -198,6 +224,7 @@ impl Payload {
             Self::RowBinaryWithDefaults => "RowBinaryWithDefaults",
             Self::MsgPack => "MsgPack",
             Self::BsonEachRow => "BSONEachRow",
+            Self::Native => "Native",
         }
     }
 
@@ -206,7 +233,11 @@ impl Payload {
         match self {
             Self::JsonEachRow | Self::TabSeparated | Self::Csv => b"\n",
             Self::Values => b",",
-            Self::RowBinary | Self::RowBinaryWithDefaults | Self::MsgPack | Self::BsonEachRow => b"",
+            Self::RowBinary
+            | Self::RowBinaryWithDefaults
+            | Self::MsgPack
+            | Self::BsonEachRow
+            | Self::Native => b"",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use jiff::tz::TimeZone;
-use types::{Column, ColumnDef, Data, DataType};
+use types::{Column, ColumnDef, DataType};
 
 use crate::error::{FormatError, code};
 use crate::framing::{Fault, Framing, Token, ValueError};
@@ -65,6 +65,28 @@ impl Key {
             rows: 0,
             defs,
         })
+    }
+
+    /// What a text of this key column is read by.
+    pub(crate) fn reading(&self, index: usize) -> &Reading {
+        &self.defs[index].reading
+    }
+
+    /// Takes a whole column of values; in the rows of `nulls`, ascending, the type's default stands in for a NULL.
+    pub(crate) fn put_column(&mut self, index: usize, column: Column, nulls: &[usize]) {
+        self.columns[index] = column;
+        self.absent[index].extend(nulls.iter().map(|row| Absent {
+            row: *row,
+            field: None,
+        }));
+    }
+
+    /// Takes `rows` rows that have no value for this key column.
+    pub(crate) fn put_defaults(&mut self, index: usize, rows: usize) {
+        for row in 0..rows {
+            self.defs[index].push_default(&mut self.columns[index]);
+            self.absent[index].push(Absent { row, field: None });
+        }
     }
 
     pub(crate) fn forget_fields(&mut self) {
@@ -190,16 +212,8 @@ impl KeyDef {
         Ok(())
     }
 
-    /// The type's default; that of an enum is its smallest value, not zero.
     fn push_default(&self, column: &mut Column) {
-        match (&mut column.data, &self.data_type) {
-            (Data::Int8(values), DataType::Enum8(elements)) => {
-                // An Enum8's values fit one byte.
-                values.push(smallest(elements) as i8);
-            }
-            (Data::Int16(values), DataType::Enum16(elements)) => values.push(smallest(elements)),
-            _ => column.push_default(&self.data_type),
-        }
+        column.push_default(&self.data_type);
     }
 
     fn fault(&self, error: ValueError, at: usize) -> Fault {
@@ -213,10 +227,6 @@ impl KeyDef {
             message,
         }
     }
-}
-
-fn smallest(elements: &[(String, i16)]) -> i16 {
-    elements.iter().map(|(_, value)| *value).min().unwrap_or(0)
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, FormatError> {

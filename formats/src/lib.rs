@@ -37,6 +37,7 @@
 
 mod backslash;
 mod bson_each_row;
+mod columnar;
 mod csv;
 mod cursor;
 mod delimited;
@@ -48,10 +49,12 @@ mod header;
 mod json_each_row;
 mod key;
 mod msg_pack;
+mod native;
 mod row_binary;
 mod settings;
 mod stream;
 mod tab_separated;
+mod type_text;
 mod value;
 mod values;
 

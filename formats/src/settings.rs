@@ -28,6 +28,9 @@ pub struct Settings {
     /// 26.x,
     /// because whether the shard will skip the field too depends on its version.
     pub skip_unknown_fields: bool,
+    /// `client_protocol_version`: the revision of the native protocol in which Native blocks are written; 0 when
+    /// it is not said.
+    pub client_protocol_version: u64,
     /// `date_time_input_format`.
     pub date_time: DateTimeText,
     /// Settings that change the reading in a way this crate does not know: (format family, name, value).
@@ -54,6 +57,7 @@ pub(crate) enum Family {
     Tsv,
     Json,
     Binary,
+    Native,
 }
 
 /// Settings that would move row borders or change a key's text, with the only value this crate reads.
@@ -65,6 +69,12 @@ const ONLY: &[(Family, &str, &str)] = &[
     (
         Family::Binary,
         "input_format_binary_decode_types_in_binary_format",
+        "0",
+    ),
+    (Family::Native, "input_format_native_allow_types_conversion", "1"),
+    (
+        Family::Native,
+        "input_format_native_decode_types_in_binary_format",
         "0",
     ),
     (Family::Csv, "format_csv_allow_double_quotes", "1"),
@@ -119,6 +129,7 @@ impl Default for Settings {
             types_use_header: true,
             binary_json_as_text: false,
             skip_unknown_fields: false,
+            client_protocol_version: 0,
             date_time: DateTimeText::Unsaid,
             unread: Vec::new(),
         }
@@ -159,9 +170,11 @@ impl Settings {
             Payload::JsonEachRow | Payload::BsonEachRow => {
                 vec![("input_format_skip_unknown_fields", flag(self.skip_unknown_fields))]
             }
-            Payload::Values | Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack => {
-                Vec::new()
-            }
+            Payload::Values
+            | Payload::RowBinary
+            | Payload::RowBinaryWithDefaults
+            | Payload::MsgPack
+            | Payload::Native => Vec::new(),
         }
     }
 
@@ -179,6 +192,7 @@ impl Settings {
             "input_format_with_types_use_header" => self.types_use_header = flag(name, value)?,
             "input_format_binary_read_json_as_string" => self.binary_json_as_text = flag(name, value)?,
             "input_format_skip_unknown_fields" => self.skip_unknown_fields = flag(name, value)?,
+            "client_protocol_version" => self.client_protocol_version = number(name, value)?,
             "date_time_input_format" => self.date_time = date_time_text(value)?,
             _ => self.note_unread(name, value),
         }
@@ -229,6 +243,15 @@ fn flag(name: &str, value: &str) -> Result<bool, FormatError> {
             format!("setting {name} is 0 or 1, not '{value}'"),
         ))
     }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, FormatError> {
+    value.parse().map_err(|_| {
+        FormatError::plain(
+            code::BAD_ARGUMENTS,
+            format!("setting {name} is a number, not '{value}'"),
+        )
+    })
 }
 
 /// One ASCII byte that nothing else in CSV means; `\t` may be written as two characters.

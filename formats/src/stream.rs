@@ -1,11 +1,14 @@
 //! `RowStream`: chunks in, rows out, whatever the format.
 
 use std::ops::Range;
+use std::path::Path;
 
 use types::ColumnDef;
 
+use crate::columnar::Windows;
 use crate::error::{FormatError, code, near};
-use crate::format::Format;
+use crate::fill::Fill;
+use crate::format::{Format, Opened};
 use crate::framing::{Fault, Framing, Step, Stop, Window};
 use crate::key::Key;
 use crate::settings::Settings;
@@ -33,6 +36,9 @@ pub struct Spec<'a> {
     pub time_zone: &'a str,
     /// A longer row is refused with code 307 as soon as this is known.
     pub max_row_bytes: usize,
+    /// Where a scratch file may lie while a body is read that cannot be read row by row; the system's place for such
+    /// files where none is named.
+    pub scratch: Option<&'a Path>,
 }
 
 /// What a format is opened with: the spec, its column list resolved.
@@ -77,8 +83,9 @@ pub enum RowsBody<'a> {
 
 /// Rows that lie column by column.
 pub trait Block: std::fmt::Debug {
-    /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block.
-    fn write(&self, rows: &[usize], out: &mut Vec<u8>);
+    /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block, the
+    /// columns of `fills` in the place of its own, or behind them.
+    fn write(&self, rows: &[usize], fills: &[Fill<'_>], out: &mut Vec<u8>);
 }
 
 /// A row that gives no value of its own for a key or watched column.
@@ -93,22 +100,17 @@ pub struct Absent {
 
 /// One INSERT's body on its way from chunks to rows.
 pub struct RowStream {
-    framing: Box<dyn Framing>,
-    key: Key,
-    ranges: Vec<Range<usize>>,
-    /// The rows at hand in their payload format, when that is not what stands in the body.
-    written: Vec<u8>,
-    /// Bytes that begin a row which was not complete.
-    carry: Vec<u8>,
-    /// Below this many carried bytes it is not worth looking again.
-    carry_wanted: usize,
-    /// Offset in the body of the first byte that is not handed over yet.
-    offset: u64,
+    engine: Engine,
     rows: u64,
     bytes: u64,
-    max_row_bytes: usize,
     /// The error that ended the stream.
     failed: Option<FormatError>,
+}
+
+/// How rows are found, by the way they lie in the body.
+enum Engine {
+    Rows(Box<Scan>),
+    Windows(Box<dyn Windows>),
 }
 
 impl RowStream {
@@ -123,17 +125,14 @@ impl RowStream {
             key: &noted,
             settings: spec.settings,
         };
+        let engine = match format.open(&input, spec)? {
+            Opened::Rows(framing) => Engine::Rows(Box::new(Scan::new(framing, spec)?)),
+            Opened::Windows(windows) => Engine::Windows(windows),
+        };
         Ok(Self {
-            framing: format.open(&input)?,
-            key: Key::new(spec)?,
-            ranges: Vec::new(),
-            written: Vec::new(),
-            carry: Vec::new(),
-            carry_wanted: 0,
-            offset: 0,
+            engine,
             rows: 0,
             bytes: 0,
-            max_row_bytes: spec.max_row_bytes,
             failed: None,
         })
     }
@@ -146,18 +145,8 @@ impl RowStream {
         chunk: &[u8],
         out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.still_sound()?;
         self.bytes += chunk.len() as u64;
-        if self.carry.is_empty() {
-            let taken = self.scan(chunk, false, out)?;
-            self.carry.extend_from_slice(&chunk[taken..]);
-            return Ok(());
-        }
-        self.carry.extend_from_slice(chunk);
-        if self.carry.len() < self.carry_wanted {
-            return Ok(());
-        }
-        self.scan_carry(false, out)
+        self.go_on(chunk, false, out)
     }
 
     /// The body is over: hands over what is left and checks that nothing is missing.
@@ -165,14 +154,16 @@ impl RowStream {
         &mut self,
         out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.still_sound()?;
-        self.scan_carry(true, out)
+        self.go_on(&[], true, out)
     }
 
     /// The columns that an INSERT of the rows must name, in this order. With a header they are known from the
     /// first row on.
     pub fn columns(&self) -> &[ColumnDef] {
-        self.framing.columns()
+        match &self.engine {
+            Engine::Rows(scan) => scan.framing.columns(),
+            Engine::Windows(windows) => windows.columns(),
+        }
     }
 
     /// How many rows were handed over.
@@ -185,15 +176,133 @@ impl RowStream {
         self.bytes
     }
 
-    fn still_sound(&self) -> Result<(), FormatError> {
-        self.failed.clone().map_or(Ok(()), Err)
-    }
-
-    fn scan_carry<E: From<FormatError>>(
+    fn go_on<E: From<FormatError>>(
         &mut self,
+        chunk: &[u8],
         last: bool,
         out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        if let Some(error) = self.failed.clone() {
+            return Err(error.into());
+        }
+        // Poisoned until the end is reached in good order, whichever way the function is left.
+        self.failed = Some(FormatError::plain(
+            code::CANNOT_READ_ALL_DATA,
+            "the body was given up before its end",
+        ));
+        let seen = &mut self.rows;
+        let mut counted = |rows: &Rows<'_>| {
+            *seen += rows.count as u64;
+            out(rows)
+        };
+        let gone = match &mut self.engine {
+            Engine::Rows(scan) if last => scan.finish(&mut counted),
+            Engine::Rows(scan) => scan.push(chunk, &mut counted),
+            Engine::Windows(windows) => windows_of(windows.as_mut(), chunk, last, &mut counted),
+        };
+        match gone {
+            Ok(()) => {
+                self.failed = None;
+                Ok(())
+            }
+            Err(Failure::Body(error)) => {
+                self.failed = Some(error.clone());
+                Err(error.into())
+            }
+            Err(Failure::Receiver(error)) => Err(error),
+        }
+    }
+}
+
+/// What ended a stream.
+enum Failure<E> {
+    Body(FormatError),
+    Receiver(E),
+}
+
+impl<E> From<FormatError> for Failure<E> {
+    fn from(error: FormatError) -> Self {
+        Self::Body(error)
+    }
+}
+
+/// Hands over the windows that the next bytes complete.
+fn windows_of<E>(
+    windows: &mut dyn Windows,
+    chunk: &[u8],
+    last: bool,
+    out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+) -> Result<(), Failure<E>> {
+    let mut rest = chunk;
+    loop {
+        let taken = windows.step(rest, last)?;
+        rest = &rest[taken.bytes..];
+        if taken.window {
+            out(&windows.rows()).map_err(Failure::Receiver)?;
+        } else if rest.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Rows that lie one behind the other, found by their framing.
+struct Scan {
+    framing: Box<dyn Framing>,
+    key: Key,
+    ranges: Vec<Range<usize>>,
+    /// The rows at hand in their payload format, when that is not what stands in the body.
+    written: Vec<u8>,
+    /// Bytes that begin a row which was not complete.
+    carry: Vec<u8>,
+    /// Below this many carried bytes it is not worth looking again.
+    carry_wanted: usize,
+    /// Offset in the body of the first byte that is not handed over yet.
+    offset: u64,
+    rows: u64,
+    max_row_bytes: usize,
+}
+
+impl Scan {
+    fn new(framing: Box<dyn Framing>, spec: &Spec<'_>) -> Result<Self, FormatError> {
+        Ok(Self {
+            framing,
+            key: Key::new(spec)?,
+            ranges: Vec::new(),
+            written: Vec::new(),
+            carry: Vec::new(),
+            carry_wanted: 0,
+            offset: 0,
+            rows: 0,
+            max_row_bytes: spec.max_row_bytes,
+        })
+    }
+
+    fn push<E>(
+        &mut self,
+        chunk: &[u8],
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<(), Failure<E>> {
+        if self.carry.is_empty() {
+            let taken = self.scan(chunk, false, out)?;
+            self.carry.extend_from_slice(&chunk[taken..]);
+            return Ok(());
+        }
+        self.carry.extend_from_slice(chunk);
+        if self.carry.len() < self.carry_wanted {
+            return Ok(());
+        }
+        self.scan_carry(false, out)
+    }
+
+    fn finish<E>(&mut self, out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>) -> Result<(), Failure<E>> {
+        self.scan_carry(true, out)
+    }
+
+    fn scan_carry<E>(
+        &mut self,
+        last: bool,
+        out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<(), Failure<E>> {
         let mut carry = std::mem::take(&mut self.carry);
         let taken = self.scan(&carry, last, out)?;
         carry.drain(..taken);
@@ -202,29 +311,23 @@ impl RowStream {
     }
 
     /// Walks over `bytes`, hands over whole rows and says how many bytes are done with.
-    fn scan<E: From<FormatError>>(
+    fn scan<E>(
         &mut self,
         bytes: &[u8],
         last: bool,
         out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        // Poisoned until the end is reached in good order, whichever way the function is left.
-        self.failed = Some(FormatError::plain(
-            code::CANNOT_READ_ALL_DATA,
-            "the body was given up before its end",
-        ));
+    ) -> Result<usize, Failure<E>> {
         let taken = self.walk(bytes, last, out)?;
         self.offset += taken as u64;
-        self.failed = None;
         Ok(taken)
     }
 
-    fn walk<E: From<FormatError>>(
+    fn walk<E>(
         &mut self,
         bytes: &[u8],
         last: bool,
         out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
+    ) -> Result<usize, Failure<E>> {
         let window = Window {
             bytes,
             last,
@@ -296,11 +399,11 @@ impl RowStream {
         Ok(())
     }
 
-    fn hand_over<E: From<FormatError>>(
+    fn hand_over<E>(
         &mut self,
         bytes: &[u8],
         out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<(), Failure<E>> {
         if self.ranges.is_empty() {
             return Ok(());
         }
@@ -320,7 +423,7 @@ impl RowStream {
             key: &self.key.columns,
             absent: &self.key.absent,
         };
-        out(&rows)?;
+        out(&rows).map_err(Failure::Receiver)?;
         self.ranges.clear();
         self.written.clear();
         self.written.shrink_to(WRITTEN_BYTES);
@@ -328,17 +431,15 @@ impl RowStream {
         Ok(())
     }
 
-    /// Turns a window's fault into the body's error and remembers it.
-    fn fail(&mut self, bytes: &[u8], fault: Fault) -> FormatError {
-        let error = FormatError {
+    /// Turns a window's fault into the body's error.
+    fn fail(&self, bytes: &[u8], fault: Fault) -> FormatError {
+        FormatError {
             code: fault.code,
             row: Some(self.rows + self.ranges.len() as u64 + 1),
             offset: Some(self.offset + fault.at as u64),
             message: fault.message,
             near: near(&bytes[fault.at.min(bytes.len())..]),
-        };
-        self.failed = Some(error.clone());
-        error
+        }
     }
 }
 

@@ -71,6 +71,7 @@ impl Reader {
                 settings: &self.settings,
                 time_zone: self.time_zone,
                 max_row_bytes: self.max_row_bytes,
+                scratch: None,
             },
         )
     }
@@ -101,12 +102,16 @@ impl Reader {
     }
 }
 
-/// The rows of a format whose rows lie one behind the other.
-pub(crate) fn row_bytes<'a>(rows: &'a Rows<'_>) -> impl Iterator<Item = &'a [u8]> {
-    let RowsBody::Ranges { bytes, ranges } = &rows.body else {
-        panic!("the rows lie in a block")
-    };
-    ranges.iter().map(|range| &bytes[range.clone()])
+/// One row in its payload format; of a block, as a block of its own.
+pub(crate) fn row_of(rows: &Rows<'_>, row: usize) -> Vec<u8> {
+    match &rows.body {
+        RowsBody::Ranges { bytes, ranges } => bytes[ranges[row].clone()].to_vec(),
+        RowsBody::Block(block) => {
+            let mut out = Vec::new();
+            block.write(&[row], &[], &mut out);
+            out
+        }
+    }
 }
 
 /// What a body was read as.
@@ -120,8 +125,8 @@ pub(crate) struct Body {
 
 impl Body {
     pub fn take(&mut self, rows: &Rows<'_>) {
-        for (index, row) in row_bytes(rows).enumerate() {
-            self.rows.push(row.to_vec());
+        for index in 0..rows.count {
+            self.rows.push(row_of(rows, index));
             let keys = rows.key.iter().zip(rows.absent);
             let shown = keys.map(|(column, absent)| {
                 let mark = if absent.iter().any(|absent| absent.row == index) {
@@ -166,7 +171,17 @@ pub(crate) fn show(column: &Column, row: usize) -> String {
         Data::Int128(values) => values[row].to_string(),
         Data::Float32(values) => values[row].to_string(),
         Data::Float64(values) => values[row].to_string(),
+        Data::UInt256(values) => values[row].to_string(),
+        Data::Int256(values) => values[row].to_string(),
         Data::Bytes(values) => values.get(row).escape_ascii().to_string(),
+        Data::Array(lists) => {
+            let elements: Vec<String> = lists.range(row).map(|row| show(&lists.values, row)).collect();
+            format!("[{}]", elements.join(","))
+        }
+        Data::Tuple(tuples) => {
+            let elements: Vec<String> = tuples.columns.iter().map(|column| show(column, row)).collect();
+            format!("({})", elements.join(","))
+        }
     }
 }
 

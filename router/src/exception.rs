@@ -23,11 +23,15 @@ pub mod code {
     pub const INCORRECT_DATA: i32 = 117;
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
     pub const NETWORK_ERROR: i32 = 210;
+    pub const QUERY_IS_TOO_LARGE: i32 = 229;
+    pub const TABLE_IS_READ_ONLY: i32 = 242;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
     pub const CANNOT_DECOMPRESS: i32 = 271;
+    pub const UNKNOWN_FORMAT: i32 = 73;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
     pub const TOO_MANY_BYTES: i32 = 307;
     pub const ZLIB_INFLATE_FAILED: i32 = 354;
+    pub const INVALID_SESSION_TIMEOUT: i32 = 374;
     pub const UNKNOWN_CODEC: i32 = 432;
     pub const BROTLI_READ_FAILED: i32 = 448;
     pub const ACCESS_DENIED: i32 = 497;
@@ -146,7 +150,7 @@ impl From<formats::FormatError> for Exception {
 
 impl From<formats::statement::StatementError> for Exception {
     fn from(error: formats::statement::StatementError) -> Self {
-        Self::bad_input(code::SYNTAX_ERROR, error.to_string())
+        Self::bad_input(error.code(), error.to_string())
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use formats::statement::{
-    Insert, Recognised, STATEMENT_BYTES_MAX, Select, Source, Statement, System, TableRef, recognise,
+    Insert, Recognised, STATEMENT_BYTES_MAX, Select, Source, Statement, System, TableRef, recognise_with,
 };
 use http::header::EXPECT;
 use http::{Method, StatusCode};
@@ -21,10 +21,13 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use crate::app::App;
+use crate::budget::Part;
+use crate::discovery;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
 use crate::http::decode::{Decoder, Encoding};
+use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
 use crate::insert::plan::Plan;
@@ -57,7 +60,7 @@ impl Handler for App {
             return answer;
         }
         let (parts, incoming) = request.into_parts();
-        let head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
+        let mut head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
             Ok(head) => head,
             Err(exception) => {
                 return answer::exception(
@@ -70,7 +73,7 @@ impl Handler for App {
             }
         };
         let mut body = RequestBody::new(incoming, parts.headers.contains_key(EXPECT));
-        match question(&self, peer, &head, since, &parts, &mut body).await {
+        match question(&self, peer, &mut head, since, &parts, &mut body).await {
             Ok(answer) => answer,
             Err(exception) => {
                 body.drain().await;
@@ -115,7 +118,7 @@ fn heading(head: &Head) -> Heading<'_> {
 async fn question(
     app: &Arc<App>,
     peer: Peer,
-    head: &Head,
+    head: &mut Head,
     since: Instant,
     parts: &http::request::Parts,
     body: &mut RequestBody,
@@ -125,7 +128,9 @@ async fn question(
     if let Some(decoder) = decoder(head)? {
         body.decode(decoder, app.budget.clone());
     }
-    let recognition = recognition(head, body).await?;
+    let form = form(app, head, body).await?;
+    let head = &*head;
+    let recognition = recognition(head, form, body).await?;
     let question = Question {
         routing: routing.clone(),
         head,
@@ -176,8 +181,7 @@ fn decoder(head: &Head) -> Result<Option<Decoder>, Exception> {
         .as_deref()
         .map_or(Ok(None), Encoding::named)?;
     let is_set = |value: &str| !matches!(value, "" | "0" | "false");
-    let said = head.settings.iter().rev().find(|(name, _)| name == "decompress");
-    Decoder::new(encoding, said.is_some_and(|(_, value)| is_set(value)))
+    Decoder::new(encoding, head.setting("decompress").is_some_and(is_set))
 }
 
 /// A recognised statement and the text it was recognised in.
@@ -187,12 +191,15 @@ struct Recognition {
     text: Bytes,
     /// Where the body begins in `text`.
     body_at: usize,
+    /// The body, where it is a form whose part the text is.
+    form: Option<Bytes>,
 }
 
 impl Recognition {
     /// What was read of the body, for whoever wants all of it.
     fn body(&self) -> Bytes {
-        self.text.slice(self.body_at..)
+        let form = self.form.clone();
+        form.unwrap_or_else(|| self.text.slice(self.body_at..))
     }
 
     /// The first data of an INSERT. Data in the URL are data as well: `query=INSERT INTO t VALUES (1)`.
@@ -204,21 +211,39 @@ impl Recognition {
     }
 }
 
-/// Reads as much of the body as the statement's head needs.
-async fn recognition(head: &Head, body: &mut RequestBody) -> Result<Recognition, Exception> {
+/// Reads a multipart form, which says what a URL says otherwise; none when the body is none.
+async fn form(app: &App, head: &mut Head, body: &mut RequestBody) -> Result<Option<Bytes>, Exception> {
+    let Some(boundary) = head.boundary.clone() else {
+        return Ok(None);
+    };
+    let mut part = Part::default();
+    app.budget.cover(&mut part, FORM_BYTES_MAX as u64).await?;
+    let (bytes, form) = form::read(body, &boundary).await?;
+    head.fill_from(form)?;
+    Ok(Some(bytes))
+}
+
+/// Reads as much of the body as the statement's head needs; nothing of a form, which was read before.
+async fn recognition(
+    head: &Head,
+    form: Option<Bytes>,
+    body: &mut RequestBody,
+) -> Result<Recognition, Exception> {
+    let parameters = head.query_parameters();
     let mut text = BytesMut::from(head.query.as_bytes());
-    if !text.is_empty() {
+    if !text.is_empty() && form.is_none() {
         // ClickHouse joins the halves of a query with a line feed.
         text.extend_from_slice(b"\n");
     }
     let body_at = text.len();
-    let mut complete = false;
+    let mut complete = form.is_some();
     loop {
-        if let Recognised::Statement(statement) = recognise(&text, complete)? {
+        if let Recognised::Statement(statement) = recognise_with(&text, complete, &parameters)? {
             return Ok(Recognition {
                 statement,
                 text: text.freeze(),
                 body_at,
+                form,
             });
         }
         match body.next().await? {
@@ -271,7 +296,7 @@ impl Question<'_> {
         parts: &http::request::Parts,
         body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
-        let named = self.table(&statement.table);
+        let named = self.table(app, &statement.table).await;
         let named = named.inspect_err(|exception| app.metrics.inserted("", exception.code, 0));
         let Some(table) = named? else {
             body.unread(recognition.body());
@@ -408,10 +433,10 @@ impl Question<'_> {
     }
 
     /// The routed table that an INSERT names; none when the user's INSERTs into others pass.
-    fn table(&self, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
+    async fn table(&self, app: &Arc<App>, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
         let database = named.database.as_deref().unwrap_or_else(|| self.database());
         let passes = self.user.unrouted_inserts == config::UnroutedInserts::Pass;
-        match self.routing.lookup(database, &named.table) {
+        match self.lookup(app, database, &named.table).await {
             Lookup::Routed(table) => Ok(Some(table)),
             Lookup::Target(_) | Lookup::Unknown if passes => Ok(None),
             Lookup::Target(distributed) => Err(Exception::unrouted_table(format!(
@@ -421,11 +446,33 @@ impl Question<'_> {
             Lookup::Unknown if named.table.is_empty() => Err(Exception::not_implemented(
                 "INSERT INTO FUNCTION names no table that Weir could route: run it on a server.",
             )),
+            Lookup::Unknown if named.database.is_none() && self.head.setting("session_id").is_some() => {
+                Err(Exception::unrouted_table(format!(
+                    "Table {} is not routed by Weir; routed are: {}. A temporary table lives in one session on one server, so \
+                     Weir cannot insert into it: insert into a routed table, or talk to that server directly.",
+                    named.table,
+                    self.routing.some_table_names()
+                )))
+            }
             Lookup::Unknown => Err(Exception::unrouted_table(format!(
                 "Table {database}.{} is not routed by Weir; routed are: {}.",
                 named.table,
                 self.routing.some_table_names()
             ))),
+        }
+    }
+
+    /// What an INSERT's table is; an unknown one may have been created since its cluster's seeds were asked.
+    async fn lookup(&self, app: &Arc<App>, database: &str, table: &str) -> Lookup {
+        match self.routing.lookup(database, table) {
+            Lookup::Unknown if !table.is_empty() => {
+                let name = config::TableName::new(database, table);
+                if self.user.may_insert(&name) {
+                    return discovery::look_up(app, &name).await;
+                }
+                Lookup::Unknown
+            }
+            known => known,
         }
     }
 

@@ -63,12 +63,27 @@ pub struct Snapshot {
     pub destinations: Vec<DestinationStatus>,
     /// Each replica's cluster, shard, address, and whether it answers.
     pub replicas: Vec<ReplicaUp>,
+    /// What each discovering cluster has found.
+    pub discovered: Vec<Discovered>,
     /// Free bytes on the spool's disk.
     pub disk_free_bytes: u64,
     /// Each cluster's name and epoch.
     pub layouts: Vec<(String, u64)>,
     /// Now, milliseconds since 1970.
     pub now_ms: u64,
+}
+
+/// What a cluster that discovers has found.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// The cluster.
+    pub cluster: String,
+    /// Tables that are routed without being listed.
+    pub tables: u64,
+    /// Those of them that take no INSERTs until an operator has looked.
+    pub stopped: u64,
+    /// Each seed's address, and whether it answered when it was asked last.
+    pub seeds: Vec<(String, bool)>,
 }
 
 /// Whether a replica answers.
@@ -209,6 +224,7 @@ impl Metrics {
             ];
             page.sample("weir_replica_up", &labels, u64::from(replica.up));
         }
+        page.discovered(&snapshot.discovered);
         page.head("weir_disk_free_bytes", "Free bytes on the spool's disk");
         page.sample("weir_disk_free_bytes", &[], snapshot.disk_free_bytes);
         page.head(
@@ -287,6 +303,34 @@ impl Page {
                 let mut labels = vec![("table", &*destination.table), ("shard", &*destination.shard)];
                 labels.extend(destination.replica.as_deref().map(|replica| ("replica", replica)));
                 self.sample(name, &labels, value(status, snapshot.now_ms));
+            }
+        }
+    }
+
+    fn discovered(&mut self, clusters: &[Discovered]) {
+        let figures: [(&str, &str, fn(&Discovered) -> u64); 2] = [
+            (
+                "weir_discovered_tables",
+                "Tables routed without being listed",
+                |found| found.tables,
+            ),
+            (
+                "weir_stopped_tables",
+                "Discovered tables that take no INSERTs until an operator has looked",
+                |found| found.stopped,
+            ),
+        ];
+        for (name, help, value) in figures {
+            self.head(name, help);
+            for found in clusters {
+                self.sample(name, &[("cluster", &*found.cluster)], value(found));
+            }
+        }
+        self.head("weir_seed_up", "1 if the seed answered when it was asked last");
+        for found in clusters {
+            for (seed, up) in &found.seeds {
+                let labels = [("cluster", &*found.cluster), ("seed", &**seed)];
+                self.sample("weir_seed_up", &labels, u64::from(*up));
             }
         }
     }

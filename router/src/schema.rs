@@ -358,7 +358,7 @@ async fn ask_replica(
     replica.observed(&facts);
     let described = describe(
         replica.client(),
-        &facts?,
+        &*facts?,
         replica.database(&target.database),
         &target.table,
     )

@@ -220,6 +220,7 @@ pub const CODES: &[Code] = &[
     ),
     entry(372, "SESSION_NOT_FOUND", Class::Passing, Proof::Always),
     entry(373, "SESSION_IS_LOCKED", Class::Passing, Proof::Always),
+    entry(374, "INVALID_SESSION_TIMEOUT", Class::Statement, Proof::Always),
     entry(376, "CANNOT_PARSE_UUID", Class::Rows, Proof::OneBlock),
     entry(384, "PART_IS_TEMPORARILY_LOCKED", Class::Passing, Proof::None),
     entry(389, "INSERT_WAS_DEDUPLICATED", Class::Unclear, Proof::None),

@@ -57,6 +57,8 @@ pub enum KeyReason {
     },
     #[error("argument {position} of the function {function} must be a constant string")]
     NotConstant { function: &'static str, position: usize },
+    #[error("the number of buckets of the function {function} must be a constant from 1 to {most}")]
+    Buckets { function: &'static str, most: u64 },
     #[error("unknown or unsupported type {name} to cast to")]
     CastType { name: String },
     #[error("unknown time zone {name}")]
@@ -65,6 +67,8 @@ pub enum KeyReason {
         "the function {function} depends on the servers' time zone, which is not known: name a zone in the column's type"
     )]
     ZoneNeeded { function: &'static str },
+    #[error("the function {function} is no function of the row: it cannot place rows")]
+    NotOfRow { function: &'static str },
     #[error("it evaluates to {data_type}, not to an integer of 8 to 64 bits")]
     ResultType { data_type: DataType },
     #[error("its constant part fails: {0}")]
@@ -80,7 +84,10 @@ impl KeyReason {
             Self::ArgumentCount { .. } => 42,
             Self::ArgumentType { .. } | Self::NotConstant { .. } => 43, // ILLEGAL_TYPE_OF_ARGUMENT
             Self::CastType { .. } => 50,                                // UNKNOWN_TYPE
-            Self::UnknownZone { .. } | Self::ZoneNeeded { .. } => 36,   // BAD_ARGUMENTS
+            Self::Buckets { .. }
+            | Self::UnknownZone { .. }
+            | Self::ZoneNeeded { .. }
+            | Self::NotOfRow { .. } => 36, // BAD_ARGUMENTS
             Self::ResultType { .. } | Self::Null => 53,                 // TYPE_MISMATCH
             Self::Constant(reason) => reason.code(),
         }
@@ -103,6 +110,17 @@ impl EvalError {
     /// ClickHouse's code for the same trouble.
     pub fn code(&self) -> u16 {
         self.reason.code()
+    }
+}
+
+impl EvalError {
+    /// Columns that are not those asked for: a mistake of the caller's.
+    pub(crate) fn wrong_columns() -> Self {
+        Self {
+            row: 0,
+            function: "sharding key",
+            reason: EvalReason::WrongColumns,
+        }
     }
 }
 

@@ -67,7 +67,7 @@ impl Case {
     }
 
     fn outcome(&self) -> Outcome {
-        let checked = parse(&self.expression).and_then(|tree| check(&tree, &self.columns, Some(ZONE)));
+        let checked = parse(&self.expression).and_then(|tree| check(&tree, &self.columns, Some(ZONE), None));
         let checked = match checked {
             Ok(checked) => checked,
             Err(refusal) => return self.refused(&refusal.reason),
@@ -81,6 +81,8 @@ impl Case {
             columns: &columns,
             rows: self.rows().len(),
             random: &mut || 0,
+            context: &crate::Context::default(),
+            drawn: Vec::new(),
         };
         let value = match checked.root.evaluate(&mut frame) {
             Ok(value) => value,
@@ -144,37 +146,82 @@ fn described(mut data_type: DataType) -> DataType {
 
 /// A column of the physical kind of its type, from what JSON holds of its values.
 fn column<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Json>) -> Column {
-    let plain = data_type.without_nullable();
     let mut column = Column::empty(data_type);
-    for value in values {
-        if value.is_null() {
-            column.push_default(data_type);
-            continue;
-        }
-        match &mut column.data {
-            Data::UInt8(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt16(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt32(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt64(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::UInt128(to) => to.push(wide(plain, value)),
-            Data::Int8(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int16(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int32(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int64(to) => to.push(number(plain, value).try_into().unwrap()),
-            Data::Int128(to) => to.push(number(plain, value)),
-            Data::Float32(to) => to.push(text(value).parse().unwrap()),
-            Data::Float64(to) => to.push(text(value).parse().unwrap()),
-            Data::Bytes(to) => {
-                let mut bytes = text(value).into_bytes();
-                if let DataType::FixedString(len) = plain {
-                    bytes.resize(*len, 0);
-                }
-                to.push(&bytes);
-            }
-        }
-        column.nulls.iter_mut().for_each(|nulls| nulls.push(false));
-    }
+    values.for_each(|value| push(data_type, &mut column, value));
     column
+}
+
+fn push(data_type: &DataType, column: &mut Column, value: &Json) {
+    let plain = data_type.without_nullable();
+    if value.is_null() {
+        column.push_default(data_type);
+        return;
+    }
+    match (&mut column.data, plain) {
+        (Data::Array(lists), DataType::Array(element)) => {
+            let values = value.as_array().unwrap();
+            values
+                .iter()
+                .for_each(|value| push(element, &mut lists.values, value));
+            lists.ends.push(lists.values.len());
+        }
+        (Data::Array(lists), DataType::Map(key_type, value_type)) => {
+            let Data::Tuple(pairs) = &mut lists.values.data else {
+                panic!("a Map is pairs")
+            };
+            for (key, value) in value.as_object().unwrap() {
+                push(key_type, &mut pairs.columns[0], &Json::from(key.as_str()));
+                push(value_type, &mut pairs.columns[1], value);
+                pairs.rows += 1;
+            }
+            lists.ends.push(lists.values.len());
+        }
+        (Data::Tuple(tuples), DataType::Tuple(elements)) => {
+            let values = value.as_array().unwrap().iter().zip(&mut tuples.columns);
+            for ((value, column), (_, element)) in values.zip(elements) {
+                push(element, column, value);
+            }
+            tuples.rows += 1;
+        }
+        (Data::UInt8(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt16(to), DataType::BFloat16) => {
+            to.push((text(value).parse::<f32>().unwrap().to_bits() >> 16) as u16)
+        }
+        (Data::UInt16(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt32(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt64(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::UInt128(to), _) => to.push(wide(plain, value)),
+        (Data::UInt256(to), _) => to.push(text(value).parse().unwrap()),
+        (Data::Int8(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int16(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int32(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int64(to), _) => to.push(number(plain, value).try_into().unwrap()),
+        (Data::Int128(to), _) => to.push(number(plain, value)),
+        (Data::Int256(to), _) => to.push(digits(plain, &text(value)).parse().unwrap()),
+        (Data::Float32(to), _) => to.push(text(value).parse().unwrap()),
+        (Data::Float64(to), _) => to.push(text(value).parse().unwrap()),
+        (Data::Bytes(to), DataType::IPv6) => {
+            to.push(&text(value).parse::<std::net::Ipv6Addr>().unwrap().octets());
+        }
+        (Data::Bytes(to), _) => {
+            let mut bytes = text(value).into_bytes();
+            if let DataType::FixedString(len) = plain {
+                bytes.resize(*len, 0);
+            }
+            to.push(&bytes);
+        }
+        (other, _) => panic!("{data_type} is not {other:?}"),
+    }
+    column.nulls.iter_mut().for_each(|nulls| nulls.push(false));
+}
+
+/// The digits of a number without its point, as many behind it as the type has.
+fn digits(data_type: &DataType, text: &str) -> String {
+    let DataType::Decimal { scale, .. } = data_type else {
+        return text.to_owned();
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{fraction:0<width$}", width = usize::from(*scale))
 }
 
 /// A JSON value as ClickHouse would write it in a text format.
@@ -199,7 +246,7 @@ fn number(data_type: &DataType, value: &Json) -> i128 {
             ticks + fraction[..usize::from(*precision)].parse().unwrap_or(0)
         }
         DataType::IPv4 => u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()).into(),
-        _ => text.parse().unwrap(),
+        _ => digits(data_type, &text).parse().unwrap(),
     }
 }
 

@@ -51,6 +51,7 @@
 //! An expression has at most [`TEXT_BYTES_MAX`] bytes and [`DEPTH_MAX`] calls inside each other; more is
 //! refused (code 62). The functions, argument types and the widening rule are in `docs/sharding.md`.
 
+mod compiled;
 mod error;
 mod expression;
 mod functions;
@@ -61,6 +62,7 @@ mod key;
 mod ring;
 mod slots;
 
+pub use compiled::{Context, Expression};
 pub use error::{EvalError, EvalReason, KeyError, KeyReason};
 pub use key::Key;
 pub use ring::{POINTS_MAX, POINTS_PER_WEIGHT, Ring, RingError};

@@ -12,6 +12,7 @@
 mod arrival;
 mod bad_input;
 mod cached_answers;
+mod client_rules;
 mod commands;
 mod crash;
 mod facts_18;
@@ -25,3 +26,4 @@ mod replay;
 mod setup;
 mod shapes;
 mod tables;
+mod versions;

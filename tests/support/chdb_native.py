@@ -14,9 +14,9 @@ BLOCK_INFO = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 SELECT = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
 
 
-def native(engine, sql, database, version):
+def native(engine, sql, database, version, substitutions):
     """The answer to a statement as one block; none when it has no rows."""
-    columns = select(engine, sql, database) if SELECT.match(sql) else describe(engine, sql, database)
+    columns = select(engine, sql, database, substitutions) if SELECT.match(sql) else describe(engine, sql, database)
     if not columns or not columns[0].rows:
         return b""
     mark = b"\x00" if version >= CUSTOM_SERIALIZATION else b""
@@ -33,10 +33,10 @@ class Column:
     values: bytes
 
 
-def select(engine, sql, database):
+def select(engine, sql, database, substitutions):
     """Each column asked for by itself, out of a table that holds the answer."""
     table = f"default.`answer {uuid.uuid4()}`"
-    engine.run(f"CREATE TABLE {table} ENGINE = Memory AS SELECT * FROM ({sql})", database)
+    engine.run(f"CREATE TABLE {table} ENGINE = Memory AS SELECT * FROM ({sql})", database, parameters=substitutions)
     try:
         described = engine.run(f"DESCRIBE TABLE {table}", database, "TSVRaw").bytes().decode()
         names = [line.split("\t")[0] for line in described.splitlines()]

@@ -60,14 +60,14 @@ class Engine:
         self.run("CREATE DATABASE IF NOT EXISTS default", "default")
         self.version, self.timezone = self.run("SELECT version(), timezone()", "default").bytes().decode().split()
 
-    def run(self, sql, database, output_format="TabSeparated"):
+    def run(self, sql, database, output_format="TabSeparated", parameters=None):
         sql = sql.replace("serverUUID()", f"toUUID('{self.identity}')") if "serverUUID()" in sql else sql
         try:
             with self.lock:
                 if database != self.database and not sql.startswith("CREATE DATABASE"):
                     self.session.query(f"USE `{database}`")
                     self.database = database
-                return self.session.query(sql, output_format)
+                return self.session.query(sql, output_format, params=parameters or {})
         except Exception as trouble:  # chdb's own error types differ between versions
             text = str(trouble)
             raise ClickHouseError(text[text.find("Code: "):] if "Code: " in text else text) from trouble
@@ -198,10 +198,10 @@ class Handler(BaseHTTPRequestHandler):
         sql = (sql[:found.start()] if found else sql).rstrip().rstrip(";")
         version = int(self.parameters.get("client_protocol_version", 0))
         if kind == "Native" and version:
-            answer = native(self.engine, sql, database, version)
+            answer = native(self.engine, sql, database, version, self.substitutions())
         else:
             sql = f"{sql} {self.settings('')}" if SELECT.match(sql) else sql
-            answer = self.engine.run(sql, database, kind).bytes()
+            answer = self.engine.run(sql, database, kind, self.substitutions()).bytes()
         summary = {"read_rows": "0", "read_bytes": "0", "written_rows": "0", "written_bytes": "0", "result_rows": "0"}
         headers = {"X-ClickHouse-Format": kind, "X-ClickHouse-Summary": json.dumps(summary)}
         if self.parameters.get("compress") == "1":
@@ -210,6 +210,10 @@ class Handler(BaseHTTPRequestHandler):
             answer, coding = encoded(answer, self.headers.get("Accept-Encoding", ""))
             headers |= coding
         self.answer(200, answer, headers)
+
+    def substitutions(self):
+        """The values of {name:Type} in the statement."""
+        return {name.removeprefix("param_"): value for name, value in self.parameters.items() if name.startswith("param_")}
 
     def settings(self, given):
         quote = lambda value: "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

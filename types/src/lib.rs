@@ -10,7 +10,10 @@ mod column;
 mod data_type;
 
 pub use city::{city_hash_64, city_hash_128, city_hash_join};
-pub use column::{Bytes, Column, Data};
+pub use column::{Bytes, Column, Data, Lists, Tuples};
+/// 256-bit integers, as the vectors of [`Data`] hold them.
+pub use ethnum::{I256, U256};
+
 pub use data_type::{DataType, TypeError};
 
 /// One column of a table or of an INSERT's column list: its name and type, as ClickHouse says them.

@@ -171,6 +171,12 @@ impl<'s> Section<'s> {
         list.is_some_and(|list| list.is_empty())
     }
 
+    /// Whether the file has a string with a `*` under this key.
+    pub fn has_star(&self, key: &str) -> bool {
+        let text = self.table.get(key).and_then(|value| value.get_ref().as_str());
+        text.is_some_and(|text| text.contains('*'))
+    }
+
     /// Where the value of `key` stands, or else where the section starts.
     pub fn offset_of(&self, key: &str) -> usize {
         self.table

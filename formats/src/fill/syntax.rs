@@ -27,6 +27,8 @@ impl Syntax {
             Payload::JsonEachRow | Payload::TabSeparated | Payload::Csv | Payload::Values => {
                 self.text(fill, row, out);
             }
+            // Its rows lie in blocks, which are written with the fills.
+            Payload::Native => {}
         }
     }
 
@@ -42,7 +44,7 @@ impl Syntax {
             }
             Payload::Values => open_behind_last(out, start, b'('),
             Payload::BsonEachRow => drop(out.pop()),
-            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack => {}
+            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack | Payload::Native => {}
         }
         self.value(fill, row, out);
         match self.payload {
@@ -70,7 +72,7 @@ impl Syntax {
         }
         let stamp = binary::unix_time(fill, row);
         let text = stamp.as_ref().map_or(fill.texts.get(row), String::as_bytes);
-        let is_bare = is_bare(fill.column.data_type.without_nullable(), text);
+        let is_bare = is_bare(self.payload, fill.column.data_type.without_nullable(), text);
         match self.payload {
             Payload::TabSeparated => tab_separated(text, out),
             Payload::Csv => csv(text, out),
@@ -100,12 +102,13 @@ fn open_behind_last(out: &mut Vec<u8>, start: usize, bracket: u8) {
 }
 
 /// Numbers stand without quotes; what JSON and SQL have no number for does not.
-fn is_bare(data_type: &DataType, text: &[u8]) -> bool {
+fn is_bare(payload: Payload, data_type: &DataType, text: &[u8]) -> bool {
     use DataType as T;
     match data_type {
         T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Bool => {
             true
         }
+        T::Array(_) | T::Tuple(_) | T::Map(..) if payload == Payload::Values => true,
         T::Float32 | T::Float64 => text.last().is_some_and(u8::is_ascii_digit),
         _ => false,
     }

@@ -8,9 +8,6 @@ use crate::cursor::Cursor;
 use crate::error::code;
 use crate::framing::{Stop, Window};
 
-/// A LEB128 number of 64 bits has at most ten bytes.
-const VARINT_BYTES_MAX: usize = 10;
-
 /// How deep values may lie inside each other: a type's own depth is limited, but a Dynamic's value brings its type
 /// along.
 const DEPTH_MAX: usize = 100;
@@ -51,25 +48,11 @@ impl<'a, 'w> Reader<'a, 'w> {
 
     /// Passes a length and its bytes, and says where these lie.
     pub(super) fn text(&mut self) -> Result<Range<usize>, Stop> {
-        let len = self.varint()?;
-        self.cursor.skip(len)
+        self.cursor.text()
     }
 
     pub(super) fn varint(&mut self) -> Result<u64, Stop> {
-        let start = self.cursor.at;
-        let mut value = 0_u64;
-        for index in 0..VARINT_BYTES_MAX {
-            let byte = self.cursor.byte()?;
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Stop::fault(
-            code::INCORRECT_DATA,
-            start,
-            "expected a length of at most ten bytes",
-        ))
+        self.cursor.varint()
     }
 
     fn nullable(&mut self, inner: &Shape) -> Result<(), Stop> {

@@ -2,6 +2,8 @@
 
 use types::DataType;
 
+use crate::type_text;
+
 /// How far a value reaches. None is empty, so that a count can never be walked without bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -80,10 +82,7 @@ impl Shape {
     /// Types that `types` knows only by text.
     fn of_name(name: &str, reading: Reading) -> Option<Self> {
         let array = |inner: &str| Some(Self::Array(Box::new(Self::of_name(inner, reading)?)));
-        let (word, arguments) = match name.split_once('(') {
-            Some((word, rest)) => (word, arguments(rest.strip_suffix(')')?)),
-            None => (name, Vec::new()),
-        };
+        let (word, arguments) = type_text::word_and_arguments(name)?;
         match word {
             "Point" => Some(Self::Fixed(16)),
             "Ring" | "LineString" => array("Point"),
@@ -102,65 +101,15 @@ impl Shape {
     }
 }
 
-/// The types are numbered in the order of their names, whatever order they are written in.
+/// One shape a type, in the order of the types' names.
 fn variant(arguments: &[&str], reading: Reading) -> Option<Shape> {
-    let types = arguments.iter().map(|argument| DataType::parse(argument).ok());
-    let mut types: Vec<DataType> = types.collect::<Option<_>>()?;
-    types.sort_by_cached_key(ToString::to_string);
+    let types = type_text::variant_types(arguments)?;
     let shapes = types.iter().map(|data_type| Shape::of(data_type, reading));
     Some(Shape::Variant(shapes.collect::<Option<_>>()?))
 }
 
-/// The typed paths among a JSON type's arguments; `SKIP …` and `max_dynamic_…=…` say nothing of its bytes.
 fn json(arguments: &[&str], reading: Reading) -> Option<Shape> {
-    let mut typed = Vec::new();
-    for argument in arguments {
-        if argument.starts_with("SKIP ") || argument.contains('=') {
-            continue;
-        }
-        let DataType::Tuple(elements) = DataType::parse(&format!("Tuple({})", quoted(argument)?)).ok()?
-        else {
-            return None;
-        };
-        let [(Some(path), data_type)] = elements.as_slice() else {
-            return None;
-        };
-        typed.push((path.clone(), Shape::of(data_type, reading)?));
-    }
-    Some(Shape::Json(typed))
-}
-
-/// `a.b UInt8` with its path in back quotes, as a tuple's element is written.
-fn quoted(argument: &str) -> Option<String> {
-    if argument.starts_with('`') {
-        // A path of several quoted parts is one name with the dots inside.
-        let (path, data_type) = argument.rsplit_once("` ")?;
-        return Some(format!("`{}` {data_type}", path.replace('`', "")));
-    }
-    let (path, data_type) = argument.split_once(' ')?;
-    Some(format!("`{path}` {data_type}"))
-}
-
-/// What stands between the commas outside brackets and quotes.
-fn arguments(text: &str) -> Vec<&str> {
-    let (mut found, mut start, mut depth, mut quote) = (Vec::new(), 0, 0_usize, None);
-    let mut bytes = text.bytes().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match (quote, byte) {
-            (Some(_), b'\\') => drop(bytes.next()),
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, b'\'' | b'`' | b'"') => quote = Some(byte),
-            (None, b'(') => depth += 1,
-            (None, b')') => depth = depth.saturating_sub(1),
-            (None, b',') if depth == 0 => {
-                found.push(text[start..at].trim());
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    found.push(text[start..].trim());
-    found.retain(|argument| !argument.is_empty());
-    found
+    let typed = type_text::typed_paths(arguments)?.into_iter();
+    let typed = typed.map(|(path, data_type)| Some((path, Shape::of(&data_type, reading)?)));
+    Some(Shape::Json(typed.collect::<Option<_>>()?))
 }

@@ -92,7 +92,7 @@ fn starts_a_name(lexer: &Lexer<'_>) -> Result<bool, StatementError> {
     const GO_ON: &[&str] = &["FORMAT", "VALUES", "SELECT", "SETTINGS", "FROM", "WITH"];
     Ok(match lexer.peek()? {
         Token::Word(word) => !GO_ON.iter().any(|next| word.eq_ignore_ascii_case(next)),
-        Token::QuotedName(..) => true,
+        Token::QuotedName(..) | Token::Punctuation(b'{') => true,
         _ => false,
     })
 }
@@ -148,7 +148,8 @@ fn names(lexer: &mut Lexer<'_>) -> Result<Vec<String>, StatementError> {
     let mut names = Vec::new();
     loop {
         names.push(column_name(lexer)?);
-        if !lexer.take(b',')? {
+        // A comma may stand behind the last name, too.
+        if !lexer.take(b',')? || lexer.peek()? == Token::Punctuation(b')') {
             return Ok(names);
         }
     }
@@ -338,6 +339,12 @@ mod tests {
         check("INSERT INTO t\n FORMAT RowBinary \nxx", "t|*||RowBinary|xx");
         check("INSERT INTO t FORMAT CSV;\n1,2", "t|*||CSV|1,2");
         check("INSERT INTO t", "t|*||?|");
+        check("INSERT INTO t (a, b,) FORMAT CSV", "t|a,b||CSV|");
+        check("INSERT INTO `db` . `t` FORMAT TSV", "db.t|*||TSV|");
+        check(
+            "INSERT INTO TABLE `db`.\"t\" (a) VALUES (1);",
+            "db.t|a||Values| (1);",
+        );
         check("INSERT INTO t (a.b, `c.d`) FORMAT TSV", "t|a.b,c.d||TSV|");
         check("/* x */ INSERT -- y\n INTO # z\n t FORMAT TSV\r\n1", "t|*||TSV|1");
     }

@@ -27,7 +27,10 @@ pub(super) fn push(data: &mut Data, data_type: &DataType, bytes: &[u8]) -> Resul
         Data::Int128(values) => values.push(i128::from_le_bytes(fixed(bytes)?)),
         Data::Float32(values) => values.push(f32::from_le_bytes(fixed(bytes)?)),
         Data::Float64(values) => values.push(f64::from_le_bytes(fixed(bytes)?)),
+        Data::UInt256(values) => values.push(types::U256::from_le_bytes(fixed(bytes)?)),
+        Data::Int256(values) => values.push(types::I256::from_le_bytes(fixed(bytes)?)),
         Data::Bytes(values) => values.push(bytes),
+        Data::Array(_) | Data::Tuple(_) => return Err(MISFIT),
     }
     Ok(())
 }

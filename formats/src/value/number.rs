@@ -36,7 +36,9 @@ pub(super) fn push(data: &mut Data, token: &Token<'_>) -> Result<(), ValueError>
         Data::Int128(values) => values.push(signed_wide(token)?),
         Data::Float32(values) => values.push(float(token)?),
         Data::Float64(values) => values.push(float(token)?),
-        Data::Bytes(_) => return Err(MISFIT),
+        Data::UInt256(_) | Data::Int256(_) | Data::Bytes(_) | Data::Array(_) | Data::Tuple(_) => {
+            return Err(MISFIT);
+        }
     }
     Ok(())
 }

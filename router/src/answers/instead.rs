@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use tokio::time::Instant;
 
 use super::shape::{Request, STATEMENT_BYTES_MAX};
 use super::{Kept, Key, Shape, name_on_replicas, serve};
@@ -14,7 +15,7 @@ use crate::exception::{Exception, code};
 use crate::front::Question;
 use crate::http::answer::Answer;
 use crate::http::body::RequestBody;
-use crate::pass::{Asked, TRIES_MAX, connected_replica, pass};
+use crate::pass::{Asked, TRIES_MAX, pass, session_of, session_s_replica};
 use crate::replica::ReplicaRuntime;
 use crate::routing::{Cluster, Lookup};
 use crate::time::now_ms;
@@ -64,11 +65,11 @@ pub async fn ask(
     request: &Repeatable<'_>,
 ) -> Result<Answer, Exception> {
     let Some(key) = key(question, cluster, request.statement) else {
-        let replica = connected_replica(cluster).await?;
+        let replica = session_s_replica(app, question, cluster).await?;
         return ask_replica(question, request, &replica).await;
     };
     let kept = app.answers.find(&key);
-    let asked = ask_any(question, cluster, request, kept.is_some());
+    let asked = ask_any(app, question, cluster, request, kept.is_some());
     let answered = within(kept.as_ref().map(|_| ANSWER_PATIENCE), asked).await;
     match answered.unwrap_or_else(|| Err(no_replica(cluster))) {
         Ok(answer) => {
@@ -107,36 +108,47 @@ fn key(question: &Question<'_>, cluster: &Cluster, statement: &[u8]) -> Option<K
     })
 }
 
-/// The first answer that a replica gives. Asking again is no harm: these questions change nothing.
+/// The first answer that a replica gives, the one that holds the request's session before others. Asking again is
+/// no harm: these questions change nothing.
 async fn ask_any(
+    app: &App,
     question: &Question<'_>,
     cluster: &Cluster,
     request: &Repeatable<'_>,
     is_kept: bool,
 ) -> Result<Answer, Exception> {
-    let tried = cluster.read_order().into_iter().take(TRIES_MAX);
-    let (up, down): (Vec<_>, Vec<_>) = tried.partition(|replica| replica.is_up());
-    if let Some(answer) = ask_each(question, request, &up).await {
-        return answer;
+    let session = session_of(question)?;
+    let held = session.and_then(|(key, _)| app.sessions.replica(key, Instant::now()));
+    let mut tried = cluster.read_order();
+    tried.sort_by_key(|replica| Some(replica.address()) != held.as_deref());
+    tried.truncate(TRIES_MAX);
+    let (up, down): (Vec<_>, Vec<_>) = tried.into_iter().partition(|replica| replica.is_up());
+    let mut settled = ask_each(question, request, &up).await;
+    if settled.is_none() {
+        let checks = futures_util::future::join_all(down.iter().map(|replica| replica.check()));
+        within(is_kept.then_some(CHECK_PATIENCE), checks).await;
+        let back: Vec<_> = down.into_iter().filter(|replica| replica.is_up()).collect();
+        settled = ask_each(question, request, &back).await;
     }
-    let checks = futures_util::future::join_all(down.iter().map(|replica| replica.check()));
-    within(is_kept.then_some(CHECK_PATIENCE), checks).await;
-    let back: Vec<_> = down.into_iter().filter(|replica| replica.is_up()).collect();
-    let answer = ask_each(question, request, &back).await;
-    answer.unwrap_or_else(|| Err(no_replica(cluster)))
+    let (replica, answer) = settled.ok_or_else(|| no_replica(cluster))?;
+    if let Some((key, timeout)) = session {
+        app.sessions.keep(key, replica.address(), Instant::now(), timeout);
+    }
+    answer
 }
 
-/// The first answer, or the first refusal of Weir's own; none when none of these replicas gives one.
+/// The first answer, or the first refusal of Weir's own, and the replica it is about; none when none of these
+/// replicas gives one.
 async fn ask_each(
     question: &Question<'_>,
     request: &Repeatable<'_>,
     replicas: &[Arc<ReplicaRuntime>],
-) -> Option<Result<Answer, Exception>> {
+) -> Option<(Arc<ReplicaRuntime>, Result<Answer, Exception>)> {
     for replica in replicas {
         match ask_replica(question, request, replica).await {
             Ok(answer) if is_gateways(&answer) => {}
             Err(exception) if exception.code == code::ALL_CONNECTION_TRIES_FAILED => {}
-            settled => return Some(settled),
+            settled => return Some((replica.clone(), settled)),
         }
     }
     None

@@ -14,7 +14,7 @@
 mod admin_socket;
 mod check;
 mod clusters;
-mod columns;
+pub(crate) mod columns;
 mod demo;
 mod dev_shard;
 mod output;

@@ -176,6 +176,10 @@ impl Sender {
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
+        if let Some(error) = request::cannot_read(batch.shape(), &facts) {
+            let error = format!("{}: {error}", replica.address());
+            return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
+        }
         let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {

@@ -102,9 +102,7 @@ impl RequestBody {
 
     /// Gives bytes back: the next call of [`RequestBody::next`] has them.
     pub fn unread(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.returned = Some(bytes);
-        }
+        self.returned = (!bytes.is_empty()).then_some(bytes);
     }
 
     /// How many bytes are still to come, if the client announced it: before they are decoded.

@@ -9,6 +9,7 @@ pub mod settings;
 pub mod shapes;
 pub mod split;
 mod stage;
+mod versions;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use types::ColumnDef;
 
 use super::settings::{InsertSettings, OwnSettings};
 use super::split::{Placement, random_shard};
+use super::versions;
 use crate::exception::{Exception, code};
 use crate::routing::RoutedTable;
 use crate::schema::TableSchema;
@@ -66,8 +67,11 @@ impl Plan {
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: row_bytes_max,
+            scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;
+        let client = settings.payload.iter().map(|(name, _)| name.as_str());
+        versions::check(&table, format.payload().name(), client)?;
         let token = settings.own.deduplication_token;
         Ok(Self {
             table,

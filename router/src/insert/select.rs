@@ -271,7 +271,7 @@ impl Reader<'_> {
             .ok_or_else(|| Exception::internal("a replica described a SELECT in a way that nobody reads"))
     }
 
-    async fn facts(&self) -> Result<Facts, Exception> {
+    async fn facts(&self) -> Result<std::sync::Arc<Facts>, Exception> {
         let facts = self.replica.facts().await;
         self.replica.observed(&facts);
         facts.map_err(|error| unreachable(&error))

@@ -203,7 +203,7 @@ impl Scatter {
         for (shard, rows) in rows_of_shard.iter().enumerate() {
             for run in rows.chunks(run_rows_max) {
                 let share = &mut self.shares[shard];
-                block.write(run, &mut share.bytes);
+                block.write(run, &[], &mut share.bytes);
                 share.rows = run.len() as u64;
                 share.hand_over(shard, shares)?;
             }
@@ -304,6 +304,7 @@ mod tests {
             settings: &Settings::default(),
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
+            scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;
         let placement = Placement::Slots(key, Slots::new(&[1, 0, 2]).unwrap());

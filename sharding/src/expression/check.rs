@@ -4,9 +4,10 @@
 use types::{Bytes, Column, ColumnDef, Data, DataType};
 
 use super::evaluate::{BoundCall, Frame, Node, Typed};
-use super::{Expression, Kind, Literal};
+use super::{Kind, Literal, Tree};
+use crate::compiled::Context;
 use crate::error::{KeyReason, Refusal};
-use crate::functions::{self, Argument, Call, Function, Nulls};
+use crate::functions::{self, Argument, Call, Function, Nulls, Volatile};
 
 /// A checked expression and what it needs.
 #[derive(Debug, Clone)]
@@ -14,46 +15,49 @@ pub(crate) struct Checked {
     pub root: Typed,
     /// The columns it reads, each once, in the order in which `Node::Column` counts them.
     pub columns: Vec<ColumnDef>,
-    /// Whether two evaluations may differ.
-    pub random: bool,
+    /// The functions in it that are no functions of the row.
+    pub volatile: Vec<&'static Function>,
 }
 
 /// Types an expression against a table's columns.
 ///
 /// `zone` is the servers' time zone, in which DateTime columns without their own are turned into text and
-/// dates.
+/// dates. With a target the value is cast to it at last.
 pub(crate) fn check(
-    expression: &Expression,
+    expression: &Tree,
     columns: &[ColumnDef],
     zone: Option<&str>,
+    target: Option<&DataType>,
 ) -> Result<Checked, Refusal> {
     let mut checker = Checker {
         table: columns,
         zone,
         used: Vec::new(),
-        random: false,
+        volatile: Vec::new(),
+        drawn: Vec::new(),
     };
-    match checker.operand(expression)? {
-        Operand::Tuple(elements) => {
-            let data_type = tuple_type(&elements);
-            Err(Refusal::of_whole(KeyReason::ResultType { data_type }))
-        }
-        Operand::Plain(root) => Ok(Checked {
-            root,
-            columns: checker.used,
-            random: checker.random,
-        }),
+    let mut root = checker.typed(expression)?;
+    if let Some(target) = target {
+        root = checker.cast(root, target, expression.offset)?;
     }
+    Ok(Checked {
+        root,
+        columns: checker.used,
+        volatile: checker.volatile,
+    })
 }
 
 struct Checker<'a> {
     table: &'a [ColumnDef],
     zone: Option<&'a str>,
     used: Vec<ColumnDef>,
-    random: bool,
+    volatile: Vec<&'static Function>,
+    /// The random calls so far as they are written.
+    drawn: Vec<Tree>,
 }
 
-/// What a call can be given. Tuples never become values: hash functions take their elements one by one.
+/// What a call can be given. A tuple that is written out never becomes a value where a function takes its
+/// elements one by one.
 enum Operand {
     Plain(Typed),
     Tuple(Vec<Operand>),
@@ -66,10 +70,47 @@ struct Leaf {
 }
 
 impl Checker<'_> {
-    fn operand(&mut self, expression: &Expression) -> Result<Operand, Refusal> {
+    /// An expression as one value.
+    fn typed(&mut self, expression: &Tree) -> Result<Typed, Refusal> {
+        match self.operand(expression)? {
+            Operand::Plain(typed) => Ok(typed),
+            Operand::Tuple(elements) => self.tuple(elements, expression.offset),
+        }
+    }
+
+    /// Elements made into one value.
+    fn tuple(&mut self, elements: Vec<Operand>, offset: usize) -> Result<Typed, Refusal> {
+        let mut leaves = Vec::with_capacity(elements.len());
+        for element in elements {
+            let typed = match element {
+                Operand::Plain(typed) => typed,
+                Operand::Tuple(elements) => self.tuple(elements, offset)?,
+            };
+            leaves.push(Leaf {
+                typed,
+                in_tuple: false,
+            });
+        }
+        self.bound(&functions::TUPLE, leaves, offset, None)
+    }
+
+    /// A value cast to a type as an INSERT casts a DEFAULT.
+    fn cast(&mut self, typed: Typed, target: &DataType, offset: usize) -> Result<Typed, Refusal> {
+        if typed.data_type == *target {
+            return Ok(typed);
+        }
+        let target = typed_text(&target.to_string());
+        let leaf = |typed| Leaf {
+            typed,
+            in_tuple: false,
+        };
+        self.bound(&functions::CAST, vec![leaf(typed), leaf(target)], offset, None)
+    }
+
+    fn operand(&mut self, expression: &Tree) -> Result<Operand, Refusal> {
         match &expression.kind {
             Kind::Column(name) => self.column(name, expression.offset).map(Operand::Plain),
-            Kind::Literal(literal) => constant(literal, expression.offset).map(Operand::Plain),
+            Kind::Literal(literal) => Ok(Operand::Plain(constant(literal))),
             Kind::Call { name, arguments } if name == "tuple" => {
                 let elements = arguments.iter().map(|argument| self.operand(argument));
                 elements.collect::<Result<_, _>>().map(Operand::Tuple)
@@ -108,7 +149,7 @@ impl Checker<'_> {
         })
     }
 
-    fn call(&mut self, name: &str, written: &[Expression], offset: usize) -> Result<Typed, Refusal> {
+    fn call(&mut self, name: &str, written: &[Tree], offset: usize) -> Result<Typed, Refusal> {
         let unknown = || {
             Refusal::at(
                 offset,
@@ -123,11 +164,59 @@ impl Checker<'_> {
         }
         let mut leaves = Vec::with_capacity(written.len());
         for (i, argument) in written.iter().enumerate() {
-            let operand = self.operand(argument)?;
-            spread(operand, function, i, argument.offset, &mut leaves)?;
+            match self.operand(argument)? {
+                Operand::Tuple(elements) if !function.spreads_tuples => leaves.push(Leaf {
+                    typed: self.tuple(elements, argument.offset)?,
+                    in_tuple: false,
+                }),
+                operand => spread(operand, function, i, argument.offset, &mut leaves)?,
+            }
         }
-        self.random |= function.random;
-        bind(function, leaves, self.zone, offset)
+        let drawn_as = (function.volatile == Volatile::Row).then(|| self.draw(name, written));
+        self.bound(function, leaves, offset, drawn_as)
+    }
+
+    /// The number of a random call: that of an equal one before it, if there is one.
+    fn draw(&mut self, name: &str, written: &[Tree]) -> usize {
+        let is_same = |call: &Tree| match &call.kind {
+            Kind::Call {
+                name: other,
+                arguments,
+            } => {
+                other.eq_ignore_ascii_case(name)
+                    && arguments.len() == written.len()
+                    && arguments
+                        .iter()
+                        .zip(written)
+                        .all(|(left, right)| left.is_same(right))
+            }
+            _ => false,
+        };
+        self.drawn.iter().position(is_same).unwrap_or_else(|| {
+            self.drawn.push(Tree {
+                kind: Kind::Call {
+                    name: name.to_owned(),
+                    arguments: written.to_vec(),
+                },
+                offset: 0,
+                depth: 0,
+            });
+            self.drawn.len() - 1
+        })
+    }
+
+    /// Makes a call of a function and its arguments, typed; one that is constant becomes its value.
+    fn bound(
+        &mut self,
+        function: &'static Function,
+        leaves: Vec<Leaf>,
+        offset: usize,
+        drawn_as: Option<usize>,
+    ) -> Result<Typed, Refusal> {
+        if function.volatile != Volatile::No {
+            self.volatile.push(function);
+        }
+        bind(function, leaves, self.zone, offset, drawn_as)
     }
 }
 
@@ -144,16 +233,16 @@ fn spread(
             typed,
             in_tuple: false,
         }),
-        Operand::Tuple(elements) if function.spreads_tuples && !elements.is_empty() => {
+        Operand::Tuple(elements) if elements.is_empty() => {
+            let reason = function.argument_type(position, tuple_type(&elements));
+            return Err(Refusal::at(offset, reason));
+        }
+        Operand::Tuple(elements) => {
             let first = leaves.len();
             for element in elements {
                 spread(element, function, position, offset, leaves)?;
             }
             leaves[first..].iter_mut().for_each(|leaf| leaf.in_tuple = true);
-        }
-        Operand::Tuple(elements) => {
-            let reason = function.argument_type(position, tuple_type(&elements));
-            return Err(Refusal::at(offset, reason));
         }
     }
     Ok(())
@@ -165,16 +254,28 @@ fn bind(
     leaves: Vec<Leaf>,
     zone: Option<&str>,
     offset: usize,
+    drawn_as: Option<usize>,
 ) -> Result<Typed, Refusal> {
+    if leaves.iter().any(|leaf| is_plain_null(function, leaf)) {
+        return Ok(null());
+    }
     let arguments: Vec<Argument<'_>> = leaves.iter().map(|leaf| argument(function, leaf)).collect();
-    let bound = (function.bind)(&Call {
+    let call = Call {
         function,
         arguments: &arguments,
         zone,
         offset,
-    })?;
+    };
+    let bound = (function.bind)(&call)?;
+    let nullable = (0..leaves.len()).find(|i| propagates_null(function, &leaves[*i]));
+    if let (Some(place), DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)) =
+        (nullable, &bound.data_type)
+    {
+        return Err(call.illegal(place));
+    }
     let data_type = wrapped(function, bound.data_type, &leaves);
-    let is_constant = leaves.iter().all(|leaf| leaf.typed.is_constant()) && !function.random;
+    let is_constant = leaves.iter().all(|leaf| leaf.typed.is_constant());
+    let once = leaves.iter().all(|leaf| leaf.typed.is_one_value()) && function.volatile != Volatile::Row;
     let nulls_of = (0..leaves.len())
         .filter(|i| propagates_null(function, &leaves[*i]))
         .collect();
@@ -184,15 +285,36 @@ fn bind(
         kernel: bound.kernel,
         arguments,
         nulls_of,
+        once,
+        drawn_as,
     };
     let typed = Typed {
         data_type,
         node: Node::Call(call),
     };
-    if is_constant {
+    if is_constant && function.volatile == Volatile::No {
         fold(typed, offset)
     } else {
         Ok(typed)
+    }
+}
+
+/// Whether an argument is a NULL that makes the result a NULL of no type.
+fn is_plain_null(function: &Function, leaf: &Leaf) -> bool {
+    propagates_null(function, leaf) && *leaf.typed.data_type.without_nullable() == DataType::Nothing
+}
+
+/// The literal NULL.
+fn null() -> Typed {
+    Typed {
+        data_type: DataType::Nullable(Box::new(DataType::Nothing)),
+        node: Node::Constant(Column {
+            data: Data::Bytes(Bytes {
+                bytes: Vec::new(),
+                ends: vec![0],
+            }),
+            nulls: Some(vec![true]),
+        }),
     }
 }
 
@@ -224,7 +346,7 @@ fn propagates_null(function: &Function, leaf: &Leaf) -> bool {
 /// The result's type with the wrappers that ClickHouse puts around it.
 fn wrapped(function: &Function, data_type: DataType, leaves: &[Leaf]) -> DataType {
     let nullable = leaves.iter().any(|leaf| propagates_null(function, leaf));
-    let data_type = if nullable {
+    let data_type = if nullable && !data_type.is_nullable() {
         DataType::Nullable(Box::new(data_type))
     } else {
         data_type
@@ -252,6 +374,8 @@ fn fold(typed: Typed, offset: usize) -> Result<Typed, Refusal> {
         columns: &[],
         rows: 1,
         random: &mut || 0,
+        context: &Context::default(),
+        drawn: Vec::new(),
     };
     let value = typed
         .evaluate(&mut frame)
@@ -277,9 +401,10 @@ fn tuple_type(elements: &[Operand]) -> DataType {
 }
 
 /// A literal, in the narrowest type that holds it, as ClickHouse types it.
-fn constant(literal: &Literal, offset: usize) -> Result<Typed, Refusal> {
+fn constant(literal: &Literal) -> Typed {
     let (data_type, data) = match literal {
-        Literal::Null => return Err(Refusal::at(offset, KeyReason::Null)),
+        Literal::Null => return null(),
+        Literal::Float(bits) => (DataType::Float64, Data::Float64(vec![f64::from_bits(*bits)])),
         Literal::Bool(value) => (DataType::Bool, Data::UInt8(vec![u8::from(*value)])),
         Literal::String(text) => {
             let mut bytes = Bytes::default();
@@ -299,8 +424,13 @@ fn constant(literal: &Literal, offset: usize) -> Result<Typed, Refusal> {
             _ => (DataType::Int64, Data::Int64(vec![*value])),
         },
     };
-    Ok(Typed {
+    Typed {
         data_type,
         node: Node::Constant(Column::new(data)),
-    })
+    }
+}
+
+/// The constant string of a text.
+fn typed_text(text: &str) -> Typed {
+    constant(&Literal::String(text.as_bytes().to_vec()))
 }

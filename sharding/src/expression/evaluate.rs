@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use types::{Column, DataType};
 
+use crate::compiled::Context;
 use crate::error::EvalError;
 use crate::functions::{Inputs, Kernel};
 
@@ -31,6 +32,10 @@ pub(crate) struct BoundCall {
     pub arguments: Vec<Typed>,
     /// The arguments whose NULL makes the result NULL.
     pub nulls_of: Vec<usize>,
+    /// One value stands for all rows, though it is another one in each INSERT (`now()`).
+    pub once: bool,
+    /// Of a random function the number of the call: equal calls share one column, as in ClickHouse.
+    pub drawn_as: Option<usize>,
 }
 
 /// What an evaluation runs on.
@@ -38,6 +43,9 @@ pub(crate) struct Frame<'a, 'r> {
     pub columns: &'a [Column],
     pub rows: usize,
     pub random: &'r mut dyn FnMut() -> u32,
+    pub context: &'r Context,
+    /// The columns of random calls that were evaluated before.
+    pub drawn: Vec<(usize, Column)>,
 }
 
 /// An argument's values: a column, or one row that stands for all.
@@ -67,6 +75,15 @@ impl Typed {
         matches!(self.node, Node::Constant(_))
     }
 
+    /// Whether one value stands for all rows of an INSERT.
+    pub fn is_one_value(&self) -> bool {
+        match &self.node {
+            Node::Column(_) => false,
+            Node::Constant(_) => true,
+            Node::Call(call) => call.once,
+        }
+    }
+
     /// The values of all rows of the frame.
     pub fn evaluate<'a>(&'a self, frame: &mut Frame<'a, '_>) -> Result<Value<'a>, EvalError> {
         match &self.node {
@@ -80,7 +97,7 @@ impl Typed {
             }),
             Node::Call(call) => Ok(Value {
                 column: Cow::Owned(call.evaluate(frame)?),
-                constant: false,
+                constant: call.once,
             }),
         }
     }
@@ -88,21 +105,36 @@ impl Typed {
 
 impl BoundCall {
     fn evaluate<'a>(&'a self, frame: &mut Frame<'a, '_>) -> Result<Column, EvalError> {
+        let known = |id: usize| frame.drawn.iter().find(|(drawn, _)| *drawn == id);
+        if let Some((_, column)) = self.drawn_as.and_then(known) {
+            return Ok(column.clone());
+        }
+        let rows = if self.once { 1 } else { frame.rows };
+        let column = self.compute(frame, rows)?;
+        if let Some(id) = self.drawn_as {
+            frame.drawn.push((id, column.clone()));
+        }
+        Ok(column)
+    }
+
+    fn compute<'a>(&'a self, frame: &mut Frame<'a, '_>, rows: usize) -> Result<Column, EvalError> {
         let values = self.arguments.iter().map(|argument| argument.evaluate(frame));
         let values = values.collect::<Result<Vec<_>, _>>()?;
-        let nulls = self.nulls(&values, frame.rows);
+        let nulls = self.nulls(&values, rows);
         let mut inputs = Inputs {
             values: &values,
             nulls: nulls.as_deref(),
-            rows: frame.rows,
+            rows,
             random: &mut *frame.random,
+            context: frame.context,
         };
-        let data = self.kernel.run(&mut inputs).map_err(|failure| EvalError {
+        let mut column = self.kernel.run(&mut inputs).map_err(|failure| EvalError {
             row: failure.row,
             function: self.function,
             reason: failure.reason,
         })?;
-        Ok(Column { data, nulls })
+        column.nulls = either(column.nulls, nulls);
+        Ok(column)
     }
 
     /// Which rows are NULL because an argument is; none when no argument can be.
@@ -116,5 +148,18 @@ impl BoundCall {
                 .any(|argument| values[*argument].is_null(row))
         };
         Some((0..rows).map(is_null).collect())
+    }
+}
+
+/// NULL where one of both is.
+fn either(left: Option<Vec<bool>>, right: Option<Vec<bool>>) -> Option<Vec<bool>> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(
+            left.iter()
+                .zip(right)
+                .map(|(left, right)| *left || right)
+                .collect(),
+        ),
+        (left, right) => left.or(right),
     }
 }

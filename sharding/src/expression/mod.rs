@@ -8,7 +8,7 @@ pub(crate) mod parse;
 
 /// An expression as written, without types.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Expression {
+pub(crate) struct Tree {
     pub kind: Kind,
     /// Where it starts in the text, in bytes; for an operator, where the operator stands.
     pub offset: usize,
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     /// A function; operators and casts are calls of the functions that ClickHouse makes of them.
     Call {
         name: String,
-        arguments: Vec<Expression>,
+        arguments: Vec<Tree>,
     },
 }
 
@@ -37,5 +37,30 @@ pub(crate) enum Literal {
     Unsigned(u64),
     /// Below zero.
     Negative(i64),
+    /// The bits of a Float64.
+    Float(u64),
     String(Vec<u8>),
+}
+
+impl Tree {
+    /// Whether both say the same, wherever they stand.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (
+                Kind::Call { name, arguments },
+                Kind::Call {
+                    name: other,
+                    arguments: others,
+                },
+            ) => {
+                name == other
+                    && arguments.len() == others.len()
+                    && arguments
+                        .iter()
+                        .zip(others)
+                        .all(|(left, right)| left.is_same(right))
+            }
+            (left, right) => left == right,
+        }
+    }
 }

@@ -6,12 +6,12 @@
 //! backslash.
 
 use super::lex::{Token, TokenKind, syntax, tokens};
-use super::{Expression, Kind, Literal};
+use super::{Kind, Literal, Tree};
 use crate::error::{KeyReason, Refusal};
 use crate::{DEPTH_MAX, TEXT_BYTES_MAX};
 
 /// Reads a whole sharding expression.
-pub(crate) fn parse(text: &str) -> Result<Expression, Refusal> {
+pub(crate) fn parse(text: &str) -> Result<Tree, Refusal> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Refusal::of_whole(KeyReason::TooLong {
             limit: TEXT_BYTES_MAX,
@@ -110,7 +110,7 @@ impl Parser<'_> {
     }
 
     /// An expression of operators that bind at least as strongly as `strength`.
-    fn expression(&mut self, strength: u8) -> Result<Expression, Refusal> {
+    fn expression(&mut self, strength: u8) -> Result<Tree, Refusal> {
         self.deeper(|parser| {
             let mut left = parser.unary()?;
             while let Some((operator_strength, name)) = parser.operator(strength) {
@@ -149,7 +149,7 @@ impl Parser<'_> {
         result
     }
 
-    fn unary(&mut self) -> Result<Expression, Refusal> {
+    fn unary(&mut self) -> Result<Tree, Refusal> {
         let offset = self.offset();
         if self.take_word("NOT") {
             let operand = self.expression(3)?;
@@ -167,13 +167,13 @@ impl Parser<'_> {
         call(offset, "negate", vec![operand])
     }
 
-    fn postfix(&mut self) -> Result<Expression, Refusal> {
+    fn postfix(&mut self) -> Result<Tree, Refusal> {
         let primary = self.primary()?;
         self.postfix_of(primary)
     }
 
     /// `x::Type` and `x[i]`, any number of them.
-    fn postfix_of(&mut self, mut operand: Expression) -> Result<Expression, Refusal> {
+    fn postfix_of(&mut self, mut operand: Tree) -> Result<Tree, Refusal> {
         loop {
             let offset = self.offset();
             if self.take("::") {
@@ -189,7 +189,7 @@ impl Parser<'_> {
         }
     }
 
-    fn primary(&mut self) -> Result<Expression, Refusal> {
+    fn primary(&mut self) -> Result<Tree, Refusal> {
         let offset = self.offset();
         let literal = |literal| Ok(leaf(offset, Kind::Literal(literal)));
         match self.peek().clone() {
@@ -224,7 +224,7 @@ impl Parser<'_> {
     }
 
     /// What begins with a name: a call, or a column of one or several parts.
-    fn name(&mut self, offset: usize, mut name: String) -> Result<Expression, Refusal> {
+    fn name(&mut self, offset: usize, mut name: String) -> Result<Tree, Refusal> {
         if self.take("(") {
             return self.call(offset, &name);
         }
@@ -239,7 +239,7 @@ impl Parser<'_> {
     }
 
     /// The arguments of a call, the opening bracket being read; CAST alone may have `AS Type` in it.
-    fn call(&mut self, offset: usize, name: &str) -> Result<Expression, Refusal> {
+    fn call(&mut self, offset: usize, name: &str) -> Result<Tree, Refusal> {
         if !name.eq_ignore_ascii_case("CAST") {
             return call(offset, name, self.list(")", "',' or ')'")?);
         }
@@ -255,7 +255,7 @@ impl Parser<'_> {
     }
 
     /// `(x)` is x; `(x, y)` and `(x,)` are tuples.
-    fn brackets(&mut self) -> Result<Expression, Refusal> {
+    fn brackets(&mut self) -> Result<Tree, Refusal> {
         let offset = self.offset();
         self.advance();
         let start = self.at;
@@ -272,7 +272,7 @@ impl Parser<'_> {
     }
 
     /// Expressions between commas up to the closing bracket, which is read too; a last comma is allowed.
-    fn list(&mut self, close: &str, expected: &'static str) -> Result<Vec<Expression>, Refusal> {
+    fn list(&mut self, close: &str, expected: &'static str) -> Result<Vec<Tree>, Refusal> {
         let mut elements = Vec::new();
         while !self.take(close) {
             elements.push(self.expression(0)?);
@@ -285,7 +285,7 @@ impl Parser<'_> {
     }
 
     /// A type's name with its bracket, as the string literal that CAST takes.
-    fn type_name(&mut self) -> Result<Expression, Refusal> {
+    fn type_name(&mut self) -> Result<Tree, Refusal> {
         let offset = self.offset();
         let TokenKind::Word(_) = self.peek() else {
             return Err(self.unexpected("a type"));
@@ -316,8 +316,8 @@ impl Parser<'_> {
     }
 }
 
-fn leaf(offset: usize, kind: Kind) -> Expression {
-    Expression {
+fn leaf(offset: usize, kind: Kind) -> Tree {
+    Tree {
         kind,
         offset,
         depth: 0,
@@ -325,12 +325,12 @@ fn leaf(offset: usize, kind: Kind) -> Expression {
 }
 
 /// A call around its arguments. `k + k + k …` nests as deep as it has operators, so depth is counted here.
-fn call(offset: usize, name: &str, arguments: Vec<Expression>) -> Result<Expression, Refusal> {
+fn call(offset: usize, name: &str, arguments: Vec<Tree>) -> Result<Tree, Refusal> {
     let depth = 1 + arguments.iter().map(|argument| argument.depth).max().unwrap_or(0);
     if depth > DEPTH_MAX {
         return Err(Refusal::at(offset, KeyReason::TooDeep { limit: DEPTH_MAX }));
     }
-    Ok(Expression {
+    Ok(Tree {
         kind: Kind::Call {
             name: name.to_owned(),
             arguments,
@@ -341,13 +341,13 @@ fn call(offset: usize, name: &str, arguments: Vec<Expression>) -> Result<Express
 }
 
 /// What `::` casts: of a number's literal its text, so that `-1::UInt8` is refused as '-1' is.
-fn as_written(operand: Expression) -> Expression {
+fn as_written(operand: Tree) -> Tree {
     let text = match operand.kind {
         Kind::Literal(Literal::Unsigned(value)) => value.to_string(),
         Kind::Literal(Literal::Negative(value)) => value.to_string(),
         _ => return operand,
     };
-    Expression {
+    Tree {
         kind: Kind::Literal(Literal::String(text.into_bytes())),
         ..operand
     }
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     /// The tree as nested calls, for comparison.
-    fn shown(expression: &Expression) -> String {
+    fn shown(expression: &Tree) -> String {
         match &expression.kind {
             Kind::Column(name) => name.clone(),
             Kind::Literal(Literal::String(text)) => format!("'{}'", String::from_utf8_lossy(text)),

@@ -7,12 +7,16 @@ use super::{Argument, Bound, Call, Function, Inputs, Nulls, date, number, text};
 use crate::error::{EvalReason, Failure, KeyReason, Refusal};
 use crate::integers::Integer;
 
-pub(super) const FUNCTIONS: &[Function] = &[Function {
+pub(crate) static CAST: Function = CAST_FUNCTION;
+
+const CAST_FUNCTION: Function = Function {
     any_case: true,
     nulls: Nulls::Own,
     keeps_low_cardinality: false,
     ..Function::new("CAST", bind).with_arguments(2, 2)
-}];
+};
+
+pub(super) const FUNCTIONS: &[Function] = &[CAST_FUNCTION];
 
 fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
     let name = call.constant_text(1)?;
@@ -39,7 +43,7 @@ fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
     if !source.data_type.is_nullable() {
         return Ok(conversion);
     }
-    Ok(Bound::new(conversion.data_type, move |inputs| {
+    Ok(Bound::with_nulls(conversion.data_type, move |inputs| {
         refuse_nulls(inputs)?;
         conversion.kernel.run(inputs)
     }))

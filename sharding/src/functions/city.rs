@@ -1,13 +1,14 @@
 //! cityHash64: strings by CityHash 1.0.2, numbers of up to 8 bytes by intHash64, joined by CityHash's
-//! Hash128to64.
+//! Hash128to64. URLHash is the same of an address without its last delimiter.
 
-use types::{city_hash_64, city_hash_join};
+use types::{Data, DataType, city_hash_64};
 
-use super::Function;
-use super::hash::{HashFamily, function};
-use super::int_hash::int_hash_64;
+use super::hash::{HashFamily, function, mixed_number};
+use super::{Bound, Call, Function, strings};
+use crate::error::Refusal;
 
-pub(super) const FUNCTIONS: &[Function] = &[function::<City>("cityHash64")];
+pub(super) const FUNCTIONS: &[Function] =
+    &[function::<City>("cityHash64"), Function::new("URLHash", bind_url)];
 
 struct City;
 
@@ -17,19 +18,28 @@ impl HashFamily for City {
         city_hash_64(text)
     }
 
-    /// A short number counts as UInt64 with zeros in front, a negative one too: Int8 -1 hashes as 255.
     #[inline]
     fn of_number<const N: usize>(number: [u8; N]) -> u64 {
-        if N > 8 {
-            return city_hash_64(&number);
-        }
-        let mut word = [0; 8];
-        word[..N].copy_from_slice(&number);
-        int_hash_64(u64::from_le_bytes(word))
+        mixed_number(number, city_hash_64)
     }
+}
 
-    #[inline]
-    fn join(so_far: u64, next: u64) -> u64 {
-        city_hash_join(so_far, next)
+fn bind_url(call: &Call<'_>) -> Result<Bound, Refusal> {
+    if *call.arguments[0].data_type != DataType::String {
+        return Err(call.illegal(0));
     }
+    Ok(Bound::new(DataType::UInt64, |inputs| {
+        let value = &inputs.values[0];
+        let texts = strings(value)?;
+        let of_row = |row| {
+            let text = texts.get(value.place(row));
+            city_hash_64(
+                text.strip_suffix(b"/")
+                    .or(text.strip_suffix(b"?"))
+                    .or(text.strip_suffix(b"#"))
+                    .unwrap_or(text),
+            )
+        };
+        Ok(Data::UInt64((0..inputs.rows).map(of_row).collect()))
+    }))
 }

@@ -23,7 +23,7 @@ pub(super) fn int_hash_64(number: u64) -> u64 {
 
 /// intHash32 of a number as ClickHouse's UInt64.
 #[inline]
-fn int_hash_32(number: u64) -> u32 {
+pub(super) fn int_hash_32(number: u64) -> u32 {
     const SALT: u64 = 0x75d9_543d_e018_bf45;
     let mut mixed = number ^ SALT;
     mixed = (!mixed).wrapping_add(mixed << 18);

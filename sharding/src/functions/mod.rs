@@ -6,17 +6,25 @@
 //! are handled around it, as ClickHouse does, unless the entry says that it wants to do so itself.
 
 mod arithmetic;
+mod bucket;
 mod cast;
 mod city;
 mod date;
+mod digest;
+mod farm;
 mod hash;
 mod int_hash;
+mod metro;
 mod modulo;
+mod moment;
+mod murmur;
 mod number;
 mod random;
 mod sip;
 mod text;
 mod time;
+mod tuple;
+mod wy;
 mod xx;
 
 use std::fmt;
@@ -25,6 +33,7 @@ use std::sync::Arc;
 
 use types::{Bytes, Column, Data, DataType};
 
+use crate::compiled::Context;
 use crate::error::{Failure, KeyReason, Refusal};
 use crate::expression::evaluate::Value;
 
@@ -40,7 +49,14 @@ const FAMILIES: &[&[Function]] = &[
     sip::FUNCTIONS,
     xx::FUNCTIONS,
     int_hash::FUNCTIONS,
+    murmur::FUNCTIONS,
+    farm::FUNCTIONS,
+    metro::FUNCTIONS,
+    wy::FUNCTIONS,
+    digest::FUNCTIONS,
+    bucket::FUNCTIONS,
     random::FUNCTIONS,
+    moment::FUNCTIONS,
 ];
 
 /// The function of a name as an expression writes it.
@@ -48,6 +64,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     let functions = FAMILIES.iter().copied().flatten();
     functions.into_iter().find(|function| function.is_called(name))
 }
+
+/// What `(a, b)` and `x::T` call.
+pub(crate) use cast::CAST;
+pub(crate) use tuple::TUPLE;
 
 /// An entry of the function tables.
 #[derive(Debug)]
@@ -65,9 +85,20 @@ pub(crate) struct Function {
     /// Whether a tuple counts as its elements.
     pub spreads_tuples: bool,
     /// Whether two calls may differ.
-    pub random: bool,
+    pub volatile: Volatile,
     /// Types a call.
     pub bind: fn(&Call<'_>) -> Result<Bound, Refusal>,
+}
+
+/// Whether a function answers by more than its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Volatile {
+    /// By its arguments alone.
+    No,
+    /// By the INSERT: one value for all its rows.
+    Insert,
+    /// By chance: another value in each row.
+    Row,
 }
 
 /// What NULL in an argument of a function means.
@@ -89,7 +120,7 @@ impl Function {
             nulls: Nulls::Propagate,
             keeps_low_cardinality: true,
             spreads_tuples: false,
-            random: false,
+            volatile: Volatile::No,
             bind,
         }
     }
@@ -184,6 +215,20 @@ impl Call<'_> {
     }
 }
 
+impl Call<'_> {
+    /// The number of an argument that must be a constant of zero or above.
+    pub fn constant_number(&self, place: usize) -> Result<u64, Refusal> {
+        let number = match self.arguments[place].constant.map(|column| &column.data) {
+            Some(Data::UInt8(numbers)) => numbers.first().copied().map(u64::from),
+            Some(Data::UInt16(numbers)) => numbers.first().copied().map(u64::from),
+            Some(Data::UInt32(numbers)) => numbers.first().copied().map(u64::from),
+            Some(Data::UInt64(numbers)) => numbers.first().copied(),
+            _ => None,
+        };
+        number.ok_or_else(|| self.illegal(place))
+    }
+}
+
 /// A typed call.
 #[derive(Debug)]
 pub(crate) struct Bound {
@@ -192,9 +237,18 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// A call whose values are never NULL, unless an argument is.
     pub fn new(
         data_type: DataType,
         kernel: impl Fn(&mut Inputs<'_>) -> Result<Data, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_nulls(data_type, move |inputs| kernel(inputs).map(Column::new))
+    }
+
+    /// A call whose kernel says itself what is NULL; its type is Nullable then.
+    pub fn with_nulls(
+        data_type: DataType,
+        kernel: impl Fn(&mut Inputs<'_>) -> Result<Column, Failure> + Send + Sync + 'static,
     ) -> Self {
         Self {
             data_type,
@@ -207,10 +261,10 @@ impl Bound {
 #[derive(Clone)]
 pub(crate) struct Kernel(Arc<KernelFn>);
 
-type KernelFn = dyn Fn(&mut Inputs<'_>) -> Result<Data, Failure> + Send + Sync;
+type KernelFn = dyn Fn(&mut Inputs<'_>) -> Result<Column, Failure> + Send + Sync;
 
 impl Kernel {
-    pub fn run(&self, inputs: &mut Inputs<'_>) -> Result<Data, Failure> {
+    pub fn run(&self, inputs: &mut Inputs<'_>) -> Result<Column, Failure> {
         (self.0)(inputs)
     }
 }
@@ -228,6 +282,7 @@ pub(crate) struct Inputs<'a> {
     pub nulls: Option<&'a [bool]>,
     pub rows: usize,
     pub random: &'a mut dyn FnMut() -> u32,
+    pub context: &'a Context,
 }
 
 impl Inputs<'_> {
@@ -256,17 +311,12 @@ mod tests {
         assert_eq!(find("RAND").unwrap().name, "rand");
         assert_eq!(find("cast").unwrap().name, "CAST");
         assert!(find("CITYHASH64").is_none());
-        assert!(find("murmurHash3_64").is_none());
+        assert!(find("murmurHash").is_none());
     }
 
     #[test]
     fn no_name_is_taken_twice() {
-        let mut names: Vec<String> = FAMILIES
-            .iter()
-            .copied()
-            .flatten()
-            .map(|f| f.name.to_lowercase())
-            .collect();
+        let mut names: Vec<&str> = FAMILIES.iter().copied().flatten().map(|f| f.name).collect();
         names.sort();
         let all = names.len();
         names.dedup();

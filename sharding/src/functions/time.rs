@@ -85,12 +85,22 @@ pub(super) fn zone_of(call: &Call<'_>) -> Result<TimeZone, Refusal> {
     } else {
         None
     };
-    let unknown = || {
+    match given.as_deref().or(own) {
+        Some(name) => zone_named(call, name),
+        None => zone_named(call, zone_of_server(call)?),
+    }
+}
+
+/// The servers' time zone, where it is known.
+pub(super) fn zone_of_server<'a>(call: &Call<'a>) -> Result<&'a str, Refusal> {
+    call.zone.ok_or_else(|| {
         call.refuse(KeyReason::ZoneNeeded {
             function: call.function.name,
         })
-    };
-    let name = given.as_deref().or(own).or(call.zone).ok_or_else(unknown)?;
+    })
+}
+
+pub(super) fn zone_named(call: &Call<'_>, name: &str) -> Result<TimeZone, Refusal> {
     TimeZone::get(name).map_err(|_| {
         call.refuse(KeyReason::UnknownZone {
             name: name.to_owned(),

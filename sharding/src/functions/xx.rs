@@ -1,24 +1,49 @@
-//! xxHash64: XXH64 with the seed zero, of strings and of the bytes of numbers, joined by CityHash's
-//! Hash128to64.
+//! xxHash32, xxHash64 and xxh3: with the seed zero, of strings and of the bytes of numbers.
 
-use types::city_hash_join;
+use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh32::xxh32;
 use xxhash_rust::xxh64::xxh64;
 
 use super::Function;
 use super::hash::{HashFamily, function};
 
-pub(super) const FUNCTIONS: &[Function] = &[function::<Xx>("xxHash64")];
+pub(super) const FUNCTIONS: &[Function] = &[
+    function::<Xx32>("xxHash32"),
+    function::<Xx64>("xxHash64"),
+    function::<Xx3>("xxh3"),
+];
 
-struct Xx;
+struct Xx32;
 
-impl HashFamily for Xx {
+impl HashFamily for Xx32 {
+    const IS_SHORT: bool = true;
+
+    #[inline]
+    fn of_bytes(text: &[u8]) -> u64 {
+        u64::from(xxh32(text, 0))
+    }
+
+    /// Two hashes are hashed as their eight bytes.
+    #[inline]
+    fn join(so_far: u64, next: u64) -> u64 {
+        Self::of_bytes(&(so_far | next << 32).to_le_bytes())
+    }
+}
+
+struct Xx64;
+
+impl HashFamily for Xx64 {
     #[inline]
     fn of_bytes(text: &[u8]) -> u64 {
         xxh64(text, 0)
     }
+}
 
+struct Xx3;
+
+impl HashFamily for Xx3 {
     #[inline]
-    fn join(so_far: u64, next: u64) -> u64 {
-        city_hash_join(so_far, next)
+    fn of_bytes(text: &[u8]) -> u64 {
+        xxh3_64(text)
     }
 }
