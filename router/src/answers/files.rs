@@ -3,6 +3,7 @@
 //! Losing one costs nothing but an answer while everything is down; so a file that is not wholly what was
 //! written is no answer and is removed.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use serde_json::{Value, json};
 use types::city_hash_128;
 
 use super::{Asks, ENTRY_BYTES_MAX, Kept, Key, Shape};
-use crate::schema::write_whole;
 
 /// The form of the files; another one is not read.
 const VERSION: u64 = 1;
@@ -51,12 +51,17 @@ impl AnswerFiles {
         answers
     }
 
-    /// Keeps an answer: whole or not at all, readable by Weir's own user only.
+    /// Keeps an answer, readable by Weir's own user only. Nothing is synced: after a power loss it may be gone or torn,
+    /// which its hash shows, and the spool's disk has better to do.
     pub fn write(&self, key: &Key, kept: &Kept) -> std::io::Result<()> {
         let mut bytes = head_of(key, kept).to_string().into_bytes();
         bytes.push(b'\n');
         bytes.extend_from_slice(&kept.body);
-        write_whole(&self.file(key), &bytes)
+        std::fs::create_dir_all(&self.directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(&bytes)?;
+        file.persist(self.file(key)).map_err(|error| error.error)?;
+        Ok(())
     }
 
     /// Removes an answer.

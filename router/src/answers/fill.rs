@@ -24,9 +24,12 @@ use crate::routing::{Cluster, Lookup, RoutedTable, Routing, password};
 use crate::tasks::Stop;
 use crate::time::now_ms;
 
-/// How old an answer grows before it is asked anew. What changes of them is a version after an upgrade; columns
-/// that change are asked at once ([`Answers::table_changed`]).
+/// How old an answer of a server about itself grows before it is asked anew: it changes by an upgrade.
 const REFRESH_EVERY: Duration = Duration::from_secs(300);
+
+/// The same about a table: columns that change are seen by [`schema`](crate::schema) and asked at once
+/// ([`Answers::table_changed`]); what else DESCRIBE tells (comments, codecs) matters to nobody who inserts.
+const REFRESH_TABLE_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often old answers, and those of new tables, are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -39,7 +42,7 @@ const TABLES_AHEAD_MAX: usize = 400;
 const USERS_AHEAD_MAX: usize = 100;
 
 /// Refusals that are remembered, so that a question no server understands is not asked every round.
-const REFUSED_MAX: usize = super::ENTRIES_MAX;
+const REFUSED_MAX: usize = 4 * super::ENTRIES_MAX;
 
 /// Headers that belong to an answer, not to one query of it.
 const KEPT_HEADERS: &[&str] = &[
@@ -59,8 +62,9 @@ pub async fn keep_filled(app: Arc<App>, mut stop: Stop) {
         return;
     };
     let mut filler = Filler {
-        app,
+        ahead: (app.routing(), ahead(&app.routing())),
         refused: HashMap::new(),
+        app,
     };
     loop {
         tokio::select! {
@@ -117,6 +121,8 @@ enum Asked {
 
 struct Filler {
     app: Arc<App>,
+    /// What is asked ahead under this routing.
+    ahead: (Arc<Routing>, Vec<Key>),
     /// Until when a refused question is left alone.
     refused: HashMap<Key, Instant>,
 }
@@ -128,25 +134,27 @@ impl Filler {
         self.forget_unrouted(&routing).await;
         let now = Instant::now();
         self.refused.retain(|_, until| *until > now);
-        let ahead = ahead(&routing);
+        if !Arc::ptr_eq(&self.ahead.0, &routing) {
+            self.ahead = (routing.clone(), ahead(&routing));
+        }
         for cluster in &routing.clusters {
-            let due = self.due(&cluster.name, &ahead);
+            let due = self.due(&cluster.name);
             self.ask_all(&routing, cluster, due).await;
         }
     }
 
     /// The keys of a cluster whose answers are missing or old, each once.
-    fn due(&self, cluster: &str, ahead: &[Key]) -> Vec<Key> {
+    fn due(&self, cluster: &str) -> Vec<Key> {
         let kept = self.app.answers.keys();
-        let (now, refresh_ms) = (now_ms(), duration_ms(REFRESH_EVERY));
+        let now = now_ms();
         let is_due = |key: &Key| {
             let learned = self.app.answers.learned_ms(key);
             key.cluster == cluster
                 && !self.refused.contains_key(key)
-                && learned.is_none_or(|learned| now.saturating_sub(learned) >= refresh_ms || learned > now)
+                && learned.is_none_or(|learned| is_old(key, learned, now))
         };
         let mut seen = HashSet::new();
-        let all = ahead.iter().chain(&kept).filter(|key| is_due(key));
+        let all = self.ahead.1.iter().chain(&kept).filter(|key| is_due(key));
         all.filter(|key| seen.insert(*key)).cloned().collect()
     }
 
@@ -155,7 +163,7 @@ impl Filler {
             return;
         };
         for key in due {
-            if matches!(self.ask(routing, &replica, &key).await, Asked::NoReplica) {
+            if matches!(self.ask(routing, &replica, &key, None).await, Asked::NoReplica) {
                 return;
             }
         }
@@ -168,18 +176,28 @@ impl Filler {
             return;
         };
         if !self.refused.contains_key(key) {
-            self.ask(&routing, &replica, key).await;
+            // One that is not kept is here because a client asked it.
+            let asked_ms = self.app.answers.learned_ms(key).is_none().then(now_ms);
+            self.ask(&routing, &replica, key, asked_ms).await;
         }
     }
 
-    async fn ask(&mut self, routing: &Routing, replica: &ReplicaRuntime, key: &Key) -> Asked {
+    async fn ask(
+        &mut self,
+        routing: &Routing,
+        replica: &ReplicaRuntime,
+        key: &Key,
+        asked_ms: Option<u64>,
+    ) -> Asked {
         let Some(sql) = statement(routing, replica, key) else {
             return Asked::Refused;
         };
         let answered = tokio::time::timeout(ASK_TIMEOUT, ask_replica(replica, key, sql)).await;
         match answered.unwrap_or(Err(Trouble::Passing)) {
             Ok(kept) => {
-                self.keep(key.clone(), kept).await;
+                if !self.keep(key.clone(), kept, asked_ms).await {
+                    self.leave_alone(key);
+                }
                 Asked::Answered
             }
             Err(Trouble::Passing) => Asked::NoReplica,
@@ -187,17 +205,23 @@ impl Filler {
                 if code.is_some_and(|code| GONE.contains(&code)) {
                     self.drop_all(vec![key.clone()]).await;
                 }
-                if self.refused.len() < REFUSED_MAX {
-                    self.refused.insert(key.clone(), Instant::now() + REFRESH_EVERY);
-                }
+                self.leave_alone(key);
                 Asked::Refused
             }
         }
     }
 
-    async fn keep(&self, key: Key, kept: Kept) {
+    /// It would come to nothing again.
+    fn leave_alone(&mut self, key: &Key) {
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.insert(key.clone(), Instant::now() + REFRESH_EVERY);
+        }
+    }
+
+    /// Whether there was room for it.
+    async fn keep(&self, key: Key, kept: Kept, asked_ms: Option<u64>) -> bool {
         let answers = &self.app.answers;
-        let gone = answers.keep(key.clone(), kept.clone());
+        let gone = answers.keep(key.clone(), kept.clone(), asked_ms);
         let files = answers.files.clone();
         let is_kept = !gone.contains(&key);
         let written = tokio::task::spawn_blocking(move || {
@@ -209,6 +233,7 @@ impl Filler {
             }
         });
         tell(written.await);
+        is_kept
     }
 
     /// Answers about tables that are not routed any more, and of clusters that are gone.
@@ -237,6 +262,15 @@ fn tell(written: Result<std::io::Result<()>, tokio::task::JoinError>) {
     if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         tracing::warn!(%error, "an answer for clients could not be kept for the next start");
     }
+}
+
+/// A clock that was set back makes an answer of the future; that is asked anew too.
+fn is_old(key: &Key, learned_ms: u64, now_ms: u64) -> bool {
+    let refresh_every = match key.shape.asks {
+        Asks::Server(_) => REFRESH_EVERY,
+        Asks::Describe(_) | Asks::About(..) => REFRESH_TABLE_EVERY,
+    };
+    learned_ms > now_ms || now_ms - learned_ms >= duration_ms(refresh_every)
 }
 
 fn duration_ms(duration: Duration) -> u64 {

@@ -97,7 +97,10 @@ impl Answers {
         let (wanted, to_fill) = mpsc::channel(WANTED_MAX);
         let mut state = State::default();
         for (key, kept) in files.read_all(ENTRIES_MAX) {
-            state.keep(key, kept);
+            for gone in state.keep(key, kept, None) {
+                // A file that cannot be removed is met again at the next start.
+                let _ = files.remove(&gone);
+            }
         }
         Self {
             files,
@@ -137,9 +140,10 @@ impl Answers {
         self.state().entries.keys().cloned().collect()
     }
 
-    /// Keeps an answer; given back are the keys of those that had to go, this one perhaps among them.
-    fn keep(&self, key: Key, kept: Kept) -> Vec<Key> {
-        self.state().keep(key, kept)
+    /// Keeps an answer, `asked_ms` telling when a client wanted it. Given back are the keys of those that are not kept
+    /// now: others that had to go, or this one.
+    fn keep(&self, key: Key, kept: Kept, asked_ms: Option<u64>) -> Vec<Key> {
+        self.state().keep(key, kept, asked_ms)
     }
 
     fn forget(&self, key: &Key) {
@@ -152,10 +156,16 @@ impl Answers {
 }
 
 impl State {
-    fn keep(&mut self, key: Key, kept: Kept) -> Vec<Key> {
-        let asked_ms = self.entries.get(&key).map_or(0, |entry| entry.asked_ms);
+    fn keep(&mut self, key: Key, kept: Kept, asked_ms: Option<u64>) -> Vec<Key> {
+        let before = self.entries.get(&key).map_or(0, |entry| entry.asked_ms);
+        let asked_ms = asked_ms.unwrap_or(before);
         self.forget(&key);
-        self.bytes += weight(&key, &kept);
+        let bytes = weight(&key, &kept);
+        // What nobody asked for pushes nothing out: it would only be asked anew, round after round.
+        if asked_ms == 0 && (self.entries.len() >= ENTRIES_MAX || self.bytes + bytes > BYTES_MAX) {
+            return vec![key];
+        }
+        self.bytes += bytes;
         self.entries.insert(key, Entry { kept, asked_ms });
         let mut gone = Vec::new();
         while self.entries.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
@@ -231,11 +241,13 @@ mod tests {
     #[test]
     fn there_are_never_more_answers_than_the_limit_and_those_nobody_asked_for_go_first() {
         let (_directory, answers) = empty();
-        answers.keep(key(0), kept(1, 0));
-        answers.asked(&key(0), 5);
-        for number in 1..=ENTRIES_MAX {
-            answers.keep(key(number), kept(1, number as u64));
+        answers.keep(key(0), kept(1, 0), Some(5));
+        for number in 1..ENTRIES_MAX {
+            assert!(answers.keep(key(number), kept(1, number as u64), None).is_empty());
         }
+        let refused = answers.keep(key(ENTRIES_MAX), kept(1, 7), None);
+        assert_eq!(refused, [key(ENTRIES_MAX)], "nobody asked for it");
+        assert_eq!(answers.keep(key(ENTRIES_MAX), kept(1, 7), Some(9)), [key(1)]);
         assert_eq!(answers.keys().len(), ENTRIES_MAX);
         assert!(answers.find(&key(0)).is_some(), "it was asked for");
         assert!(
@@ -248,7 +260,11 @@ mod tests {
     fn there_are_never_more_bytes_than_the_limit() {
         let (_directory, answers) = empty();
         for number in 0..20 {
-            answers.keep(key(number), kept(ENTRY_BYTES_MAX, number as u64));
+            answers.keep(
+                key(number),
+                kept(ENTRY_BYTES_MAX, number as u64),
+                Some(1 + number as u64),
+            );
             assert!(answers.state().bytes <= BYTES_MAX);
         }
         assert!(answers.find(&key(19)).is_some() && answers.find(&key(0)).is_none());
@@ -261,9 +277,9 @@ mod tests {
     #[test]
     fn a_new_answer_takes_the_place_of_the_old_one_and_keeps_its_worth() {
         let (_directory, answers) = empty();
-        answers.keep(key(1), kept(10, 1));
+        answers.keep(key(1), kept(10, 1), None);
         answers.asked(&key(1), 7);
-        answers.keep(key(1), kept(20, 2));
+        answers.keep(key(1), kept(20, 2), None);
         let state = answers.state();
         assert_eq!((state.entries.len(), state.entries[&key(1)].asked_ms), (1, 7));
         assert_eq!(state.bytes, weight(&key(1), &kept(20, 2)));
@@ -272,7 +288,7 @@ mod tests {
     #[test]
     fn an_unknown_question_is_wanted_and_a_known_one_is_not() {
         let (_directory, answers) = empty();
-        answers.keep(key(1), kept(1, 1));
+        answers.keep(key(1), kept(1, 1), None);
         answers.asked(&key(1), 2);
         answers.asked(&key(2), 2);
         let mut wanted = answers.to_fill.lock().unwrap().take().unwrap();
