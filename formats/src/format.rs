@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::stream::{Input, Spec};
 use crate::{
     arrow_stream, bson_each_row, csv, custom_separated, json_compact, json_document, json_each_row,
-    json_object_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, tskv, values, whole_rows,
+    json_object_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, tskv, values, whole_body, whole_rows,
 };
 
 /// A format that a client's INSERT may name.
@@ -55,6 +55,20 @@ pub enum Format {
     Arrow,
     ArrowStream,
     Parquet,
+    Avro,
+    Orc,
+    Protobuf,
+    ProtobufSingle,
+    ProtobufList,
+    CapnProto,
+    RawBlob,
+    Regexp,
+    Template,
+    TemplateIgnoreSpaces,
+    Npy,
+    Form,
+    MySqlDump,
+    HiveText,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -74,10 +88,12 @@ pub enum Payload {
     MsgPack,
     BsonEachRow,
     Native,
+    /// A format of this name whose bodies cannot be joined: a batch of it is one INSERT's.
+    Whole(&'static str),
 }
 
 impl Payload {
-    /// Every payload format.
+    /// Every payload format whose bodies can be joined.
     pub const ALL: [Payload; 13] = [
         Payload::JsonEachRow,
         Payload::JsonStringsEachRow,
@@ -370,6 +386,90 @@ const FORMATS: &[Entry] = &[
         payload: Payload::Native,
         open: Open::Windows(parquet_file::open),
     },
+    Entry {
+        format: Format::Avro,
+        names: &["Avro"],
+        payload: Payload::Whole("Avro"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::Orc,
+        names: &["ORC"],
+        payload: Payload::Whole("ORC"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::Protobuf,
+        names: &["Protobuf"],
+        payload: Payload::Whole("Protobuf"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::ProtobufSingle,
+        names: &["ProtobufSingle"],
+        payload: Payload::Whole("ProtobufSingle"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::ProtobufList,
+        names: &["ProtobufList"],
+        payload: Payload::Whole("ProtobufList"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::CapnProto,
+        names: &["CapnProto"],
+        payload: Payload::Whole("CapnProto"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::RawBlob,
+        names: &["RawBLOB"],
+        payload: Payload::Whole("RawBLOB"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::Regexp,
+        names: &["Regexp"],
+        payload: Payload::Whole("Regexp"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::Template,
+        names: &["Template"],
+        payload: Payload::Whole("Template"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::TemplateIgnoreSpaces,
+        names: &["TemplateIgnoreSpaces"],
+        payload: Payload::Whole("TemplateIgnoreSpaces"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::Npy,
+        names: &["Npy"],
+        payload: Payload::Whole("Npy"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::Form,
+        names: &["Form"],
+        payload: Payload::Whole("Form"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::MySqlDump,
+        names: &["MySQLDump"],
+        payload: Payload::Whole("MySQLDump"),
+        open: Open::Rows(whole_body::open),
+    },
+    Entry {
+        format: Format::HiveText,
+        names: &["HiveText"],
+        payload: Payload::Whole("HiveText"),
+        open: Open::Rows(whole_body::open),
+    },
 ];
 
 impl Format {
@@ -382,9 +482,10 @@ impl Format {
         }
     }
 
-    /// Every format.
+    /// Every format whose rows can be told apart.
     pub fn all() -> impl Iterator<Item = Self> {
-        FORMATS.iter().map(|entry| entry.format)
+        let with_rows = FORMATS.iter().filter(|entry| !entry.payload.is_whole());
+        with_rows.map(|entry| entry.format)
     }
 
     /// ClickHouse's name of the format.
@@ -443,7 +544,7 @@ impl Format {
 }
 
 fn unknown(name: &str) -> FormatError {
-    let known: Vec<&str> = FORMATS.iter().map(|entry| entry.names[0]).collect();
+    let known: Vec<&str> = Format::all().map(Format::name).collect();
     FormatError::plain(
         code::UNKNOWN_FORMAT,
         format!(
@@ -470,7 +571,13 @@ impl Payload {
             Self::MsgPack => "MsgPack",
             Self::BsonEachRow => "BSONEachRow",
             Self::Native => "Native",
+            Self::Whole(name) => name,
         }
+    }
+
+    /// Whether an INSERT's body is one piece that neither can be split nor joined with others.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Whole(_))
     }
 
     /// What stands behind every row, the last one included, so that bodies can be joined.
@@ -488,7 +595,8 @@ impl Payload {
             | Self::RowBinaryWithDefaults
             | Self::MsgPack
             | Self::BsonEachRow
-            | Self::Native => b"",
+            | Self::Native
+            | Self::Whole(_) => b"",
         }
     }
 }

@@ -67,6 +67,7 @@ mod tskv;
 mod type_text;
 mod value;
 mod values;
+mod whole_body;
 mod whole_rows;
 
 pub mod statement;

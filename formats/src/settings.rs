@@ -310,7 +310,8 @@ impl Settings {
             | Payload::RowBinary
             | Payload::RowBinaryWithDefaults
             | Payload::MsgPack
-            | Payload::Native => Vec::new(),
+            | Payload::Native
+            | Payload::Whole(_) => Vec::new(),
         }
     }
 

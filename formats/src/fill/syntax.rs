@@ -34,7 +34,7 @@ impl Syntax {
             | Payload::Csv
             | Payload::Values => self.text(fill, row, out),
             // Its rows lie in blocks, which are written with the fills.
-            Payload::Native => {}
+            Payload::Native | Payload::Whole(_) => {}
         }
     }
 
@@ -59,7 +59,7 @@ impl Syntax {
             }
             Payload::Values => open_behind_last(out, start, b'('),
             Payload::BsonEachRow => drop(out.pop()),
-            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack | Payload::Native => {}
+            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack | Payload::Native | Payload::Whole(_) => {}
         }
         self.value(fill, row, out);
         match self.payload {

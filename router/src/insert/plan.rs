@@ -70,6 +70,10 @@ impl Plan {
         let revision = revision.map(|revision| ("client_protocol_version", revision));
         let reading = formats::Settings::read(said.chain(revision))?;
         let payload = versions::payload(&table, &format.payloads(&reading))?;
+        let placement = match payload.is_whole() {
+            true => of_whole(placement, format)?,
+            false => placement,
+        };
         let filling = schema.defaults.filling(
             placement.key_columns(),
             payload,
@@ -123,8 +127,23 @@ impl Plan {
                     .map(|(name, value)| (name.clone(), value.clone())),
             )
             .chain(reading.into_iter().map(|(name, value)| (name.to_owned(), value)))
-            .chain(shard_client::PINNED_SETTINGS.iter().map(owned));
+            .chain(shard_client::PINNED_SETTINGS.iter().map(owned))
+            .chain(self.alone());
         all.collect::<BTreeMap<_, _>>().into_iter().collect()
+    }
+}
+
+impl Plan {
+    /// What keeps a body that cannot be joined by itself: a block size of its own is a shape of its own. It is larger than any
+    /// number of rows that `max_row_bytes` can hold, so that the batch is one block.
+    fn alone(&self) -> Vec<(String, String)> {
+        const ROWS: u64 = 1_000_000_000;
+        if !self.stream.payload().is_whole() {
+            return Vec::new();
+        }
+        let size = (ROWS + rand::random_range(0..ROWS)).to_string();
+        let names = ["max_insert_block_size", "min_insert_block_size_rows"];
+        names.map(|name| (name.to_owned(), size.clone())).to_vec()
     }
 }
 
@@ -186,6 +205,25 @@ fn placement(table: &RoutedTable, schema: &TableSchema, own: &OwnSettings) -> Re
                 "Table {} has no sharding key and {shards} shards: give it a sharding_key in weir.toml, or send \
                  insert_shard_id or insert_distributed_one_random_shard=1.",
                 table.name
+            ),
+        )),
+    }
+}
+
+/// A body whose rows cannot be told apart goes whole to one shard, where that is all the same.
+fn of_whole(placement: Placement, format: Format) -> Result<Placement, Exception> {
+    match placement {
+        Placement::Slots(key, slots) if key.is_random() && key.columns().is_empty() => {
+            Ok(Placement::Whole(random_shard(&slots)))
+        }
+        Placement::Whole(shard) => Ok(Placement::Whole(shard)),
+        Placement::Slots(..) | Placement::Ring(..) => Err(Exception::bad_input(
+            code::UNKNOWN_FORMAT,
+            format!(
+                "Format {} is not split: its rows have no borders that Weir knows, and the table's key decides row by row. Send \
+                 the rows as Native, Parquet, Arrow, RowBinary, JSONEachRow or CSV, or all of them to one shard with \
+                 insert_shard_id or insert_distributed_one_random_shard=1.",
+                format.name()
             ),
         )),
     }
