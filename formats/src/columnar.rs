@@ -1,6 +1,8 @@
 //! Rows that lie column by column, whatever format they came in: the values of a window, the key's columns out
 //! of them, and any of the rows as a Native block.
 
+mod arrow;
+mod batches;
 mod cast;
 mod encode;
 mod key;
@@ -13,6 +15,7 @@ use crate::error::FormatError;
 use crate::fill::Fill;
 use crate::stream::{Block, Rows};
 
+pub(crate) use batches::{Batches, PANICKED};
 pub(crate) use key::ColumnKey;
 pub(crate) use picks::Picks;
 pub(crate) use values::{KEYS_IN_BLOCK, Texts, Values, put_varint};

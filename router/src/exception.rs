@@ -25,6 +25,7 @@ pub mod code {
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
     pub const NETWORK_ERROR: i32 = 210;
     pub const QUERY_IS_TOO_LARGE: i32 = 229;
+    pub const TABLE_IS_READ_ONLY: i32 = 242;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
     pub const CANNOT_DECOMPRESS: i32 = 271;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;

@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 
 use crate::app::App;
 use crate::budget::Part;
+use crate::discovery;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
@@ -29,10 +30,11 @@ use crate::http::decode::{Decoder, Encoding};
 use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
-use crate::insert::plan::Plan;
+use crate::insert::plan::{Plan, Surroundings};
 use crate::insert::select::Reader;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
+use crate::logins;
 use crate::pass;
 use crate::routing::{Lookup, RoutedTable, Routing};
 
@@ -122,7 +124,7 @@ async fn question(
     body: &mut RequestBody,
 ) -> Result<Answer, Exception> {
     let routing = app.routing();
-    let user = routing.admit(&head.credentials, address_of(peer))?;
+    let user = logins::admit(app, &routing, &head.credentials, address_of(peer)).await?;
     if let Some(decoder) = decoder(head)? {
         body.decode(decoder, app.budget.clone());
     }
@@ -294,7 +296,9 @@ impl Question<'_> {
         parts: &http::request::Parts,
         body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
-        let Some(table) = self.table(&statement.table)? else {
+        let named = self.table(app, &statement.table).await;
+        let named = named.inspect_err(|exception| app.metrics.inserted("", exception.code, 0));
+        let Some(table) = named? else {
             body.unread(recognition.body());
             return pass::through(app, self, parts, body.take()).await;
         };
@@ -343,7 +347,7 @@ impl Question<'_> {
             statement,
             default_format,
             settings,
-            app.row_bytes_max(),
+            self.surroundings(app),
         )?;
         insert::insert(app, plan, self.asker(), body).await
     }
@@ -388,9 +392,18 @@ impl Question<'_> {
             &selected.insert,
             None,
             own,
-            app.row_bytes_max(),
+            self.surroundings(app),
         )?;
         insert::insert(app, plan, self.asker(), &mut selected.rows).await
+    }
+
+    /// What a plan needs to know beside the INSERT.
+    fn surroundings(&self, app: &App) -> Surroundings<'_> {
+        Surroundings {
+            row_bytes_max: app.row_bytes_max(),
+            scratch: &self.routing.config.spool.path,
+            context: insert::defaults::context_of(&self.user.name, self.database(), &self.head.query_id),
+        }
     }
 
     fn asker(&self) -> Asker {
@@ -429,10 +442,10 @@ impl Question<'_> {
     }
 
     /// The routed table that an INSERT names; none when the user's INSERTs into others pass.
-    fn table(&self, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
+    async fn table(&self, app: &Arc<App>, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
         let database = named.database.as_deref().unwrap_or_else(|| self.database());
         let passes = self.user.unrouted_inserts == config::UnroutedInserts::Pass;
-        match self.routing.lookup(database, &named.table) {
+        match self.lookup(app, database, &named.table).await {
             Lookup::Routed(table) => Ok(Some(table)),
             Lookup::Target(_) | Lookup::Unknown if passes => Ok(None),
             Lookup::Target(distributed) => Err(Exception::unrouted_table(format!(
@@ -458,8 +471,22 @@ impl Question<'_> {
         }
     }
 
+    /// What an INSERT's table is; an unknown one may have been created since its cluster's seeds were asked.
+    async fn lookup(&self, app: &Arc<App>, database: &str, table: &str) -> Lookup {
+        match self.routing.lookup(database, table) {
+            Lookup::Unknown if !table.is_empty() => {
+                let name = config::TableName::new(database, table);
+                if self.user.may_insert(&name) {
+                    return discovery::look_up(app, &name).await;
+                }
+                Lookup::Unknown
+            }
+            known => known,
+        }
+    }
+
     /// The database of names without one.
-    fn database(&self) -> &str {
+    pub fn database(&self) -> &str {
         self.head
             .database
             .as_deref()

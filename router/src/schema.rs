@@ -16,6 +16,7 @@ use types::{ColumnDef, DataType};
 
 use crate::app::App;
 use crate::exception::{Exception, code};
+use crate::insert::defaults::Defaults;
 use crate::replica::ReplicaRuntime;
 use crate::routing::RoutedTable;
 use crate::tasks::Stop;
@@ -42,6 +43,8 @@ pub struct TableSchema {
     pub time_zone: String,
     /// The server's own values of settings that decide how a client's rows are read ([`SERVER_DEFAULTS`]).
     pub reading_defaults: Vec<(String, String)>,
+    /// What rows without a value for a column get.
+    pub defaults: Defaults,
     /// The table's sharding key, compiled; none where the table has none.
     pub key: Option<Key>,
     /// A hash of everything above that a replica told: another one after every change of the target.
@@ -79,6 +82,10 @@ impl TableSchema {
         let key = key
             .map(|text| compile(table, text, &columns, &time_zone))
             .transpose()?;
+        let defaults = Defaults::new(table, &described, &columns, &time_zone);
+        if let Some(key) = &key {
+            defaults.check_key(key.columns())?;
+        }
         let insertable = described
             .iter()
             .zip(&columns)
@@ -90,6 +97,7 @@ impl TableSchema {
             insertable,
             time_zone,
             reading_defaults,
+            defaults,
             key,
             fingerprint: 0,
         };
@@ -291,6 +299,7 @@ pub async fn refresh(app: &App, table: &RoutedTable) {
     }
     match accept(app, table, description).await {
         Ok(_) => {
+            app.answers.table_changed(&table.config.name);
             tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known");
         }
         Err(error) => {

@@ -35,10 +35,8 @@ pub enum KeyReason {
     TooDeep { limit: usize },
     #[error("expected {expected}, found {found}")]
     Syntax { expected: &'static str, found: String },
-    #[error("the number does not fit into 64 bits or is not whole")]
+    #[error("the number does not fit into 64 bits")]
     Number,
-    #[error("NULL has no sharding value")]
-    Null,
     #[error("unknown function {name}")]
     UnknownFunction { name: String },
     #[error("unknown column {name}")]
@@ -84,11 +82,8 @@ impl KeyReason {
             Self::ArgumentCount { .. } => 42,
             Self::ArgumentType { .. } | Self::NotConstant { .. } => 43, // ILLEGAL_TYPE_OF_ARGUMENT
             Self::CastType { .. } => 50,                                // UNKNOWN_TYPE
-            Self::Buckets { .. }
-            | Self::UnknownZone { .. }
-            | Self::ZoneNeeded { .. }
-            | Self::NotOfRow { .. } => 36, // BAD_ARGUMENTS
-            Self::ResultType { .. } | Self::Null => 53,                 // TYPE_MISMATCH
+            Self::Buckets { .. } | Self::UnknownZone { .. } | Self::ZoneNeeded { .. } | Self::NotOfRow { .. } => 36,   // BAD_ARGUMENTS
+            Self::ResultType { .. } => 53, // TYPE_MISMATCH
             Self::Constant(reason) => reason.code(),
         }
     }
@@ -148,6 +143,18 @@ pub enum EvalReason {
     TimeRange,
     #[error("the number is not of the Enum")]
     EnumValue,
+    #[error("the number of bits is negative or beyond the width of the number")]
+    Shift,
+    #[error("the number does not fit into the result")]
+    NumberOverflow,
+    #[error("the string is no value of the type")]
+    NotAValue,
+    #[error("the string is longer than the FixedString")]
+    TooLong,
+    #[error("the index of an array counts from 1 or from -1")]
+    ZeroIndex,
+    #[error("the value is of a kind that this function cannot take exactly as ClickHouse does")]
+    Unsure,
     #[error("the columns given are not those of Key::columns(), or differ in length")]
     WrongColumns,
 }
@@ -156,6 +163,12 @@ impl EvalReason {
     fn code(self) -> u16 {
         match self {
             Self::DivisionByZero | Self::DivisionOverflow | Self::DivisionByLowest => 153,
+            Self::Shift => 69, // ARGUMENT_OUT_OF_BOUND
+            Self::NumberOverflow => 407,
+            Self::NotAValue => 6,
+            Self::TooLong => 131,    // TOO_LARGE_STRING_SIZE
+            Self::ZeroIndex => 135,  // ZERO_ARRAY_OR_TUPLE_INDEX
+            Self::Unsure => 48,      // NOT_IMPLEMENTED
             Self::NotANumber => 6,   // CANNOT_PARSE_TEXT
             Self::BadSign => 72,     // CANNOT_PARSE_NUMBER
             Self::EmptyNumber => 32, // ATTEMPT_TO_READ_AFTER_EOF

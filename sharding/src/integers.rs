@@ -150,9 +150,29 @@ impl<'a> Words<'a> {
             .collect()
     }
 
+    /// The number of a row, where there is one.
+    pub fn word(&self, row: usize) -> Option<u64> {
+        self.words.get(if self.constant { 0 } else { row }).copied()
+    }
+
     fn at(&self, row: usize) -> Result<u64, Failure> {
-        let row = if self.constant { 0 } else { row };
-        self.words.get(row).copied().ok_or_else(Failure::wrong_columns)
+        self.word(row).ok_or_else(Failure::wrong_columns)
+    }
+}
+
+/// One number as a sign-extended word; none for data that are no whole numbers of up to 64 bits.
+pub(crate) fn word(data: &Data, place: usize) -> Option<u64> {
+    let signed = |number: i64| number.cast_unsigned();
+    match data {
+        Data::UInt8(numbers) => numbers.get(place).map(|n| u64::from(*n)),
+        Data::UInt16(numbers) => numbers.get(place).map(|n| u64::from(*n)),
+        Data::UInt32(numbers) => numbers.get(place).map(|n| u64::from(*n)),
+        Data::UInt64(numbers) => numbers.get(place).copied(),
+        Data::Int8(numbers) => numbers.get(place).map(|n| signed(i64::from(*n))),
+        Data::Int16(numbers) => numbers.get(place).map(|n| signed(i64::from(*n))),
+        Data::Int32(numbers) => numbers.get(place).map(|n| signed(i64::from(*n))),
+        Data::Int64(numbers) => numbers.get(place).map(|n| signed(*n)),
+        _ => None,
     }
 }
 

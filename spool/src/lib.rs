@@ -105,5 +105,6 @@ pub use model::{
     BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, ProbeTarget, Shape, ShareLanes,
 };
 pub use queue::Spool;
+pub use queue::accept::check_lane;
 pub use stage::{Stage, Staged};
 pub use status::{DestinationStatus, RecoveryReport, Tally};

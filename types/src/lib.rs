@@ -8,6 +8,7 @@
 mod city;
 mod column;
 mod data_type;
+pub mod read;
 
 pub use city::{city_hash_64, city_hash_128, city_hash_join};
 pub use column::{Bytes, Column, Data, Lists, Tuples};

@@ -75,6 +75,12 @@ impl Store {
         self.memory.clear();
     }
 
+    /// The bytes as a file, or as what there is in memory where there is no file.
+    pub(crate) fn into_parts(mut self) -> io::Result<Result<File, Vec<u8>>> {
+        self.seal()?;
+        Ok(self.file.ok_or(self.memory))
+    }
+
     /// The bytes from `at` on, at least one and at most about `wanted`, as `buffer` or memory has them; none behind the
     /// end. Only after [`Store::seal`].
     pub(crate) fn piece<'a>(

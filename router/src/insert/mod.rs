@@ -3,6 +3,7 @@
 //! Nothing reaches the journal before the whole body was read and is sound; nothing after the commit can be
 //! undone by the client.
 
+pub mod defaults;
 pub mod plan;
 pub mod select;
 pub mod settings;

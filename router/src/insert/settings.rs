@@ -210,6 +210,8 @@ pub struct OwnSettings {
     pub shard_id: Option<u64>,
     /// insert_distributed_one_random_shard
     pub one_random_shard: bool,
+    /// client_protocol_version: the revision in which Native blocks are written.
+    pub client_protocol_version: Option<String>,
 }
 
 impl InsertSettings {
@@ -256,6 +258,7 @@ impl OwnSettings {
                 self.deduplication_token = (!value.is_empty()).then(|| value.to_owned());
             }
             "insert_shard_id" => self.shard_id = Some(number(name, value)?).filter(|id| *id > 0),
+            "client_protocol_version" => self.client_protocol_version = Some(value.to_owned()),
             "insert_distributed_one_random_shard" => self.one_random_shard = flag(name, value)?,
             "distributed_foreground_insert" | "insert_distributed_sync" if flag(name, value)? => {
                 return Err(not_yet(name, "waiting for every shard"));

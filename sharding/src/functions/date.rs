@@ -79,7 +79,7 @@ fn to_unix_timestamp(call: &Call<'_>) -> Result<Bound, Refusal> {
 
 /// How a date or time is counted.
 #[derive(Debug, Clone, Copy)]
-enum Moment {
+pub(super) enum Moment {
     /// Days since 1970: Date and Date32.
     Days,
     /// Seconds since 1970: DateTime.
@@ -89,7 +89,7 @@ enum Moment {
 }
 
 impl Moment {
-    fn of(call: &Call<'_>) -> Result<Self, Refusal> {
+    pub(super) fn of(call: &Call<'_>) -> Result<Self, Refusal> {
         match call.arguments[0].data_type {
             DataType::Date | DataType::Date32 => Ok(Self::Days),
             DataType::DateTime(_) => Ok(Self::Seconds),
@@ -101,7 +101,7 @@ impl Moment {
     }
 
     /// The zone that decides on which day a moment lies; for days none does.
-    fn zone(self, call: &Call<'_>) -> Result<TimeZone, Refusal> {
+    pub(super) fn zone(self, call: &Call<'_>) -> Result<TimeZone, Refusal> {
         match self {
             Self::Days => Ok(TimeZone::UTC),
             Self::Seconds | Self::Ticks(_) => zone_of(call),
@@ -115,7 +115,7 @@ fn day_of(zone: &TimeZone, seconds: i64) -> Result<i64, EvalReason> {
 }
 
 /// The first second of a day in a zone.
-fn midnight(zone: &TimeZone, days: i64) -> Result<i64, EvalReason> {
+pub(super) fn midnight(zone: &TimeZone, days: i64) -> Result<i64, EvalReason> {
     let day = Day::of(days)?;
     let part = |number: i64| i8::try_from(number).map_err(|_| EvalReason::TimeRange);
     let year = i16::try_from(day.year).map_err(|_| EvalReason::TimeRange)?;

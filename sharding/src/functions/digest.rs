@@ -1,4 +1,4 @@
-//! Digests of strings: halfMD5, which is a hash of any number of arguments, MD5 and the SHA family, sipHash128,
+//! Digests of strings: halfMD5, which is a hash of any number of arguments, MD5 and the SHA family, sipHash128Reference,
 //! and the checksums CRC32, CRC32IEEE and CRC64.
 
 use md5::{Digest, Md5};
@@ -12,39 +12,15 @@ use crate::error::Refusal;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function::<HalfMd5>("halfMD5"),
-    Function::new("MD5", |call| {
-        bind(call, 16, |text, out| out.extend_from_slice(&Md5::digest(text)))
-    }),
-    Function::new("SHA1", |call| {
-        bind(call, 20, |text, out| {
-            out.extend_from_slice(&sha1::Sha1::digest(text))
-        })
-    }),
-    Function::new("SHA224", |call| {
-        bind(call, 28, |text, out| {
-            out.extend_from_slice(&sha2::Sha224::digest(text))
-        })
-    }),
-    Function::new("SHA256", |call| {
-        bind(call, 32, |text, out| {
-            out.extend_from_slice(&sha2::Sha256::digest(text))
-        })
-    }),
-    Function::new("SHA384", |call| {
-        bind(call, 48, |text, out| {
-            out.extend_from_slice(&sha2::Sha384::digest(text))
-        })
-    }),
-    Function::new("SHA512", |call| {
-        bind(call, 64, |text, out| {
-            out.extend_from_slice(&sha2::Sha512::digest(text))
-        })
-    }),
-    Function::new("sipHash128", |call| bind(call, 16, sip_128)),
+    Function::new("MD5", |call| bind(call, 16, |text, out| out.extend_from_slice(&Md5::digest(text)))),
+    Function::new("SHA1", |call| bind(call, 20, |text, out| out.extend_from_slice(&sha1::Sha1::digest(text)))),
+    Function::new("SHA224", |call| bind(call, 28, |text, out| out.extend_from_slice(&sha2::Sha224::digest(text)))),
+    Function::new("SHA256", |call| bind(call, 32, |text, out| out.extend_from_slice(&sha2::Sha256::digest(text)))),
+    Function::new("SHA384", |call| bind(call, 48, |text, out| out.extend_from_slice(&sha2::Sha384::digest(text)))),
+    Function::new("SHA512", |call| bind(call, 64, |text, out| out.extend_from_slice(&sha2::Sha512::digest(text)))),
+    Function::new("sipHash128Reference", |call| bind(call, 16, sip_128)),
     checksum("CRC32", |call| bind_32(call, crc_32)),
-    checksum("CRC32IEEE", |call| {
-        bind_32(call, |text| crc_32_from(text, u32::MAX) ^ u32::MAX)
-    }),
+    checksum("CRC32IEEE", |call| bind_32(call, |text| crc_32_from(text, 0))),
     checksum("CRC64", bind_64),
 ];
 
@@ -133,13 +109,12 @@ fn crc_32_from(text: &[u8], start: u32) -> u32 {
     })
 }
 
-/// The reflected polynomial of ECMA-182, from and to the register's complement.
+/// The reflected polynomial of ECMA-182, from an empty register.
 fn crc_64(text: &[u8]) -> u64 {
-    let register = text.iter().fold(u64::MAX, |register, byte| {
+    text.iter().fold(0, |register, byte| {
         (0..8).fold(register ^ u64::from(*byte), |register, _| {
             let odd = (register & 1).wrapping_neg();
             (register >> 1) ^ (0xc96c_5795_d787_0f42 & odd)
         })
-    });
-    !register
+    })
 }

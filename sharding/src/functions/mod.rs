@@ -6,11 +6,18 @@
 //! are handled around it, as ClickHouse does, unless the entry says that it wants to do so itself.
 
 mod arithmetic;
+mod array;
+mod bits;
 mod bucket;
+mod calendar;
 mod cast;
+mod choose;
 mod city;
+mod common;
+mod compare;
 mod date;
 mod digest;
+mod divide;
 mod farm;
 mod hash;
 mod int_hash;
@@ -20,7 +27,10 @@ mod moment;
 mod murmur;
 mod number;
 mod random;
+mod reinterpret;
+mod scalar;
 mod sip;
+mod string;
 mod text;
 mod time;
 mod tuple;
@@ -41,8 +51,17 @@ use crate::expression::evaluate::Value;
 const FAMILIES: &[&[Function]] = &[
     arithmetic::FUNCTIONS,
     modulo::FUNCTIONS,
+    divide::FUNCTIONS,
+    bits::FUNCTIONS,
+    compare::FUNCTIONS,
+    choose::FUNCTIONS,
+    array::FUNCTIONS,
+    string::FUNCTIONS,
+    reinterpret::FUNCTIONS,
+    calendar::FUNCTIONS,
     cast::FUNCTIONS,
     number::FUNCTIONS,
+    number::OF_STRING,
     text::FUNCTIONS,
     date::FUNCTIONS,
     city::FUNCTIONS,

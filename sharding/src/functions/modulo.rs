@@ -25,12 +25,7 @@ fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
         bytes,
         signed: dividend.signed,
     };
-    let prepared = call.arguments[1].constant.is_some() && is_prepared(dividend, divisor);
-    let remainder = Remainder {
-        dividend,
-        divisor,
-        prepared,
-    };
+    let remainder = Remainder::of_types(call, dividend, divisor);
     Ok(Bound::new(result.data_type(), move |inputs| {
         Ok(result.narrow(remainder.of(inputs)?))
     }))
@@ -45,14 +40,23 @@ fn is_prepared(dividend: Integer, divisor: Integer) -> bool {
 
 /// The operation for one pair of types.
 #[derive(Debug, Clone, Copy)]
-struct Remainder {
+pub(super) struct Remainder {
     dividend: Integer,
     divisor: Integer,
     prepared: bool,
 }
 
 impl Remainder {
-    fn of(self, inputs: &Inputs<'_>) -> Result<Vec<u64>, Failure> {
+    pub(super) fn of_types(call: &Call<'_>, dividend: Integer, divisor: Integer) -> Self {
+        Self {
+            dividend,
+            divisor,
+            prepared: call.arguments[1].constant.is_some() && is_prepared(dividend, divisor),
+        }
+    }
+
+    /// The remainders as words of 64 bits.
+    pub(super) fn of(self, inputs: &Inputs<'_>) -> Result<Vec<u64>, Failure> {
         let (dividends, divisors) = (Words::of(&inputs.values[0])?, Words::of(&inputs.values[1])?);
         if inputs.rows == 0 {
             return Ok(Vec::new());

@@ -1,6 +1,6 @@
 //! toUInt8 … toInt64: a number in another width, wrapping around as a C++ cast does; of a string, its digits.
 
-use types::DataType;
+use types::{Column, Data, DataType};
 
 use super::time::{Ticks, ticks_of};
 use super::{Bound, Call, Function, Inputs, strings};
@@ -82,6 +82,81 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
+/// toUInt32OrZero and its like: what a string that is no number gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Otherwise {
+    Zero,
+    Null,
+}
+
+macro_rules! of_string {
+    ($($name:literal $bytes:literal $signed:literal $otherwise:ident),* $(,)?) => {
+        pub(super) const OF_STRING: &[Function] = &[
+            $(Function::new($name, |call| {
+                bind_or(call, Integer { bytes: $bytes, signed: $signed }, Otherwise::$otherwise)
+            }),)*
+        ];
+    };
+}
+
+of_string! {
+    "toUInt8OrZero" 1 false Zero, "toUInt16OrZero" 2 false Zero, "toUInt32OrZero" 4 false Zero,
+    "toUInt64OrZero" 8 false Zero, "toInt8OrZero" 1 true Zero, "toInt16OrZero" 2 true Zero,
+    "toInt32OrZero" 4 true Zero, "toInt64OrZero" 8 true Zero,
+    "toUInt8OrNull" 1 false Null, "toUInt16OrNull" 2 false Null, "toUInt32OrNull" 4 false Null,
+    "toUInt64OrNull" 8 false Null, "toInt8OrNull" 1 true Null, "toInt16OrNull" 2 true Null,
+    "toInt32OrNull" 4 true Null, "toInt64OrNull" 8 true Null,
+}
+
+/// The conversion of strings to an integer, or to NULL where they are none.
+pub(super) fn or_null(call: &Call<'_>, target: Integer) -> Result<Bound, Refusal> {
+    bind_or(call, target, Otherwise::Null)
+}
+
+fn bind_or(call: &Call<'_>, target: Integer, otherwise: Otherwise) -> Result<Bound, Refusal> {
+    if *call.arguments[0].data_type != DataType::String || call.arguments[0].nullable {
+        return Err(call.illegal(0));
+    }
+    let plain = target.data_type();
+    let data_type = match otherwise {
+        Otherwise::Zero => plain,
+        Otherwise::Null => DataType::Nullable(Box::new(plain)),
+    };
+    Ok(Bound::with_nulls(data_type, move |inputs| {
+        let value = &inputs.values[0];
+        let texts = strings(value)?;
+        let parsed = (0..inputs.rows).map(|row| fitting(texts.get(value.place(row)), target));
+        let parsed: Vec<Option<u64>> = parsed.collect();
+        let nulls = parsed.iter().map(Option::is_none).collect();
+        Ok(Column {
+            data: target.narrow(parsed.into_iter().map(Option::unwrap_or_default).collect()),
+            nulls: (otherwise == Otherwise::Null).then_some(nulls),
+        })
+    }))
+}
+
+/// A string's number that fits the type: unlike toUInt8 and its like these functions look for overflow.
+fn fitting(text: &[u8], target: Integer) -> Option<u64> {
+    let word = parse(text, target.signed).ok()?;
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let number = if digits > 20 {
+        std::str::from_utf8(text)
+            .ok()?
+            .trim_start_matches('+')
+            .parse::<i128>()
+            .ok()?
+    } else {
+        let digits = text.iter().filter(|byte| byte.is_ascii_digit());
+        let magnitude = digits.fold(0_i128, |number, digit| number * 10 + i128::from(digit - b'0'));
+        if text.first() == Some(&b'-') {
+            -magnitude
+        } else {
+            magnitude
+        }
+    };
+    target.holds(number).then_some(word)
+}
+
 /// The conversion of a call's first argument to an integer.
 pub(super) fn bind(call: &Call<'_>, target: Integer) -> Result<Bound, Refusal> {
     let data_type = call.arguments[0].data_type;
@@ -104,8 +179,35 @@ pub(super) fn bind(call: &Call<'_>, target: Integer) -> Result<Bound, Refusal> {
         _ if is_number(data_type) => Ok(Bound::new(target.data_type(), move |inputs| {
             Ok(target.narrow(Words::of(&inputs.values[0])?.map(inputs.rows, |word| word)))
         })),
-        _ => Err(call.illegal(0)),
+        _ => super::scalar::bind(call, &target.data_type()),
     }
+}
+
+/// A number of up to 64 bits as Float64.
+pub(super) fn real(data: &Data, place: usize) -> Result<f64, Failure> {
+    let number = match data {
+        Data::UInt8(numbers) => numbers.get(place).copied().map(f64::from),
+        Data::UInt16(numbers) => numbers.get(place).copied().map(f64::from),
+        Data::UInt32(numbers) => numbers.get(place).copied().map(f64::from),
+        Data::UInt64(numbers) => numbers.get(place).map(|number| *number as f64),
+        Data::Int8(numbers) => numbers.get(place).copied().map(f64::from),
+        Data::Int16(numbers) => numbers.get(place).copied().map(f64::from),
+        Data::Int32(numbers) => numbers.get(place).copied().map(f64::from),
+        Data::Int64(numbers) => numbers.get(place).map(|number| *number as f64),
+        Data::Float32(numbers) => numbers.get(place).copied().map(f64::from),
+        Data::Float64(numbers) => numbers.get(place).copied(),
+        _ => None,
+    };
+    number.ok_or_else(Failure::wrong_columns)
+}
+
+/// Whether a cast of this type to an integer is the business of this file.
+pub(super) fn is_simple(data_type: &DataType) -> bool {
+    is_number(data_type)
+        || matches!(
+            data_type,
+            DataType::String | DataType::FixedString(_) | DataType::DateTime64(..)
+        )
 }
 
 /// Whether a value is a whole number underneath: days of dates, seconds of times, the numbers of Enums.

@@ -7,8 +7,8 @@ use types::{Bytes, Column, Data, DataType};
 
 use super::number::without_padding;
 use super::time::{DAY, Day, offset_at, ticks_of, zone_of};
-use super::{Bound, Call, Function};
-use crate::error::{EvalReason, Failure, Refusal};
+use super::{Argument, Bound, Call, Function};
+use crate::error::{EvalReason, Failure, KeyReason, Refusal};
 use crate::integers::Integer;
 
 pub(super) const FUNCTIONS: &[Function] = &[Function::new("toString", bind).with_arguments(1, 2)];
@@ -33,8 +33,14 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
 }
 
 /// How the values of a type are written.
-enum Writer {
+pub(super) enum Writer {
     Plain,
+    Wide,
+    Float,
+    BFloat16,
+    Decimal(u8),
+    IPv4,
+    IPv6,
     Padded,
     Bool,
     Uuid,
@@ -44,6 +50,26 @@ enum Writer {
 }
 
 impl Writer {
+    /// The writer of one of several arguments.
+    pub(super) fn of_argument(call: &Call<'_>, place: usize) -> Result<Self, Refusal> {
+        let Argument {
+            data_type, constant, ..
+        } = call.arguments[place];
+        let only = [Argument {
+            data_type: data_type.without_nullable(),
+            nullable: false,
+            constant,
+        }];
+        let alone = Call {
+            arguments: &only,
+            ..*call
+        };
+        Self::of(&alone).map_err(|refusal| match refusal.reason {
+            KeyReason::ArgumentType { .. } => call.illegal(place),
+            _ => refusal,
+        })
+    }
+
     fn of(call: &Call<'_>) -> Result<Self, Refusal> {
         let data_type = call.arguments[0].data_type;
         let is_time = matches!(data_type, DataType::DateTime(_) | DataType::DateTime64(..));
@@ -54,6 +80,12 @@ impl Writer {
             DataType::Bool => Ok(Self::Bool),
             DataType::String => Ok(Self::Plain),
             _ if Integer::of(data_type).is_some() => Ok(Self::Plain),
+            DataType::UInt128 | DataType::Int128 | DataType::UInt256 | DataType::Int256 => Ok(Self::Wide),
+            DataType::Float32 | DataType::Float64 => Ok(Self::Float),
+            DataType::BFloat16 => Ok(Self::BFloat16),
+            DataType::Decimal { scale, .. } => Ok(Self::Decimal(*scale)),
+            DataType::IPv4 => Ok(Self::IPv4),
+            DataType::IPv6 => Ok(Self::IPv6),
             DataType::FixedString(_) => Ok(Self::Padded),
             DataType::Uuid => Ok(Self::Uuid),
             DataType::Enum8(values) | DataType::Enum16(values) => Ok(Self::Enum(values.clone())),
@@ -73,8 +105,33 @@ impl Writer {
         }
     }
 
-    fn write(&self, column: &Column, place: usize, out: &mut Vec<u8>) -> Result<(), EvalReason> {
+    pub(super) fn write(&self, column: &Column, place: usize, out: &mut Vec<u8>) -> Result<(), EvalReason> {
         match (self, &column.data) {
+            (Self::Float, Data::Float32(numbers)) => put_float(out, format!("{:e}", numbers[place])),
+            (Self::Float, Data::Float64(numbers)) => put_float(out, format!("{:e}", numbers[place])),
+            (Self::BFloat16, Data::UInt16(bits)) => {
+                put_float(out, format!("{:e}", f32::from_bits(u32::from(bits[place]) << 16)));
+            }
+            (Self::Wide, Data::UInt128(numbers)) => put(out, format_args!("{}", numbers[place])),
+            (Self::Wide, Data::Int128(numbers)) => put(out, format_args!("{}", numbers[place])),
+            (Self::Wide, Data::UInt256(numbers)) => put(out, format_args!("{}", numbers[place])),
+            (Self::Wide, Data::Int256(numbers)) => put(out, format_args!("{}", numbers[place])),
+            (Self::Decimal(scale), Data::Int128(numbers)) => {
+                put_decimal(out, &numbers[place].to_string(), *scale)
+            }
+            (Self::Decimal(scale), Data::Int256(numbers)) => {
+                put_decimal(out, &numbers[place].to_string(), *scale)
+            }
+            (Self::IPv4, Data::UInt32(numbers)) => {
+                put(out, format_args!("{}", std::net::Ipv4Addr::from(numbers[place])))
+            }
+            (Self::IPv6, Data::Bytes(addresses)) => {
+                let octets: [u8; 16] = addresses
+                    .get(place)
+                    .try_into()
+                    .map_err(|_| EvalReason::WrongColumns)?;
+                put_ipv6(out, octets);
+            }
             (Self::Plain, Data::Bytes(bytes)) => out.extend_from_slice(bytes.get(place)),
             (Self::Padded, Data::Bytes(bytes)) => out.extend_from_slice(without_padding(bytes.get(place))),
             (Self::Plain, Data::UInt64(numbers)) => put(out, format_args!("{}", numbers[place])),
@@ -94,7 +151,8 @@ impl Writer {
             }
             Self::Days => put_day(out, Day::of(number)?),
             Self::Seconds { zone, precision } => put_time(out, zone, *precision, number)?,
-            Self::Padded | Self::Uuid => return Err(EvalReason::WrongColumns),
+            Self::Decimal(scale) => put_decimal(out, &number.to_string(), *scale),
+            _ => return Err(EvalReason::WrongColumns),
         }
         Ok(())
     }
@@ -117,6 +175,54 @@ fn number(data: &Data, place: usize) -> Result<i64, EvalReason> {
 /// Writing into memory cannot fail.
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
+}
+
+/// A float from its digits in the form 1.5e-7, the shortest that read back as the same number: with an exponent
+/// below 1e-6 and from 1e21 on, as ClickHouse writes it.
+fn put_float(out: &mut Vec<u8>, scientific: String) {
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return put(out, format_args!("{}", scientific.to_lowercase()));
+    };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (sign, digits) = digits
+        .strip_prefix('-')
+        .map_or(("", digits), |digits| ("-", digits));
+    let digits = digits.replace('.', "");
+    if !(-6..21).contains(&exponent) {
+        let (first, rest) = digits.split_at(1);
+        let point = if rest.is_empty() { "" } else { "." };
+        return put(out, format_args!("{sign}{first}{point}{rest}e{exponent}"));
+    }
+    if exponent < 0 {
+        let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
+        return put(out, format_args!("{sign}0.{zeros}{digits}"));
+    }
+    let whole = exponent.unsigned_abs() as usize + 1;
+    if digits.len() <= whole {
+        put(out, format_args!("{sign}{digits:0<whole$}"));
+    } else {
+        put(
+            out,
+            format_args!("{sign}{}.{}", &digits[..whole], &digits[whole..]),
+        );
+    }
+}
+
+/// A Decimal from the digits of its number: without the zeros at the end of the fraction.
+fn put_decimal(out: &mut Vec<u8>, number: &str, scale: u8) {
+    let (sign, digits) = number
+        .strip_prefix('-')
+        .map_or(("", number), |digits| ("-", digits));
+    let scale = usize::from(scale);
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    put(out, format_args!("{sign}{whole}{point}{fraction}"));
+}
+
+fn put_ipv6(out: &mut Vec<u8>, octets: [u8; 16]) {
+    put(out, format_args!("{}", std::net::Ipv6Addr::from(octets)));
 }
 
 fn put_uuid(out: &mut Vec<u8>, uuid: u128) {
