@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::{Env, Replica};
+use config::{Env, Replica, Validate};
 
 use crate::support::{LEAST, cluster, good, good_in, with};
 
@@ -138,7 +138,7 @@ fn tls_is_inherited_key_by_key() {
 #[test]
 fn a_table_has_what_send_says_unless_it_says_otherwise() {
     let text =
-        with("[send]\nmax_batch_delay = '2s'\nmax_batch_rows = 10") + "max_batch_rows = 20\nordered = true\n";
+        with("[send]\nmax_batch_delay = '2s'\nmax_batch_rows = 10") + "max_batch_rows = 20\nordered = true\nvalidate = 'values'\n";
     let config = good(&text);
     let send = &config.tables[0].send;
     assert_eq!((send.max_batch_rows, config.send.max_batch_rows), (20, 10));
@@ -147,6 +147,10 @@ fn a_table_has_what_send_says_unless_it_says_otherwise() {
         (Duration::from_secs(2), true)
     );
     assert!(config.send.ordered);
+    assert_eq!(
+        (send.validate, config.send.validate),
+        (Validate::Values, Validate::Key)
+    );
 }
 
 #[test]

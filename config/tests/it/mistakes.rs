@@ -244,7 +244,6 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
     }
     for (key, line) in [
         ("client_tokens = 'shard'", "client_tokens = 'shard'"),
-        ("validate = 'values'", "validate = 'values'"),
         ("ack = 'delivered'", "ack = 'delivered'"),
         (
             "foreground_fallback_timeout",

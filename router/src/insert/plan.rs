@@ -90,7 +90,7 @@ impl Plan {
             time_zone: &schema.time_zone,
             max_row_bytes: surroundings.row_bytes_max,
             payload: Some(payload),
-            check_values: false,
+            check_values: table.config.send.validate == config::Validate::Values,
             scratch: Some(surroundings.scratch),
         };
         let stream = RowStream::new(format, &spec)?;

@@ -217,15 +217,19 @@ fn rows_in(spool: &Spool, batch: &Batch) -> Vec<u8> {
 /// A history with every kind of share and every kind of end.
 async fn history(spool: &Spool, ledger: &mut Ledger) {
     let Cluster { here, there, pair } = Cluster::of(spool);
-    let [_, to_there, to_a, _] = destinations();
+    let [_, to_there, to_a, to_b] = destinations();
+    insert(spool, ledger, 1, &[(there, 2), (pair, 1)], true).await;
+    deliver_one(spool, ledger, &to_there).await;
+    // From here on there is something in each directory: an empty one is none on this disk, and cannot be synced.
+    let _ = tokio::time::timeout(PATIENCE, spool.flush(None)).await;
+    deliver_one(spool, ledger, &to_a).await;
+    deliver_one(spool, ledger, &to_b).await;
     let at = |destination| ProbeTarget {
         lane: pair,
         destination,
     };
     insert_probed(spool, ledger, 6, &[(there, 1), (pair, 3)], Some(at(1)), false).await;
     insert_probed(spool, ledger, 7, &[(there, 1), (pair, 2)], Some(at(0)), true).await;
-    insert(spool, ledger, 1, &[(there, 2), (pair, 1)], true).await;
-    deliver_one(spool, ledger, &to_there).await;
     insert(spool, ledger, 2, &[(here, 1), (there, 1)], true).await;
     insert(spool, ledger, 3, &[(there, 400), (pair, 30)], true).await;
     let _ = tokio::time::timeout(PATIENCE, spool.flush(None)).await;
