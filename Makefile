@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients lint deny set-up
+.PHONY: help demo test test-clients lint deny fuzz set-up
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,6 +25,10 @@ lint: ## formatting and clippy alone
 	@ci/need demo
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
+
+fuzz: ## every format for a minute each; `ci/fuzz --runs N [format ...]` for more
+	@ci/need demo
+	@ci/fuzz --seconds 60
 
 deny: ## licences, sources and bans of the dependencies (cargo-deny; installed if missing)
 	@ci/need demo

@@ -15,7 +15,7 @@ use crate::names::TableName;
 use crate::send::SendSettings;
 use crate::spool::Spool;
 use crate::table::{Table, TableDraft, TableOverride, TableSection};
-use crate::user::{User, read_user};
+use crate::user::{Auth, User, read_user};
 
 /// A configuration without mistakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -309,7 +309,8 @@ fn warn_of_open_users(file: &Section<'_>, listen: &Section<'_>, config: &Config)
         let text = format!("http listens on {address}, but without [[user]] only this machine may connect");
         file.source.warning(offset, text);
     }
-    let unguarded = |user: &&User| user.password_hashes.is_empty() && user.networks.is_empty();
+    let unguarded =
+        |user: &&User| user.auth == Auth::Weir && user.password_hashes.is_empty() && user.networks.is_empty();
     for user in config.users.iter().filter(unguarded) {
         let text = format!(
             "user '{}' has neither password nor networks: anyone may insert as it",

@@ -43,8 +43,6 @@ const UNBUILT: &[Unbuilt] = &[
     key("table", "foreground_fallback_timeout"),
     word("table", "on_doubt", "hold"),
     word("table", "when_shard_down", "reroute"),
-    word("user", "auth", "clickhouse"),
-    key("user", "auth_cache_time"),
 ];
 
 /// Whether this version has to refuse `key = word` (or `key` at all) in a section of this kind.

@@ -20,6 +20,8 @@ pub mod code {
     pub const CANNOT_PARSE_DATETIME: i32 = 41;
     /// NOT_IMPLEMENTED: sound for ClickHouse, but not something this crate can route.
     pub const NOT_IMPLEMENTED: i32 = 48;
+    /// ARGUMENT_OUT_OF_BOUND.
+    pub const ARGUMENT_OUT_OF_BOUND: i32 = 69;
     /// CANNOT_PARSE_NUMBER.
     pub const CANNOT_PARSE_NUMBER: i32 = 72;
     /// UNKNOWN_FORMAT.
@@ -38,6 +40,12 @@ pub mod code {
     pub const TOO_MANY_BYTES: i32 = 307;
     /// ILLEGAL_COLUMN: a value of a kind that the column's type does not take.
     pub const ILLEGAL_COLUMN: i32 = 44;
+    /// ATTEMPT_TO_READ_AFTER_EOF: nothing where a value's text must be.
+    pub const ATTEMPT_TO_READ_AFTER_EOF: i32 = 32;
+    /// INCORRECT_QUERY: the format does not fit the table's columns.
+    pub const INCORRECT_QUERY: i32 = 80;
+    /// CANNOT_READ_ARRAY_FROM_TEXT.
+    pub const CANNOT_READ_ARRAY_FROM_TEXT: i32 = 130;
     /// UNKNOWN_TYPE.
     pub const UNKNOWN_TYPE: i32 = 50;
     /// CANNOT_SKIP_UNKNOWN_FIELD.

@@ -3,10 +3,11 @@
 use crate::columnar::Windows;
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
+use crate::settings::Settings;
 use crate::stream::{Input, Spec};
 use crate::{
-    arrow_stream, bson_each_row, csv, json_each_row, msg_pack, native, parquet_file, row_binary,
-    tab_separated, values,
+    arrow_stream, bson_each_row, csv, custom_separated, json_compact, json_document, json_each_row,
+    json_object_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, tskv, values, whole_rows,
 };
 
 /// A format that a client's INSERT may name.
@@ -14,10 +15,35 @@ use crate::{
 #[allow(missing_docs)] // the variants are ClickHouse's own names
 pub enum Format {
     JsonEachRow,
+    JsonStringsEachRow,
+    JsonCompactEachRow,
+    JsonCompactEachRowWithNames,
+    JsonCompactEachRowWithNamesAndTypes,
+    JsonCompactStringsEachRow,
+    JsonCompactStringsEachRowWithNames,
+    JsonCompactStringsEachRowWithNamesAndTypes,
+    Json,
+    JsonCompact,
+    JsonObjectEachRow,
+    JsonAsString,
+    JsonAsObject,
     TabSeparated,
     TabSeparatedWithNames,
+    TabSeparatedWithNamesAndTypes,
+    TabSeparatedRaw,
+    TabSeparatedRawWithNames,
+    TabSeparatedRawWithNamesAndTypes,
+    Tskv,
     Csv,
     CsvWithNames,
+    CsvWithNamesAndTypes,
+    CustomSeparated,
+    CustomSeparatedWithNames,
+    CustomSeparatedWithNamesAndTypes,
+    CustomSeparatedIgnoreSpaces,
+    CustomSeparatedIgnoreSpacesWithNames,
+    CustomSeparatedIgnoreSpacesWithNamesAndTypes,
+    LineAsString,
     Values,
     RowBinary,
     RowBinaryWithNames,
@@ -36,7 +62,11 @@ pub enum Format {
 #[allow(missing_docs)] // the variants are ClickHouse's own names
 pub enum Payload {
     JsonEachRow,
+    JsonStringsEachRow,
+    JsonCompactEachRow,
+    JsonCompactStringsEachRow,
     TabSeparated,
+    Tskv,
     Csv,
     Values,
     RowBinary,
@@ -48,9 +78,13 @@ pub enum Payload {
 
 impl Payload {
     /// Every payload format.
-    pub const ALL: [Payload; 9] = [
+    pub const ALL: [Payload; 13] = [
         Payload::JsonEachRow,
+        Payload::JsonStringsEachRow,
+        Payload::JsonCompactEachRow,
+        Payload::JsonCompactStringsEachRow,
         Payload::TabSeparated,
+        Payload::Tskv,
         Payload::Csv,
         Payload::Values,
         Payload::RowBinary,
@@ -88,9 +122,81 @@ struct Entry {
 const FORMATS: &[Entry] = &[
     Entry {
         format: Format::JsonEachRow,
-        names: &["JSONEachRow", "JSONLines", "NDJSON"],
+        names: &["JSONEachRow", "JSONLines", "NDJSON", "JSONL"],
         payload: Payload::JsonEachRow,
         open: Open::Rows(json_each_row::open),
+    },
+    Entry {
+        format: Format::JsonStringsEachRow,
+        names: &["JSONStringsEachRow"],
+        payload: Payload::JsonStringsEachRow,
+        open: Open::Rows(json_each_row::open_strings),
+    },
+    Entry {
+        format: Format::JsonCompactEachRow,
+        names: &["JSONCompactEachRow"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_compact::open),
+    },
+    Entry {
+        format: Format::JsonCompactEachRowWithNames,
+        names: &["JSONCompactEachRowWithNames"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_compact::open_with_names),
+    },
+    Entry {
+        format: Format::JsonCompactEachRowWithNamesAndTypes,
+        names: &["JSONCompactEachRowWithNamesAndTypes"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_compact::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::JsonCompactStringsEachRow,
+        names: &["JSONCompactStringsEachRow"],
+        payload: Payload::JsonCompactStringsEachRow,
+        open: Open::Rows(json_compact::open_strings),
+    },
+    Entry {
+        format: Format::JsonCompactStringsEachRowWithNames,
+        names: &["JSONCompactStringsEachRowWithNames"],
+        payload: Payload::JsonCompactStringsEachRow,
+        open: Open::Rows(json_compact::open_strings_with_names),
+    },
+    Entry {
+        format: Format::JsonCompactStringsEachRowWithNamesAndTypes,
+        names: &["JSONCompactStringsEachRowWithNamesAndTypes"],
+        payload: Payload::JsonCompactStringsEachRow,
+        open: Open::Rows(json_compact::open_strings_with_names_and_types),
+    },
+    Entry {
+        format: Format::Json,
+        names: &["JSON"],
+        payload: Payload::JsonEachRow,
+        open: Open::Rows(json_document::open),
+    },
+    Entry {
+        format: Format::JsonCompact,
+        names: &["JSONCompact"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_document::open_compact),
+    },
+    Entry {
+        format: Format::JsonObjectEachRow,
+        names: &["JSONObjectEachRow"],
+        payload: Payload::JsonEachRow,
+        open: Open::Rows(json_object_each_row::open),
+    },
+    Entry {
+        format: Format::JsonAsString,
+        names: &["JSONAsString"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(whole_rows::open_json_strings),
+    },
+    Entry {
+        format: Format::JsonAsObject,
+        names: &["JSONAsObject"],
+        payload: Payload::JsonEachRow,
+        open: Open::Rows(whole_rows::open_json_objects),
     },
     Entry {
         format: Format::TabSeparated,
@@ -105,6 +211,40 @@ const FORMATS: &[Entry] = &[
         open: Open::Rows(tab_separated::open_with_names),
     },
     Entry {
+        format: Format::TabSeparatedWithNamesAndTypes,
+        names: &["TabSeparatedWithNamesAndTypes", "TSVWithNamesAndTypes"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::TabSeparatedRaw,
+        names: &["TabSeparatedRaw", "TSVRaw", "Raw"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_raw),
+    },
+    Entry {
+        format: Format::TabSeparatedRawWithNames,
+        names: &["TabSeparatedRawWithNames", "TSVRawWithNames", "RawWithNames"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_raw_with_names),
+    },
+    Entry {
+        format: Format::TabSeparatedRawWithNamesAndTypes,
+        names: &[
+            "TabSeparatedRawWithNamesAndTypes",
+            "TSVRawWithNamesAndTypes",
+            "RawWithNamesAndTypes",
+        ],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_raw_with_names_and_types),
+    },
+    Entry {
+        format: Format::Tskv,
+        names: &["TSKV"],
+        payload: Payload::Tskv,
+        open: Open::Rows(tskv::open),
+    },
+    Entry {
         format: Format::Csv,
         names: &["CSV"],
         payload: Payload::Csv,
@@ -115,6 +255,54 @@ const FORMATS: &[Entry] = &[
         names: &["CSVWithNames"],
         payload: Payload::Csv,
         open: Open::Rows(csv::open_with_names),
+    },
+    Entry {
+        format: Format::CsvWithNamesAndTypes,
+        names: &["CSVWithNamesAndTypes"],
+        payload: Payload::Csv,
+        open: Open::Rows(csv::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::CustomSeparated,
+        names: &["CustomSeparated"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open),
+    },
+    Entry {
+        format: Format::CustomSeparatedWithNames,
+        names: &["CustomSeparatedWithNames"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_with_names),
+    },
+    Entry {
+        format: Format::CustomSeparatedWithNamesAndTypes,
+        names: &["CustomSeparatedWithNamesAndTypes"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::CustomSeparatedIgnoreSpaces,
+        names: &["CustomSeparatedIgnoreSpaces"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_ignoring_spaces),
+    },
+    Entry {
+        format: Format::CustomSeparatedIgnoreSpacesWithNames,
+        names: &["CustomSeparatedIgnoreSpacesWithNames"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_ignoring_spaces_with_names),
+    },
+    Entry {
+        format: Format::CustomSeparatedIgnoreSpacesWithNamesAndTypes,
+        names: &["CustomSeparatedIgnoreSpacesWithNamesAndTypes"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_ignoring_spaces_with_names_and_types),
+    },
+    Entry {
+        format: Format::LineAsString,
+        names: &["LineAsString"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(whole_rows::open_lines),
     },
     Entry {
         format: Format::Values,
@@ -204,9 +392,38 @@ impl Format {
         self.entry().names[0]
     }
 
-    /// The format in which this one's rows can be laid end to end.
+    /// The format in which this one's rows can be laid end to end, by default settings.
     pub fn payload(self) -> Payload {
         self.entry().payload
+    }
+
+    /// The formats in which rows of this one, read by `settings`, can be carried, the best first. The others are for shards
+    /// that do not know it; [`Spec::payload`](crate::Spec::payload) says which is taken.
+    pub fn payloads(self, settings: &Settings) -> Vec<Payload> {
+        let first = match self {
+            Self::CustomSeparated
+            | Self::CustomSeparatedWithNames
+            | Self::CustomSeparatedWithNamesAndTypes
+            | Self::CustomSeparatedIgnoreSpaces
+            | Self::CustomSeparatedIgnoreSpacesWithNames
+            | Self::CustomSeparatedIgnoreSpacesWithNamesAndTypes => custom_separated::payload(settings),
+            _ => self.payload(),
+        };
+        [&[first], self.others()].concat()
+    }
+
+    /// Formats that shards know which do not know this one's payload format.
+    fn others(self) -> &'static [Payload] {
+        match self {
+            Self::JsonCompactEachRow
+            | Self::JsonCompactEachRowWithNames
+            | Self::JsonCompactEachRowWithNamesAndTypes
+            | Self::JsonCompact => &[Payload::JsonEachRow],
+            Self::JsonCompactStringsEachRow
+            | Self::JsonCompactStringsEachRowWithNames
+            | Self::JsonCompactStringsEachRowWithNamesAndTypes => &[Payload::TabSeparated],
+            _ => &[],
+        }
     }
 
     pub(crate) fn open(self, input: &Input<'_>, spec: &Spec<'_>) -> Result<Opened, FormatError> {
@@ -241,6 +458,10 @@ impl Payload {
     pub fn name(self) -> &'static str {
         match self {
             Self::JsonEachRow => "JSONEachRow",
+            Self::JsonStringsEachRow => "JSONStringsEachRow",
+            Self::JsonCompactEachRow => "JSONCompactEachRow",
+            Self::JsonCompactStringsEachRow => "JSONCompactStringsEachRow",
+            Self::Tskv => "TSKV",
             Self::TabSeparated => "TabSeparated",
             Self::Csv => "CSV",
             Self::Values => "Values",
@@ -255,7 +476,13 @@ impl Payload {
     /// What stands behind every row, the last one included, so that bodies can be joined.
     pub fn terminator(self) -> &'static [u8] {
         match self {
-            Self::JsonEachRow | Self::TabSeparated | Self::Csv => b"\n",
+            Self::JsonEachRow
+            | Self::JsonStringsEachRow
+            | Self::JsonCompactEachRow
+            | Self::JsonCompactStringsEachRow
+            | Self::TabSeparated
+            | Self::Tskv
+            | Self::Csv => b"\n",
             Self::Values => b",",
             Self::RowBinary
             | Self::RowBinaryWithDefaults
@@ -288,8 +515,8 @@ mod tests {
 
     #[test]
     fn a_format_that_is_not_taken_is_refused_by_name() {
-        let error = Format::parse("TabSeparatedRaw").unwrap_err();
+        let error = Format::parse("Protobuf").unwrap_err();
         assert_eq!(error.code, code::UNKNOWN_FORMAT);
-        assert!(error.message.contains("TabSeparatedRaw"));
+        assert!(error.message.contains("Protobuf"));
     }
 }

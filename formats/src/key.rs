@@ -5,6 +5,7 @@ use std::ops::Range;
 use jiff::tz::TimeZone;
 use types::{Column, ColumnDef, DataType};
 
+use crate::check::Check;
 use crate::error::{FormatError, code};
 use crate::framing::{Fault, Framing, Token, ValueError};
 use crate::settings::DateTimeText;
@@ -16,6 +17,8 @@ pub(crate) struct Key {
     defs: Vec<KeyDef>,
     /// For each watched column whether it takes NULL.
     watched: Vec<bool>,
+    /// What the values of other columns are held against, each with its number among the noted ones.
+    checks: Vec<(usize, Check)>,
     /// One column a key column, one value a row.
     pub columns: Vec<Column>,
     /// For each key column and each watched one the rows without a value of their own.
@@ -24,13 +27,14 @@ pub(crate) struct Key {
     pub fields: Vec<Option<Range<usize>>>,
     scratch: Vec<u8>,
     rows: usize,
+    /// Whether NULL stands for the DEFAULT where the type takes none.
+    null_as_default: bool,
 }
 
 /// One key column and what its text is read by.
 pub(crate) struct KeyDef {
-    name: String,
-    /// With Nullable and LowCardinality.
-    data_type: DataType,
+    /// Its type with Nullable and LowCardinality.
+    column: ColumnDef,
     /// What a value is read by: the zone of a DateTime, and how far its text may go.
     pub reading: Reading,
 }
@@ -61,8 +65,10 @@ impl Key {
                 .iter()
                 .map(|column| column.data_type.is_nullable())
                 .collect(),
+            checks: Vec::new(),
             scratch: Vec::new(),
             rows: 0,
+            null_as_default: spec.settings.null_as_default,
             defs,
         })
     }
@@ -89,6 +95,13 @@ impl Key {
         }
     }
 
+    /// Has the values of these noted columns read too.
+    pub(crate) fn check(&mut self, checks: Vec<(usize, Check)>) {
+        let noted = checks.iter().map(|(index, _)| index + 1).max().unwrap_or(0);
+        self.fields.resize(self.fields.len().max(noted), None);
+        self.checks = checks;
+    }
+
     pub(crate) fn forget_fields(&mut self) {
         self.fields.fill(None);
     }
@@ -110,10 +123,18 @@ impl Key {
             let field = self.fields[index].clone();
             let at = field.as_ref().map_or(row_start, |field| field.start);
             self.take_field(index, field.map(|field| (field.clone(), &bytes[field])), framing)
-                .map_err(|error| self.defs[index].fault(error, at))?;
+                .map_err(|error| misread(&self.defs[index].column, error, at))?;
         }
         for watched in 0..self.watched.len() {
             self.watch(watched, bytes, framing);
+        }
+        for (index, check) in &mut self.checks {
+            if let Some(field) = self.fields[*index].clone() {
+                let at = field.start;
+                check
+                    .read(framing, *index, &bytes[field])
+                    .map_err(|error| misread(&check.column, error, at))?;
+            }
         }
         self.rows += 1;
         Ok(())
@@ -163,6 +184,9 @@ impl Key {
         if !matches!(token, Token::Null | Token::Absent) {
             return def.push_value(column, &token);
         }
+        if token == Token::Null && column.nulls.is_none() && !self.null_as_default {
+            return Err(NULL);
+        }
         if token == Token::Absent || column.nulls.is_none() {
             let row = self.rows;
             self.absent[index].push(Absent { row, field });
@@ -171,6 +195,12 @@ impl Key {
         Ok(())
     }
 }
+
+/// NULL where `input_format_null_as_default = 0`.
+const NULL: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "a value, because input_format_null_as_default is off",
+};
 
 impl KeyDef {
     fn new(column: &ColumnDef, spec: &Spec<'_>) -> Result<Self, FormatError> {
@@ -182,19 +212,9 @@ impl KeyDef {
             );
             return Err(FormatError::plain(code::NOT_IMPLEMENTED, message));
         }
-        let zone = match value_type {
-            DataType::DateTime(zone) | DataType::DateTime64(_, zone) => {
-                time_zone(zone.as_deref().unwrap_or(spec.time_zone))?
-            }
-            _ => TimeZone::UTC,
-        };
-        let reading = Reading {
-            zone,
-            date_time: spec.settings.date_time,
-        };
+        let reading = reading_of(value_type, spec)?;
         Ok(Self {
-            name: column.name.clone(),
-            data_type: column.data_type.clone(),
+            column: column.clone(),
             reading,
         })
     }
@@ -202,7 +222,7 @@ impl KeyDef {
     fn push_value(&self, column: &mut Column, token: &Token<'_>) -> Result<(), ValueError> {
         value::push(
             &mut column.data,
-            self.data_type.without_nullable(),
+            self.column.data_type.without_nullable(),
             &self.reading,
             token,
         )?;
@@ -213,20 +233,34 @@ impl KeyDef {
     }
 
     fn push_default(&self, column: &mut Column) {
-        column.push_default(&self.data_type);
+        column.push_default(&self.column.data_type);
     }
+}
 
-    fn fault(&self, error: ValueError, at: usize) -> Fault {
-        let message = format!(
-            "cannot read column {} of type {}: expected {}",
-            self.name, self.data_type, error.expected
-        );
-        Fault {
-            code: error.code,
-            at,
-            message,
-        }
+fn misread(column: &ColumnDef, error: ValueError, at: usize) -> Fault {
+    let message = format!(
+        "cannot read column {} of type {}: expected {}",
+        column.name, column.data_type, error.expected
+    );
+    Fault {
+        code: error.code,
+        at,
+        message,
     }
+}
+
+/// What texts of a type are read by.
+pub(crate) fn reading_of(data_type: &DataType, spec: &Spec<'_>) -> Result<Reading, FormatError> {
+    let zone = match data_type {
+        DataType::DateTime(zone) | DataType::DateTime64(_, zone) => {
+            time_zone(zone.as_deref().unwrap_or(spec.time_zone))?
+        }
+        _ => TimeZone::UTC,
+    };
+    Ok(Reading {
+        zone,
+        date_time: spec.settings.date_time,
+    })
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, FormatError> {

@@ -267,17 +267,9 @@ impl RowBinary {
         let Some(written) = written.filter(|_| self.types_count) else {
             return Ok(());
         };
-        let same = written == column.data_type.to_string()
-            || DataType::parse(written).is_ok_and(|data_type| data_type == column.data_type);
-        if same {
-            return Ok(());
-        }
-        let written: String = written.chars().take(64).collect();
-        let message = format!(
-            "type of '{}' must be {}, not {written}",
-            column.name, column.data_type
-        );
-        Err(Stop::fault(code::INCORRECT_DATA, at, message))
+        header::wrong_type(column, written).map_or(Ok(()), |message| {
+            Err(Stop::fault(code::INCORRECT_DATA, at, message))
+        })
     }
 
     fn known(&self, column: &ColumnDef) -> Result<Field, String> {

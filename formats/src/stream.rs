@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::path::Path;
 
-use types::ColumnDef;
+use types::{ColumnDef, DataType};
 
+use crate::check::Check;
 use crate::columnar::Windows;
 use crate::error::{FormatError, code, near};
 use crate::fill::Fill;
-use crate::format::{Format, Opened};
+use crate::format::{Format, Opened, Payload};
 use crate::framing::{Fault, Framing, Step, Stop, Window};
 use crate::key::Key;
 use crate::settings::Settings;
@@ -36,6 +37,10 @@ pub struct Spec<'a> {
     pub time_zone: &'a str,
     /// A longer row is refused with code 307 as soon as this is known.
     pub max_row_bytes: usize,
+    /// The format in which rows are handed over, one of [`Format::payloads`]; none for the first of them.
+    pub payload: Option<Payload>,
+    /// Whether the values of all columns are read, not only the key's (`validate = "values"`).
+    pub check_values: bool,
     /// Where a scratch file may lie while a body is read that cannot be read row by row; the system's place for such
     /// files where none is named.
     pub scratch: Option<&'a Path>,
@@ -48,6 +53,8 @@ pub(crate) struct Input<'a> {
     /// The columns whose fields are noted: the key's, then the watched ones.
     pub key: &'a [ColumnDef],
     pub settings: &'a Settings,
+    /// The format in which rows are handed over, if it is not the body's own choice.
+    pub payload: Option<Payload>,
 }
 
 /// Some rows of a body.
@@ -100,6 +107,7 @@ pub struct Absent {
 
 /// One INSERT's body on its way from chunks to rows.
 pub struct RowStream {
+    payload: Payload,
     engine: Engine,
     rows: u64,
     bytes: u64,
@@ -119,17 +127,22 @@ impl RowStream {
     /// Fails on a column list the table does not have (codes 15, 16), key types whose text is not read here
     /// and settings that this crate would not obey (48), an unknown time zone (36).
     pub fn new(format: Format, spec: &Spec<'_>) -> Result<Self, FormatError> {
-        let noted = [spec.key, spec.watched].concat();
+        let columns = listed_columns(spec)?;
+        let mut noted = [spec.key, spec.watched].concat();
+        let payload = payload_of(format, spec)?;
+        let checks = checks(spec, payload, &columns, &mut noted)?;
         let input = Input {
-            columns: listed_columns(spec)?,
+            columns,
             key: &noted,
             settings: spec.settings,
+            payload: spec.payload,
         };
         let engine = match format.open(&input, spec)? {
-            Opened::Rows(framing) => Engine::Rows(Box::new(Scan::new(framing, spec)?)),
+            Opened::Rows(framing) => Engine::Rows(Box::new(Scan::new(framing, spec, checks)?)),
             Opened::Windows(windows) => Engine::Windows(windows),
         };
         Ok(Self {
+            payload,
             engine,
             rows: 0,
             bytes: 0,
@@ -164,6 +177,11 @@ impl RowStream {
             Engine::Rows(scan) => scan.framing.columns(),
             Engine::Windows(windows) => windows.columns(),
         }
+    }
+
+    /// The format in which rows are handed over.
+    pub fn payload(&self) -> Payload {
+        self.payload
     }
 
     /// How many rows were handed over.
@@ -263,10 +281,16 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(framing: Box<dyn Framing>, spec: &Spec<'_>) -> Result<Self, FormatError> {
+    fn new(
+        framing: Box<dyn Framing>,
+        spec: &Spec<'_>,
+        checks: Vec<(usize, Check)>,
+    ) -> Result<Self, FormatError> {
+        let mut key = Key::new(spec)?;
+        key.check(checks);
         Ok(Self {
             framing,
-            key: Key::new(spec)?,
+            key,
             ranges: Vec::new(),
             written: Vec::new(),
             carry: Vec::new(),
@@ -450,6 +474,50 @@ pub(crate) fn too_long(at: usize, row_bytes_max: usize) -> Fault {
         code: code::TOO_MANY_BYTES,
         at,
         message,
+    }
+}
+
+/// What the values of columns are held against that the key does not read, where all are to be read. Their fields are
+/// noted behind those of `noted`. A Tuple that takes several fields of CSV is left out.
+fn checks(
+    spec: &Spec<'_>,
+    payload: Payload,
+    columns: &[ColumnDef],
+    noted: &mut Vec<ColumnDef>,
+) -> Result<Vec<(usize, Check)>, FormatError> {
+    if !spec.check_values {
+        return Ok(Vec::new());
+    }
+    let mut checks = Vec::new();
+    let is_many_fields = |column: &ColumnDef| {
+        payload == Payload::Csv
+            && spec.settings.csv_tuples_as_fields
+            && matches!(column.data_type, DataType::Tuple(_))
+    };
+    for column in columns.iter().filter(|column| !is_many_fields(column)) {
+        let index = noted.iter().position(|known| known.name == column.name);
+        if index.is_some_and(|index| index < spec.key.len()) {
+            continue;
+        }
+        let index = index.unwrap_or_else(|| {
+            noted.push(column.clone());
+            noted.len() - 1
+        });
+        checks.push((index, Check::new(column, spec)?));
+    }
+    Ok(checks)
+}
+
+/// The format in which rows are handed over: the one asked for, if the body's rows can be carried in it.
+fn payload_of(format: Format, spec: &Spec<'_>) -> Result<Payload, FormatError> {
+    let possible = format.payloads(spec.settings);
+    match spec.payload {
+        None => Ok(possible.first().copied().unwrap_or(format.payload())),
+        Some(wanted) if possible.contains(&wanted) => Ok(wanted),
+        Some(wanted) => Err(FormatError::plain(
+            code::UNKNOWN_FORMAT,
+            format!("rows of {} cannot be carried in {}", format.name(), wanted.name()),
+        )),
     }
 }
 

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use types::{Column, ColumnDef, Data, DataType};
 
-use crate::{Format, FormatError, RowStream, Rows, RowsBody, Settings, Spec, code};
+use crate::{Format, FormatError, Payload, RowStream, Rows, RowsBody, Settings, Spec, code};
 
-mod golden;
+pub(crate) mod golden;
 mod limits;
 
 /// Columns written as `name Type, name Type`.
@@ -30,6 +30,8 @@ pub(crate) struct Reader {
     pub settings: Settings,
     pub time_zone: &'static str,
     pub max_row_bytes: usize,
+    pub payload: Option<Payload>,
+    pub check_values: bool,
 }
 
 impl Reader {
@@ -52,12 +54,19 @@ impl Reader {
             settings: Settings::default(),
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
+            payload: None,
+            check_values: false,
         }
     }
 
     pub fn with(mut self, setting: &str, value: &str) -> Self {
         self.settings = Settings::read([(setting, value)]).unwrap();
         self
+    }
+
+    /// The format in which rows are handed over.
+    pub fn payload(&self) -> Payload {
+        self.payload.unwrap_or(self.format.payloads(&self.settings)[0])
     }
 
     pub fn stream(&self) -> Result<RowStream, FormatError> {
@@ -71,6 +80,8 @@ impl Reader {
                 settings: &self.settings,
                 time_zone: self.time_zone,
                 max_row_bytes: self.max_row_bytes,
+                payload: self.payload,
+                check_values: self.check_values,
                 scratch: None,
             },
         )
@@ -169,6 +180,9 @@ pub(crate) fn show(column: &Column, row: usize) -> String {
         Data::Int32(values) => values[row].to_string(),
         Data::Int64(values) => values[row].to_string(),
         Data::Int128(values) => values[row].to_string(),
+        Data::UInt256(values) => values[row].to_string(),
+        Data::Int256(values) => values[row].to_string(),
+        other @ (Data::Array(_) | Data::Tuple(_)) => format!("{other:?}"),
         Data::Float32(values) => values[row].to_string(),
         Data::Float64(values) => values[row].to_string(),
         Data::UInt256(values) => values[row].to_string(),

@@ -26,7 +26,8 @@ pub(crate) fn can_read(data_type: &DataType) -> bool {
         T::Date | T::Date32 | T::DateTime(_) | T::Uuid | T::IPv4 | T::IPv6 => true,
         T::DateTime64(precision, _) => *precision <= date_time::PRECISION_MAX,
         T::Enum8(_) | T::Enum16(_) => true,
-        T::UInt256 | T::Int256 | T::BFloat16 | T::Decimal { .. } | T::Nothing | T::Other(_) => false,
+        T::UInt256 | T::Int256 | T::BFloat16 | T::Decimal { .. } => true,
+        T::Nothing | T::Other(_) => false,
         T::Nullable(_) | T::LowCardinality(_) | T::Array(_) | T::Tuple(_) | T::Map(..) => false,
     }
 }
@@ -62,6 +63,8 @@ pub(crate) fn push(
         // The value is one of the elements', which fit a byte.
         (Data::Int8(values), T::Enum8(elements)) => values.push(element(token, elements)? as i8),
         (Data::Int16(values), T::Enum16(elements)) => values.push(element(token, elements)?),
+        (data, T::Decimal { precision, scale }) => number::push_decimal(data, *precision, *scale, token)?,
+        (Data::UInt16(values), T::BFloat16) => values.push(number::brain_float(token)?),
         (data, _) => number::push(data, token)?,
     }
     Ok(())

@@ -13,6 +13,8 @@ use spool::{Destination, OpenError, RecoveryReport, Spool};
 
 use tokio::sync::Notify;
 
+use crate::answers::files::AnswerFiles;
+use crate::answers::{self, Answers};
 use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
@@ -20,6 +22,7 @@ use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
 use crate::insert::shapes::{self, Shapes};
 use crate::layouts;
+use crate::logins::Logins;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
 use crate::routing::{Prepared, RoutedTable, Routing, RoutingError};
 use crate::schema::{self, SchemaFiles};
@@ -48,6 +51,10 @@ pub struct App {
     pub sessions: Sessions,
     /// Schemas that outlive a restart.
     pub schema_files: SchemaFiles,
+    /// Answers for while no replica answers.
+    pub answers: Answers,
+    /// Passwords that replicas have checked.
+    pub logins: Logins,
     /// Shapes of INSERTs that shards are known to read.
     pub shapes: Shapes,
     /// Tables that are routed without being listed.
@@ -95,6 +102,8 @@ impl App {
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
+            answers: Answers::open(AnswerFiles::below(&config.spool.path)),
+            logins: Logins::default(),
             shapes: Shapes::below(&config.spool.path),
             sessions: Sessions::default(),
             discovery,
@@ -120,6 +129,10 @@ impl App {
             .spawn("replica checks", |stop| check_replicas(app, stop));
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
+        let app = self.clone();
+        self.tasks.spawn("answers for clients", |stop| {
+            answers::fill::keep_filled(app, stop)
+        });
         let app = self.clone();
         self.tasks.spawn("shapes", |stop| shapes::keep(app, stop));
         let app = self.clone();

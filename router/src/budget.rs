@@ -133,6 +133,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn decoders_have_a_room_of_their_own_and_give_it_back() {
+        let budget = Budget::new(LARGE_INSERT_BYTES, Duration::from_secs(1));
+        let (mut first, mut second) = (Part::default(), Part::default());
+        budget.cover_decoder(&mut first, MEMBER_BYTES_MAX).await.unwrap();
+        let error = budget.cover_decoder(&mut second, 1).await.unwrap_err();
+        assert_eq!(error.code, code::TOO_MANY_SIMULTANEOUS_QUERIES);
+        budget.cover(&mut Part::default(), 1 << 30).await.unwrap();
+        drop(first);
+        budget.cover_decoder(&mut second, 1).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn growing_inserts_wait_for_each_other_and_all_get_through() {
         let budget = Budget::new(4 * LARGE_INSERT_BYTES, Duration::from_secs(20));
         let grow = |budget: Budget| async move {

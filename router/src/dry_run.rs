@@ -196,7 +196,9 @@ impl Router {
         let settings = settings?;
         let context = context_of(DRY_RUN_USER, DRY_RUN_DATABASE, "");
         let key = self.placement.key_columns();
-        let filling = (self.schema.defaults).filling(key, format.payload(), &settings, context)?;
+        let possible = format.payloads(&settings);
+        let payload = possible.first().copied().unwrap_or(format.payload());
+        let filling = (self.schema.defaults).filling(key, payload, &settings, context)?;
         filling.refuse_left_out(listed)?;
         let spec = Spec {
             columns: &self.schema.insertable,
@@ -206,6 +208,8 @@ impl Router {
             settings: &settings,
             time_zone: &self.schema.time_zone,
             max_row_bytes: ROW_BYTES_MAX,
+            payload: Some(payload),
+            check_values: false,
             scratch: None,
         };
         Ok(Stream {

@@ -34,6 +34,7 @@ use crate::insert::plan::{Plan, Surroundings};
 use crate::insert::select::Reader;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
+use crate::logins;
 use crate::pass;
 use crate::routing::{Lookup, RoutedTable, Routing};
 
@@ -123,7 +124,7 @@ async fn question(
     body: &mut RequestBody,
 ) -> Result<Answer, Exception> {
     let routing = app.routing();
-    let user = routing.admit(&head.credentials, address_of(peer))?;
+    let user = logins::admit(app, &routing, &head.credentials, address_of(peer)).await?;
     if let Some(decoder) = decoder(head)? {
         body.decode(decoder, app.budget.clone());
     }
@@ -295,7 +296,9 @@ impl Question<'_> {
         parts: &http::request::Parts,
         body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
-        let Some(table) = self.table(app, &statement.table).await? else {
+        let named = self.table(app, &statement.table).await;
+        let named = named.inspect_err(|exception| app.metrics.inserted("", exception.code, 0));
+        let Some(table) = named? else {
             body.unread(recognition.body());
             return pass::through(app, self, parts, body.take()).await;
         };
@@ -483,7 +486,7 @@ impl Question<'_> {
     }
 
     /// The database of names without one.
-    fn database(&self) -> &str {
+    pub fn database(&self) -> &str {
         self.head
             .database
             .as_deref()

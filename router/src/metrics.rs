@@ -33,6 +33,11 @@ struct Table {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct User {
+    user: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TableShard {
     table: String,
     shard: String,
@@ -46,6 +51,8 @@ pub struct Metrics {
     inserted_rows: Family<Table, Counter>,
     delivered_rows: Family<TableShard, Counter>,
     commit_seconds: Histogram,
+    cached_answers: Counter,
+    failed_logins: Family<User, Counter>,
     last_reload_successful: AtomicBool,
 }
 
@@ -98,6 +105,8 @@ impl Default for Metrics {
         let inserted_rows = Family::<Table, Counter>::default();
         let delivered_rows = Family::<TableShard, Counter>::default();
         let commit_seconds = Histogram::new(COMMIT_SECONDS);
+        let cached_answers = Counter::default();
+        let failed_logins = Family::<User, Counter>::default();
         let mut registry = Registry::with_prefix("weir");
         registry.register(
             "inserts",
@@ -119,6 +128,16 @@ impl Default for Metrics {
             "From a staged INSERT to its record on disk",
             commit_seconds.clone(),
         );
+        registry.register(
+            "cached_answers",
+            "Questions of clients answered from what was kept, because no replica answered",
+            cached_answers.clone(),
+        );
+        registry.register(
+            "failed_logins",
+            "Requests refused for their user or password, by user (empty for one that is not configured)",
+            failed_logins.clone(),
+        );
         let last_reload_successful = AtomicBool::new(true);
         Self {
             registry,
@@ -126,13 +145,16 @@ impl Default for Metrics {
             inserted_rows,
             delivered_rows,
             commit_seconds,
+            cached_answers,
+            failed_logins,
             last_reload_successful,
         }
     }
 }
 
 impl Metrics {
-    /// An INSERT was answered; code 0 is success. `table` is a routed table's name, never a client's text.
+    /// An INSERT was answered; code 0 is success. `table` is a routed table's name, never a client's text, and
+    /// empty for an INSERT into a table that is not routed.
     pub fn inserted(&self, table: &str, code: i32, rows: u64) {
         self.inserts
             .get_or_create(&TableCode {
@@ -161,6 +183,17 @@ impl Metrics {
             shard: destination.shard.clone(),
         };
         self.delivered_rows.get_or_create(&labels).inc_by(rows);
+    }
+
+    /// A question was answered from what was kept.
+    pub fn answered_from_cache(&self) {
+        self.cached_answers.inc();
+    }
+
+    /// A request was refused for its user or password; `user` is a configured one's name or empty.
+    pub fn login_failed(&self, user: &str) {
+        let user = user.to_owned();
+        self.failed_logins.get_or_create(&User { user }).inc();
     }
 
     /// A reload was tried.
@@ -345,6 +378,9 @@ mod tests {
         metrics.inserted("default.hits", 62, 0);
         metrics.delivered(&destination(), 7);
         metrics.committed(Duration::from_millis(1));
+        metrics.inserted("", 60, 0);
+        metrics.answered_from_cache();
+        metrics.login_failed("app");
         let page = metrics.render(&Snapshot::default());
         for line in [
             "weir_inserts_total{table=\"default.hits\",code=\"0\"} 1",
@@ -352,6 +388,9 @@ mod tests {
             "weir_inserted_rows_total{table=\"default.hits\"} 7",
             "weir_delivered_rows_total{table=\"default.hits\",shard=\"s\\\"1\"} 7",
             "weir_commit_seconds_count 1",
+            "weir_inserts_total{table=\"\",code=\"60\"} 1",
+            "weir_cached_answers_total 1",
+            "weir_failed_logins_total{user=\"app\"} 1",
             "weir_config_last_reload_successful 1",
             "weir_disk_free_bytes 0",
         ] {

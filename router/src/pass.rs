@@ -4,11 +4,11 @@
 //! They go under the client's own credentials, or under the user's `as_user`. Nothing of them is kept, and
 //! nothing is tried twice once its body was touched.
 
-use std::convert::Infallible;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -17,12 +17,13 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body, Frame, SizeHint};
 
 use shard_client::{ERROR_BYTES_MAX, Sent, ServerError};
 use tokio::time::Instant;
 
+use crate::answers::instead::{self, Repeatable};
 use crate::app::App;
 use crate::deliver::request::quoted;
 use crate::exception::{Exception, code};
@@ -35,23 +36,37 @@ use crate::sessions::{self, SessionKey};
 
 /// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried
 /// again.
-const TRIES_MAX: usize = 3;
+pub const TRIES_MAX: usize = 3;
 
-/// Passes a read through.
+/// Passes a read through. A short one may be a question that is answered without a replica, too.
 pub async fn through(
     app: &App,
     question: &Question<'_>,
     parts: &Parts,
-    body: RequestBody,
+    mut body: RequestBody,
 ) -> Result<Answer, Exception> {
     let cluster = question.routing.default_cluster(question.user)?;
-    let replica = session_s_replica(app, question, cluster).await?;
     let asked = Asked::plain(parts, body.is_decoded());
-    pass(question, asked, body_stream(body), &replica).await
+    match instead::short_body(&mut body).await? {
+        Some(body) => {
+            let request = Repeatable {
+                asked,
+                body: &|_| body.clone(),
+                statement: &question.head.statement_with(&body),
+                headers: &parts.headers,
+            };
+            instead::ask(app, question, cluster, &request).await
+        }
+        None => {
+            let replica = session_s_replica(app, question, cluster).await?;
+            pass(question, asked, body_stream(body), &replica).await
+        }
+    }
 }
 
 /// A request's head on its way to a replica.
-struct Asked {
+#[derive(Clone)]
+pub struct Asked {
     method: Method,
     target: String,
     headers: HeaderMap,
@@ -96,31 +111,32 @@ pub async fn described(
     text: &[u8],
     name: Range<usize>,
 ) -> Result<Answer, Exception> {
-    let replica = session_s_replica(app, question, &table.cluster).await?;
     let target = &table.config.target;
-    let target = format!(
-        "{}.{}",
-        quoted(replica.database(&target.database)),
-        quoted(&target.table)
-    );
-    let statement = [&text[..name.start], target.as_bytes(), &text[name.end..]].concat();
+    let body = |replica: &ReplicaRuntime| {
+        let target = format!(
+            "{}.{}",
+            quoted(replica.database(&target.database)),
+            quoted(&target.table)
+        );
+        Bytes::from([&text[..name.start], target.as_bytes(), &text[name.end..]].concat())
+    };
     let mut headers = passed_headers(parts);
     headers.remove(CONTENT_ENCODING);
     // It may have come as a form.
     headers.remove(CONTENT_TYPE);
-    let parts = Asked {
+    let asked = Asked {
         method: Method::POST,
         // The one name is replaced, and 18.16 takes parameters for settings that it does not know.
         target: without_parameters(&parts.uri, &["query", "decompress", "param_*"]),
         headers,
     };
-    pass(
-        question,
-        parts,
-        Full::new(statement.into()).map_err(never),
-        &replica,
-    )
-    .await
+    let request = Repeatable {
+        asked,
+        body: &body,
+        statement: text,
+        headers: &parts.headers,
+    };
+    instead::ask(app, question, &table.cluster, &request).await
 }
 
 /// A URL's path and its parameters but these; a trailing `*` stands for any end of a name.
@@ -138,10 +154,6 @@ fn without_parameters(uri: &Uri, names: &[&str]) -> String {
     format!("{}?{}", uri.path(), kept.join("&"))
 }
 
-fn never(impossible: Infallible) -> Exception {
-    match impossible {}
-}
-
 /// A replica that answers now: the healthy ones first, each other asked before the client's request is entrusted to it.
 pub async fn connected_replica(cluster: &Cluster) -> Result<Arc<ReplicaRuntime>, Exception> {
     for replica in cluster.read_order().into_iter().take(TRIES_MAX) {
@@ -152,12 +164,7 @@ pub async fn connected_replica(cluster: &Cluster) -> Result<Arc<ReplicaRuntime>,
             return Ok(replica);
         }
     }
-    let message = format!("No replica of cluster {} answers.", cluster.name);
-    Err(Exception::try_again(
-        code::ALL_CONNECTION_TRIES_FAILED,
-        5,
-        message,
-    ))
+    Err(instead::no_replica(cluster))
 }
 
 /// What a read is told that finds no place.
@@ -166,17 +173,24 @@ pub fn too_many_reads(replica: &ReplicaRuntime) -> Exception {
     Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message)
 }
 
+/// The session that a request belongs to, and how long it lasts without another.
+pub fn session_of(question: &Question<'_>) -> Result<Option<(SessionKey, Duration)>, Exception> {
+    let Some(id) = question.head.setting("session_id").filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
+    let timeout = sessions::timeout(question.head.setting("session_timeout"))?;
+    Ok(Some((SessionKey::new(&question.user.name, id), timeout)))
+}
+
 /// The replica that holds the request's session, while it answers; for a request without session any that does.
-async fn session_s_replica(
+pub async fn session_s_replica(
     app: &App,
     question: &Question<'_>,
     cluster: &Cluster,
 ) -> Result<Arc<ReplicaRuntime>, Exception> {
-    let Some(id) = question.head.setting("session_id").filter(|id| !id.is_empty()) else {
+    let Some((key, timeout)) = session_of(question)? else {
         return connected_replica(cluster).await;
     };
-    let timeout = sessions::timeout(question.head.setting("session_timeout"))?;
-    let key = SessionKey::new(&question.user.name, id);
     let known = app.sessions.replica(key, Instant::now());
     let held = known.and_then(|address| {
         let mut replicas = cluster.read_order().into_iter();
@@ -190,7 +204,8 @@ async fn session_s_replica(
     Ok(replica)
 }
 
-async fn pass<B>(
+/// Passes one request to one replica, as the user or its `as_user`.
+pub async fn pass<B>(
     question: &Question<'_>,
     asked: Asked,
     body: B,
@@ -329,11 +344,16 @@ type PassedBody =
     StreamBody<std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Frame<Bytes>, Exception>> + Send>>>;
 
 /// The connection's own headers are the client crate's matter.
-fn request<B>(asked: Asked, body: B) -> Result<Request<B>, Exception> {
+fn request<B: Body>(asked: Asked, body: B) -> Result<Request<B>, Exception> {
+    // 18.16 refuses a POST that says nothing of its length, and hyper says nothing of a body that is not there.
+    let says_none = body.is_end_stream() && asked.method == Method::POST;
     let mut request = Request::builder().method(asked.method).uri(asked.target);
     if let Some(headers) = request.headers_mut() {
         *headers = asked.headers;
         headers.remove(CONTENT_LENGTH);
+        if says_none {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
     }
     let refused = |error| {
         Exception::bad_input(

@@ -1,7 +1,6 @@
 //! Which table goes where: the configuration made ready for use. One value, swapped whole by a reload.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -13,7 +12,6 @@ use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
 use crate::app::App;
 use crate::deliver::request::{BatchInsert, InsertInto};
 use crate::exception::{Exception, code};
-use crate::http::request::Credentials;
 use crate::replica::ReplicaRuntime;
 use crate::schema::{SharedSchema, learn};
 
@@ -189,19 +187,6 @@ impl Routing {
         }
     }
 
-    /// The user of these credentials, if it may come from this address.
-    pub fn admit(&self, credentials: &Credentials, address: IpAddr) -> Result<&config::User, Exception> {
-        let user = self
-            .config
-            .users
-            .iter()
-            .find(|user| user.name == credentials.user);
-        match user {
-            Some(user) if user.admits(address) && user.password_matches(&credentials.password) => Ok(user),
-            _ => Err(Exception::authentication_failed(&credentials.user)),
-        }
-    }
-
     /// Where a destination's batches go; none when its table, shard or replica is not configured.
     ///
     /// Rows belong to the cluster they were routed for: a table that has moved to another leaves its batches behind, as orphans.
@@ -308,6 +293,12 @@ impl Cluster {
             shards,
             config: cluster.clone(),
         })
+    }
+
+    /// Whether the last word of every replica was none.
+    pub fn is_down(&self) -> bool {
+        let mut replicas = self.shards.iter().flat_map(|shard| &shard.replicas);
+        replicas.all(|replica| !replica.is_up())
     }
 
     /// Its replicas in the order in which a read tries them: those that are up first, each group at random.

@@ -299,6 +299,7 @@ pub async fn refresh(app: &App, table: &RoutedTable) {
     }
     match accept(app, table, description).await {
         Ok(_) => {
+            app.answers.table_changed(&table.config.name);
             tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known");
         }
         Err(error) => {

@@ -35,10 +35,8 @@ pub enum KeyReason {
     TooDeep { limit: usize },
     #[error("expected {expected}, found {found}")]
     Syntax { expected: &'static str, found: String },
-    #[error("the number does not fit into 64 bits or is not whole")]
+    #[error("the number does not fit into 64 bits")]
     Number,
-    #[error("NULL has no sharding value")]
-    Null,
     #[error("unknown function {name}")]
     UnknownFunction { name: String },
     #[error("unknown column {name}")]
@@ -84,11 +82,8 @@ impl KeyReason {
             Self::ArgumentCount { .. } => 42,
             Self::ArgumentType { .. } | Self::NotConstant { .. } => 43, // ILLEGAL_TYPE_OF_ARGUMENT
             Self::CastType { .. } => 50,                                // UNKNOWN_TYPE
-            Self::Buckets { .. }
-            | Self::UnknownZone { .. }
-            | Self::ZoneNeeded { .. }
-            | Self::NotOfRow { .. } => 36, // BAD_ARGUMENTS
-            Self::ResultType { .. } | Self::Null => 53,                 // TYPE_MISMATCH
+            Self::Buckets { .. } | Self::UnknownZone { .. } | Self::ZoneNeeded { .. } | Self::NotOfRow { .. } => 36,   // BAD_ARGUMENTS
+            Self::ResultType { .. } => 53, // TYPE_MISMATCH
             Self::Constant(reason) => reason.code(),
         }
     }

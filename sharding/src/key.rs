@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_refused_key_says_what_is_wrong_and_where_with_the_code_of_clickhouse() {
-        refuses("uint64 + lower(string)", 46, Some(9), "unknown function lower");
+        refuses("uint64 + lowest(string)", 46, Some(9), "unknown function lowest");
         refuses("cityHash64(nope)", 47, Some(11), "unknown column nope");
         refuses("uint64 % ", 62, Some(9), "found the end");
         refuses(
@@ -160,16 +160,12 @@ mod tests {
             Some(2),
             "argument 2 of the function plus cannot be String",
         );
-        refuses(
-            "cityHash64(`array(uint8)`)",
-            43,
-            Some(0),
-            "cannot be Array(UInt8)",
-        );
+        refuses("intHash64(`array(uint8)`)", 43, Some(0), "cannot be Array(UInt8)");
+        refuses("uint64 + toHour(now('UTC'))", 36, None, "the function now is no function of the row");
         refuses(
             "intHash64((uint8, uint64))",
             43,
-            Some(10),
+            Some(0),
             "cannot be Tuple(UInt8, UInt64)",
         );
         refuses(
@@ -213,6 +209,9 @@ mod tests {
             ("cityHash64(`nullable(uint32)`)", "Nullable(UInt64)"),
             ("(uint8, string)", "Tuple(UInt8, String)"),
             ("toString(uint64)", "String"),
+            ("NULL", "Nullable(Nothing)"),
+            ("uint64 / 2", "Float64"),
+            ("1.5", "Float64"),
         ] {
             refuses(
                 text,

@@ -440,7 +440,7 @@ fn a_multipart_form_holds_the_query_and_its_parameters() {
 #[test]
 fn a_compressed_answer_passes_byte_by_byte() {
     let bed = Bed::new();
-    let query = "SELECT number, toString(number) FROM system.numbers LIMIT 50000 FORMAT Native";
+    let query = "SELECT number, toString(number) FROM system.numbers LIMIT 1000000";
     let ask = |http: &support::Endpoint| {
         http.post(query)
             .parameter("compress", "1")
@@ -448,7 +448,8 @@ fn a_compressed_answer_passes_byte_by_byte() {
             .expect_success()
     };
     let (direct, passed) = (ask(&bed.servers[0].http), ask(&bed.weir.http));
-    assert!(direct.body.len() > 1_000);
+    // 18.16 forgets the last block of such an answer, and so all of a short one.
+    assert!(direct.body.len() > 1_000_000, "{} bytes", direct.body.len());
     assert!(direct.body == passed.body);
 }
 

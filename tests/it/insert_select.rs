@@ -98,7 +98,7 @@ fn a_select_of_a_million_rows_arrives_exactly_each_row_on_its_shard() {
 fn columns_are_taken_by_position_and_other_types_are_cast() {
     let bed = Bed::new(2);
     let rows = [
-        format!("INSERT INTO {TABLE} (url, user_id) SELECT 'a', 1"),
+        format!("INSERT INTO {TABLE} (url, user_id) SELECT 'a' AS user_id, 1 AS url"),
         format!("insert into {TABLE} (user_id, url) (select 2, 'b')"),
         format!("INSERT INTO {TABLE} (user_id, url) WITH 3 AS x SELECT x, 'c' FORMAT CSV"),
         format!("INSERT INTO {TABLE} (user_id, url) SELECT 4, 'd' UNION ALL SELECT 5, 'e' -- that is all"),

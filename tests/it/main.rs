@@ -11,6 +11,7 @@
 
 mod arrival;
 mod bad_input;
+mod cached_answers;
 mod client_rules;
 mod commands;
 mod crash;
@@ -18,6 +19,7 @@ mod discovery;
 mod facts_18;
 mod facts_modern;
 mod insert_select;
+mod logins;
 mod memory;
 mod modern;
 mod operations;

@@ -5,38 +5,51 @@ use ethnum::I256;
 /// Why a text is no Decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecimalError {
-    /// It is not `[+-]digits[.digits]`.
+    /// It is not `[+-]digits[.digits][e[+-]digits]`.
     Syntax,
     /// It has more digits than the type.
     TooBig,
 }
 
-/// A Decimal's number: `[+-]digits[.digits]` times ten to the scale; digits behind the scale are cut off.
+/// A Decimal's number: `[+-]digits[.digits][e[+-]digits]` times ten to the scale; digits behind the scale are cut
+/// off.
 pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<I256, DecimalError> {
     let (negative, digits) = signed(text);
-    let point = digits
-        .iter()
-        .position(|byte| *byte == b'.')
-        .unwrap_or(digits.len());
+    let (digits, exponent) = without_exponent(digits).ok_or(DecimalError::Syntax)?;
+    let point = digits.iter().position(|byte| *byte == b'.').unwrap_or(digits.len());
     let (whole, fraction) = (&digits[..point], digits.get(point + 1..).unwrap_or(b""));
     let all_digits = whole.iter().chain(fraction).all(u8::is_ascii_digit);
     if !all_digits || whole.is_empty() && fraction.is_empty() {
         return Err(DecimalError::Syntax);
     }
-    let whole = without_zeros(whole);
-    let (precision, scale) = (usize::from(precision), usize::from(scale));
-    if whole.len() > precision.saturating_sub(scale) {
+    let zeros = whole.iter().chain(fraction).take_while(|digit| **digit == b'0').count();
+    let digits = whole.iter().chain(fraction).skip(zeros);
+    if zeros == whole.len() + fraction.len() {
+        return Ok(I256::ZERO);
+    }
+    // How many digits stand before the point, with the exponent: at most as many as the type has there.
+    let places = whole.len() as i64 - zeros as i64 + exponent;
+    if places > i64::from(precision.saturating_sub(scale)) {
         return Err(DecimalError::TooBig);
     }
-    let fraction = fraction
-        .iter()
-        .copied()
-        .chain(std::iter::repeat(b'0'))
-        .take(scale);
-    let digits = whole.iter().copied().chain(fraction);
+    let wanted = usize::try_from(places + i64::from(scale)).unwrap_or(0);
+    let digits = digits.copied().chain(std::iter::repeat(b'0')).take(wanted);
     // At most 76 digits, which fit.
     let number = digits.fold(I256::ZERO, |number, digit| number * 10 + I256::from(digit - b'0'));
     Ok(if negative { -number } else { number })
+}
+
+/// The digits before an exponent, and the exponent; an absurd one is none.
+fn without_exponent(text: &[u8]) -> Option<(&[u8], i64)> {
+    let Some(place) = text.iter().position(|byte| matches!(byte, b'e' | b'E')) else {
+        return Some((text, 0));
+    };
+    let (negative, digits) = signed(&text[place + 1..]);
+    if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let exponent = digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+    Some((&text[..place], if negative { -exponent } else { exponent }))
 }
 
 /// A whole number modulo 2^256, in two's complement: `[+-]digits`.
@@ -61,11 +74,6 @@ fn signed(text: &[u8]) -> (bool, &[u8]) {
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
     }
-}
-
-fn without_zeros(digits: &[u8]) -> &[u8] {
-    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-    &digits[zeros..]
 }
 
 /// An IPv4 address: four decimal numbers; leading zeros are no octal, unlike in the standard library's reading.
@@ -120,7 +128,13 @@ mod tests {
         check("0000000012", Ok(1200));
         check("9999999.99", Ok(999_999_999));
         check("12345678.1", Err(DecimalError::TooBig));
-        check("1e2", Err(DecimalError::Syntax));
+        check("1e2", Ok(10_000));
+        check("15e-1", Ok(150));
+        check("1e-9", Ok(0));
+        check("0e9", Ok(0));
+        check("1e9", Err(DecimalError::TooBig));
+        check("1e", Err(DecimalError::Syntax));
+        check("1e99999", Err(DecimalError::Syntax));
         check("-", Err(DecimalError::Syntax));
         check("", Err(DecimalError::Syntax));
         check("1.2.3", Err(DecimalError::Syntax));

@@ -259,16 +259,6 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
         &format!("{LEAST}when_shard_down = 'reroute'"),
         6,
     );
-    refused(
-        "auth = 'clickhouse'",
-        &format!("{LEAST}[[user]]\nname = 'u'\nauth = 'clickhouse'"),
-        8,
-    );
-    refused(
-        "auth_cache_time",
-        &format!("{LEAST}[[user]]\nname = 'u'\nauth_cache_time = '1m'"),
-        8,
-    );
 }
 
 #[test]

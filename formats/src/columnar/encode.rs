@@ -17,22 +17,6 @@ pub(crate) fn values_of(column: &Column, data_type: &DataType) -> Values {
     }
 }
 
-/// The elements of lists of this type; a Map is a list of pairs.
-fn elements(values: &Column, data_type: &DataType) -> Values {
-    match (data_type, &values.data) {
-        (DataType::Array(inner), _) => values_of(values, inner),
-        (DataType::Map(key, value), Data::Tuple(pairs)) => {
-            let columns = pairs.columns.iter().zip([key, value]);
-            Values::Tuple(
-                columns
-                    .map(|(column, data_type)| values_of(column, data_type))
-                    .collect(),
-            )
-        }
-        _ => Values::Tuple(Vec::new()),
-    }
-}
-
 /// The type that [`values_of`] writes values of this type as: the same without dictionaries.
 pub(crate) fn written_type(data_type: &DataType) -> DataType {
     let boxed = |inner: &DataType| Box::new(written_type(inner));
@@ -77,23 +61,6 @@ fn plain(data: &Data, data_type: &DataType) -> Values {
         Data::Int32(values) => numbers!(values, 4),
         Data::Int64(values) => numbers!(values, 8),
         Data::Int128(values) => numbers!(values, 16),
-        Data::UInt256(values) => numbers!(values, 32),
-        Data::Int256(values) => numbers!(values, 32),
-        Data::Array(lists) => Values::Array {
-            ends: lists.ends.clone(),
-            inner: Box::new(elements(&lists.values, data_type)),
-        },
-        Data::Tuple(tuples) => match data_type {
-            DataType::Tuple(types) => {
-                let columns = tuples.columns.iter().zip(types);
-                Values::Tuple(
-                    columns
-                        .map(|(column, (_, data_type))| values_of(column, data_type))
-                        .collect(),
-                )
-            }
-            _ => Values::Tuple(Vec::new()),
-        },
         Data::Float32(values) => numbers!(values, 4),
         Data::Float64(values) => numbers!(values, 8),
         Data::UInt256(values) => numbers!(values, 32),

@@ -3,6 +3,7 @@
 use types::DataType;
 
 use super::{Fill, binary};
+use crate::escape;
 use crate::format::Payload;
 
 /// How a payload format writes a value.
@@ -24,9 +25,14 @@ impl Syntax {
             }
             Payload::MsgPack => binary::msg_pack(fill, row, out),
             Payload::BsonEachRow => binary::bson_element(fill, row, out),
-            Payload::JsonEachRow | Payload::TabSeparated | Payload::Csv | Payload::Values => {
-                self.text(fill, row, out);
-            }
+            Payload::JsonEachRow
+            | Payload::JsonStringsEachRow
+            | Payload::JsonCompactEachRow
+            | Payload::JsonCompactStringsEachRow
+            | Payload::TabSeparated
+            | Payload::Tskv
+            | Payload::Csv
+            | Payload::Values => self.text(fill, row, out),
             // Its rows lie in blocks, which are written with the fills.
             Payload::Native => {}
         }
@@ -37,10 +43,19 @@ impl Syntax {
         match self.payload {
             Payload::TabSeparated => out.push(b'\t'),
             Payload::Csv => out.push(self.delimiter),
-            Payload::JsonEachRow => {
+            Payload::JsonEachRow | Payload::JsonStringsEachRow => {
                 open_behind_last(out, start, b'{');
-                json_text(fill.column.name.as_bytes(), out);
+                out.extend_from_slice(&escape::json_name(&fill.column.name));
                 out.push(b':');
+            }
+            Payload::JsonCompactEachRow | Payload::JsonCompactStringsEachRow => {
+                open_behind_last(out, start, b'[');
+            }
+            Payload::Tskv => {
+                if out.len() > start {
+                    out.push(b'\t');
+                }
+                out.extend_from_slice(&escape::tskv_name(&fill.column.name));
             }
             Payload::Values => open_behind_last(out, start, b'('),
             Payload::BsonEachRow => drop(out.pop()),
@@ -48,7 +63,8 @@ impl Syntax {
         }
         self.value(fill, row, out);
         match self.payload {
-            Payload::JsonEachRow => out.push(b'}'),
+            Payload::JsonEachRow | Payload::JsonStringsEachRow => out.push(b'}'),
+            Payload::JsonCompactEachRow | Payload::JsonCompactStringsEachRow => out.push(b']'),
             Payload::Values => out.push(b')'),
             Payload::BsonEachRow => out.push(0),
             _ => {}
@@ -74,17 +90,19 @@ impl Syntax {
         let text = stamp.as_ref().map_or(fill.texts.get(row), String::as_bytes);
         let is_bare = is_bare(self.payload, fill.column.data_type.without_nullable(), text);
         match self.payload {
-            Payload::TabSeparated => tab_separated(text, out),
-            Payload::Csv => csv(text, out),
-            Payload::JsonEachRow if !is_bare => json_text(text, out),
-            Payload::Values if !is_bare => sql(text, out),
+            Payload::TabSeparated | Payload::Tskv => escape::tab_separated(text, out),
+            Payload::Csv => escape::csv(text, out),
+            Payload::JsonStringsEachRow | Payload::JsonCompactStringsEachRow => escape::json(text, out),
+            Payload::JsonEachRow | Payload::JsonCompactEachRow if !is_bare => escape::json(text, out),
+            Payload::Values if !is_bare => escape::sql(text, out),
             _ => out.extend_from_slice(text),
         }
     }
 
     fn null(self) -> &'static [u8] {
         match self.payload {
-            Payload::JsonEachRow => b"null",
+            Payload::JsonEachRow | Payload::JsonCompactEachRow => b"null",
+            Payload::JsonStringsEachRow | Payload::JsonCompactStringsEachRow => b"\"NULL\"",
             Payload::Values => b"NULL",
             _ => b"\\N",
         }
@@ -112,56 +130,4 @@ fn is_bare(payload: Payload, data_type: &DataType, text: &[u8]) -> bool {
         T::Float32 | T::Float64 => text.last().is_some_and(u8::is_ascii_digit),
         _ => false,
     }
-}
-
-fn tab_separated(text: &[u8], out: &mut Vec<u8>) {
-    for byte in text {
-        match byte {
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            0 => out.extend_from_slice(b"\\0"),
-            byte => out.push(*byte),
-        }
-    }
-}
-
-fn csv(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text {
-        if *byte == b'"' {
-            out.push(b'"');
-        }
-        out.push(*byte);
-    }
-    out.push(b'"');
-}
-
-fn sql(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'\'');
-    for byte in text {
-        match byte {
-            b'\'' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            0 => out.extend_from_slice(b"\\0"),
-            byte => out.push(*byte),
-        }
-    }
-    out.push(b'\'');
-}
-
-/// A JSON string. Bytes that are no UTF-8 stay as they are, as ClickHouse writes and reads them.
-fn json_text(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control @ 0..=0x1f => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
-            byte => out.push(*byte),
-        }
-    }
-    out.push(b'"');
 }

@@ -12,9 +12,11 @@
 mod insert;
 mod lexer;
 mod select;
+mod tokens;
 
 pub use insert::{Insert, InsertColumns, Source};
 pub use select::{Select, select};
+pub use tokens::{Token as StatementToken, tokens};
 
 use std::ops::Range;
 

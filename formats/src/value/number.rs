@@ -1,6 +1,7 @@
 //! Integers and floating point numbers.
 
-use types::Data;
+use types::read::{self, DecimalError};
+use types::{Data, I256};
 
 use super::MISFIT;
 use crate::error::code;
@@ -36,11 +37,41 @@ pub(super) fn push(data: &mut Data, token: &Token<'_>) -> Result<(), ValueError>
         Data::Int128(values) => values.push(signed_wide(token)?),
         Data::Float32(values) => values.push(float(token)?),
         Data::Float64(values) => values.push(float(token)?),
-        Data::UInt256(_) | Data::Int256(_) | Data::Bytes(_) | Data::Array(_) | Data::Tuple(_) => {
-            return Err(MISFIT);
-        }
+        Data::UInt256(values) => values.push(widest(digits_of(token, Sign::Refused)?)?.as_u256()),
+        Data::Int256(values) => values.push(widest(digits_of(token, Sign::Allowed)?)?),
+        Data::Bytes(_) | Data::Array(_) | Data::Tuple(_) => return Err(MISFIT),
     }
     Ok(())
+}
+
+/// Appends a Decimal's number; an empty field or string is 0, digits behind the scale are cut off.
+pub(super) fn push_decimal(data: &mut Data, precision: u8, scale: u8, token: &Token<'_>) -> Result<(), ValueError> {
+    let text: &[u8] = match token {
+        Token::Text(b"") => b"0",
+        Token::Text(text) | Token::Json(text) | Token::Sql(text) => text,
+        Token::Null | Token::Absent | Token::Binary(_) => return Err(MISFIT),
+    };
+    let number = read::decimal(text, precision, scale).map_err(|error| match error {
+        DecimalError::Syntax => EXPECTED_FLOAT,
+        DecimalError::TooBig => ValueError {
+            code: code::ARGUMENT_OUT_OF_BOUND,
+            expected: "a number with no more digits than the type has",
+        },
+    })?;
+    match data {
+        // The precision has been checked, so it fits.
+        Data::Int32(values) => values.push(number.as_i32()),
+        Data::Int64(values) => values.push(number.as_i64()),
+        Data::Int128(values) => values.push(number.as_i128()),
+        Data::Int256(values) => values.push(number),
+        _ => return Err(MISFIT),
+    }
+    Ok(())
+}
+
+/// The bits of a BFloat16: the upper half of the Float32's.
+pub(super) fn brain_float(token: &Token<'_>) -> Result<u16, ValueError> {
+    float::<f32>(token).map(|number| (number.to_bits() >> 16) as u16)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,6 +148,12 @@ fn wide(digits: Digits<'_>) -> Result<u128, ValueError> {
         b'0'..=b'9' => Ok(value.wrapping_mul(10).wrapping_add(u128::from(byte - b'0'))),
         _ => Err(EXPECTED_WHOLE),
     })
+}
+
+fn widest(digits: Digits<'_>) -> Result<I256, ValueError> {
+    let value = read::whole(digits.digits).filter(|_| digits.digits[0].is_ascii_digit());
+    let value = value.ok_or(EXPECTED_WHOLE)?;
+    Ok(if digits.negative { value.wrapping_neg() } else { value })
 }
 
 fn float<T: std::str::FromStr + From<u8>>(token: &Token<'_>) -> Result<T, ValueError> {

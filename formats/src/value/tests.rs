@@ -52,6 +52,36 @@ fn refuses(data_type: &str, text: &str, code: i32) {
 }
 
 #[test]
+fn decimals_are_numbers_with_a_point_and_their_further_digits_are_cut_off() {
+    check("Decimal(9, 2)", "1.239", "123"); // 18.16 refuses the third digit
+    check("Decimal(9, 2)", "-1.5e-1", "-15");
+    check("Decimal(9, 2)", ".5", "50");
+    check("Decimal(9, 2)", "5.", "500");
+    check("Decimal(9, 2)", "1e2", "10000");
+    check("Decimal(9, 2)", "", "0");
+    check("Decimal(18, 4)", "+1", "10000");
+    check("Decimal(38, 6)", "-0.000001", "-1");
+    check("Decimal(76, 0)", "9999999999999999999999999999999999999999", "9999999999999999999999999999999999999999");
+    check_json("Decimal(9, 2)", "7.25", "725");
+    refuses("Decimal(9, 2)", "12345678.1", 69);
+    refuses("Decimal(9, 2)", "1.2.3", 72); // 26.9 reads it as 1.23
+    refuses("Decimal(9, 2)", "-", 72); // ClickHouse reads it as 0
+}
+
+#[test]
+fn numbers_of_256_bits_wrap_around_too() {
+    check("Int256", "-1", "-1");
+    check("UInt256", "", "0");
+    check("UInt256", "+1", "1");
+    check("Int256", "115792089237316195423570985008687907853269984665640564039457584007913129639936", "0");
+    check_json("UInt256", "18446744073709551616", "18446744073709551616");
+    refuses("UInt256", "-1", 72);
+    refuses("Int256", "1.5", 72);
+    refuses("Int256", "--1", 72);
+    check("BFloat16", "1.0078124", "16256");
+}
+
+#[test]
 fn integers_wrap_around_as_in_clickhouse() {
     check("UInt8", "300", "44");
     check("UInt8", "256", "0");

@@ -129,6 +129,16 @@ impl Head {
     }
 }
 
+impl Head {
+    /// The whole statement, when `body` is all of the body: ClickHouse joins the halves of a query with a line feed.
+    pub fn statement_with(&self, body: &[u8]) -> Vec<u8> {
+        match self.query.is_empty() {
+            true => body.to_vec(),
+            false => [self.query.as_bytes(), b"\n", body].concat(),
+        }
+    }
+}
+
 /// A header's text; one that is not UTF-8 is none that Weir could act on.
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?;

@@ -69,9 +69,10 @@ impl Plan {
         let revision = settings.own.client_protocol_version.as_deref();
         let revision = revision.map(|revision| ("client_protocol_version", revision));
         let reading = formats::Settings::read(said.chain(revision))?;
+        let payload = versions::payload(&table, &format.payloads(&reading))?;
         let filling = schema.defaults.filling(
             placement.key_columns(),
-            format.payload(),
+            payload,
             &reading,
             surroundings.context,
         )?;
@@ -84,11 +85,15 @@ impl Plan {
             settings: &reading,
             time_zone: &schema.time_zone,
             max_row_bytes: surroundings.row_bytes_max,
+            payload: Some(payload),
+            check_values: false,
             scratch: Some(surroundings.scratch),
         };
         let stream = RowStream::new(format, &spec)?;
-        let client = settings.payload.iter().map(|(name, _)| name.as_str());
-        versions::check(&table, format.payload().name(), client)?;
+        // What Weir obeyed itself, no shard has to know.
+        let passed_on = settings.payload.iter().map(|(name, _)| name.as_str());
+        let passed_on = passed_on.filter(|name| !formats::Settings::is_obeyed(name));
+        versions::check_settings(&table, passed_on)?;
         let token = settings.own.deduplication_token;
         Ok(Self {
             table,
@@ -107,8 +112,9 @@ impl Plan {
     /// read the rows as Weir read them, and what makes a batch one block. The later wins.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let reading = self.reading.pinned(self.format.payload());
-        let all = (self.payload_settings.iter().cloned())
+        let reading = self.reading.pinned(self.stream.payload());
+        let is_left = |(name, _): &&(String, String)| !formats::Settings::is_obeyed(name);
+        let all = (self.payload_settings.iter().filter(is_left).cloned())
             .chain(
                 self.table
                     .config

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! SELECT of the statement ─► DESCRIBE (SELECT …) ─► columns by position, a CAST where a type differs
-//!                                               ─► SELECT … FROM (SELECT …) FORMAT RowBinary ─► splitter ─► stage
+//!                                               ─► SELECT … FROM (SELECT …) FORMAT Native ─► splitter ─► stage
 //! ```
 //!
 //! It runs under the client's own user and settings, as a read does. Nothing is committed without its clean end: the replica
@@ -34,6 +34,9 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes at the end of a result in which an exception's frame is looked for; ClickHouse writes at most 16 KiB.
 const TAIL_BYTES: usize = 32 << 10;
+
+/// The result's format: blocks of columns, whatever their types are.
+const RESULT_FORMAT: Format = Format::Native;
 
 /// The first version that takes the column's default for a NULL of a SELECT (insert_null_as_default).
 const NULL_AS_DEFAULT_SINCE: Version = Version([21, 1, 0, 0]);
@@ -115,20 +118,13 @@ pub async fn run(
     }
     let facts = reader.facts().await?;
     let nulls = Nulls::of(&facts, &reader.settings);
-    let casts: Vec<Cast> = (found.iter().zip(&names))
-        .map(|(column, name)| Cast::of(column, schema, name, nulls))
-        .collect();
-    let format = if casts.iter().any(|cast| cast.leaves_null) {
-        Format::TabSeparated
-    } else {
-        Format::RowBinary
-    };
-    let list: Vec<_> = casts.into_iter().map(|cast| cast.expression).collect();
-    let rows = reader.rows(&list.join(", "), select, format).await?;
+    let casts = (found.iter().zip(&names)).map(|(column, name)| cast(column, schema, name, nulls));
+    let sql = select_for(&names, casts, select);
+    let rows = reader.rows(sql).await?;
     let insert = Insert {
         columns: InsertColumns::Listed(names),
         source: Source::Data {
-            format: Some(format.name().to_owned()),
+            format: Some(RESULT_FORMAT.name().to_owned()),
             data_at: 0,
         },
         settings: Vec::new(),
@@ -166,14 +162,6 @@ enum Nulls {
     AsDefault,
 }
 
-/// How a column of the SELECT becomes the target's.
-#[derive(Debug, PartialEq, Eq)]
-struct Cast {
-    expression: String,
-    /// A NULL stays one, for the shard to put the column's DEFAULT expression in its place; only a text can say that.
-    leaves_null: bool,
-}
-
 impl Nulls {
     fn of(facts: &Facts, settings: &[(String, String)]) -> Self {
         let said = settings
@@ -189,36 +177,47 @@ impl Nulls {
     }
 }
 
-impl Cast {
-    fn of(found: &Found, schema: &TableSchema, target: &str, nulls: Nulls) -> Self {
-        let name = quoted(&found.name);
-        let described = schema.described.iter().find(|column| column.name == target);
-        let wanted = described.map_or("String", |column| column.type_name.as_str());
-        let may_be_null =
-            nullable(&found.type_name).is_some() && nullable(wanted).is_none() && !holds_any(wanted);
-        let has_expression = described.is_some_and(|column| !column.default_expression.is_empty());
-        let keeps = |expression: String| Self {
-            expression,
-            leaves_null: false,
-        };
-        match (may_be_null && nulls == Nulls::AsDefault, has_expression) {
-            (true, true) => Self {
-                expression: format!("CAST({name}, {})", text(&format!("Nullable({})", plain(wanted)))),
-                leaves_null: true,
-            },
-            (true, false) => {
-                let default = format!("defaultValueOfTypeName({})", text(wanted));
-                keeps(match nullable(&found.type_name) {
-                    Some("Nothing") | None => default,
-                    Some(_) => format!(
-                        "if(isNull({name}), {default}, CAST(assumeNotNull({name}), {}))",
-                        text(wanted)
-                    ),
-                })
+/// The result's columns under the target's names. Two steps, since a name that is given in a SELECT would be seen by its other
+/// expressions: `SELECT b AS a, a AS b` is a circle.
+fn select_for(names: &[String], casts: impl Iterator<Item = String>, select: &Select) -> Vec<u8> {
+    let outer: Vec<_> = (names.iter().enumerate())
+        .map(|(at, name)| format!("weir_{at} AS {}", quoted(name)))
+        .collect();
+    let inner: Vec<_> = casts
+        .enumerate()
+        .map(|(at, cast)| format!("{cast} AS weir_{at}"))
+        .collect();
+    let before = format!(
+        "SELECT {} FROM (SELECT {} FROM (",
+        outer.join(", "),
+        inner.join(", ")
+    );
+    enclosed(before.as_bytes(), select, b"))")
+}
+
+/// How a column of the SELECT becomes the target's.
+fn cast(found: &Found, schema: &TableSchema, target: &str, nulls: Nulls) -> String {
+    let name = quoted(&found.name);
+    let described = schema.described.iter().find(|column| column.name == target);
+    let wanted = described.map_or("String", |column| column.type_name.as_str());
+    let may_be_null =
+        nullable(&found.type_name).is_some() && nullable(wanted).is_none() && !holds_any(wanted);
+    let has_expression = described.is_some_and(|column| !column.default_expression.is_empty());
+    match (may_be_null && nulls == Nulls::AsDefault, has_expression) {
+        // The NULL stays one: the shard puts the column's DEFAULT in its place.
+        (true, true) => format!("CAST({name}, {})", text(&format!("Nullable({})", plain(wanted)))),
+        (true, false) => {
+            let default = format!("defaultValueOfTypeName({})", text(wanted));
+            match nullable(&found.type_name) {
+                Some("Nothing") | None => default,
+                Some(_) => format!(
+                    "if(isNull({name}), {default}, CAST(assumeNotNull({name}), {}))",
+                    text(wanted)
+                ),
             }
-            (false, _) if found.type_name == wanted => keeps(name),
-            (false, _) => keeps(format!("CAST({name}, {})", text(wanted))),
         }
+        (false, _) if found.type_name == wanted => name,
+        (false, _) => format!("CAST({name}, {})", text(wanted)),
     }
 }
 
@@ -277,11 +276,10 @@ impl Reader<'_> {
         facts.map_err(|error| unreachable(&error))
     }
 
-    /// The result, converted.
-    async fn rows(&self, list: &str, select: &Select, format: Format) -> Result<ResultRows, Exception> {
-        let sql = enclosed(format!("SELECT {list} FROM (").as_bytes(), select, b")");
+    /// The result of that SELECT.
+    async fn rows(&self, sql: Vec<u8>) -> Result<ResultRows, Exception> {
         let id = format!("{}-select", self.query_id);
-        let answer = self.ask(sql, format.name(), Some(&id)).await?;
+        let answer = self.ask(sql, RESULT_FORMAT.name(), Some(&id)).await?;
         Ok(ResultRows::new(answer))
     }
 
@@ -488,9 +486,7 @@ mod tests {
             name: name.into(),
             type_name: type_name.into(),
         };
-        let cast = Cast::of(&found, &schema(), target, nulls);
-        let left = if cast.leaves_null { " or NULL" } else { "" };
-        assert_eq!(format!("{}{left}", cast.expression), expected);
+        assert_eq!(cast(&found, &schema(), target, nulls), expected);
     }
 
     #[test]
@@ -526,8 +522,22 @@ mod tests {
             "Nullable(Date)",
             "d",
             AsDefault,
-            "CAST(`x`, 'Nullable(Date)') or NULL",
+            "CAST(`x`, 'Nullable(Date)')",
         );
+    }
+
+    #[test]
+    fn columns_get_the_targets_names_without_seeing_each_other() {
+        let select = Select {
+            text: b"SELECT b, a FROM s -- all".to_vec(),
+            reads_input: false,
+        };
+        let names = ["a".to_owned(), "n.x".to_owned()];
+        let casts = ["`b`".to_owned(), "`a`".to_owned()].into_iter();
+        let sql = String::from_utf8(select_for(&names, casts, &select)).unwrap();
+        let expected = "SELECT weir_0 AS `a`, weir_1 AS `n.x` FROM (SELECT `b` AS weir_0, `a` AS weir_1 FROM (\
+                        SELECT b, a FROM s -- all\n))";
+        assert_eq!(sql, expected);
     }
 
     #[test]

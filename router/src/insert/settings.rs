@@ -175,7 +175,6 @@ pub fn goes_with_a_select(name: &str) -> bool {
         "http_",
         "output_format_",
         "date_time_output_format",
-        "format_tsv_null_representation",
         "enable_http_compression",
         "compress",
         "decompress",

@@ -338,6 +338,8 @@ mod tests {
             settings: &reading,
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
+            payload: None,
+            check_values: false,
             scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;

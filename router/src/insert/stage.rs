@@ -44,7 +44,7 @@ impl Staging {
     /// Starts an INSERT.
     pub fn new(spool: &Spool, plan: Plan) -> Self {
         let shards = plan.table.lanes.len();
-        let payload = plan.format.payload();
+        let payload = plan.stream.payload();
         let shares = LazyStage {
             spool: spool.clone(),
             insert: InsertId::random(),

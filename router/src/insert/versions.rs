@@ -1,36 +1,56 @@
 //! What the servers' versions cannot read is refused at accept: after the 200 nobody could be told.
 
+use std::sync::Arc;
+
+use formats::Payload;
 use shard_client::{FORMAT_SETTINGS, Facts};
 
 use super::settings::payload_names;
 use crate::exception::{Exception, code};
 use crate::routing::{RoutedTable, Shard};
 
-/// Refuses a payload format with code 73, or a client's payload setting with 115, that no known replica of some shard knows.
-/// A replica that has not said yet what it is decides nothing: the known ones do, and without any the rows are taken.
-pub fn check<'a>(
+/// The first of some payload formats that every shard reads; refused with code 73 where there is none.
+///
+/// A replica that has not said yet what it is decides nothing: the known ones do, and without any the first is taken.
+pub fn payload(table: &RoutedTable, possible: &[Payload]) -> Result<Payload, Exception> {
+    let reads = |known: &[Arc<Facts>], payload: Payload| {
+        known.is_empty() || known.iter().any(|facts| facts.reads_format(payload.name()))
+    };
+    let known: Vec<_> = table.cluster.shards.iter().map(|shard| (shard, known(shard))).collect();
+    let by_all = |payload: &&Payload| known.iter().all(|(_, facts)| reads(facts, **payload));
+    if let Some(payload) = possible.iter().find(by_all) {
+        return Ok(*payload);
+    }
+    let first = possible.first().copied().unwrap_or(Payload::RowBinary);
+    let lacking = known.iter().find(|(_, facts)| !reads(facts, first));
+    match lacking.and_then(|(shard, facts)| Some((shard, facts.first()?))) {
+        Some((shard, facts)) => Err(unread_format(table, shard, first.name(), facts)),
+        None => Ok(first),
+    }
+}
+
+/// Refuses a client's payload setting with code 115 that no known replica of some shard knows.
+pub fn check_settings<'a>(
     table: &RoutedTable,
-    format: &str,
     settings: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), Exception> {
     for shard in &table.cluster.shards {
-        let facts: Vec<_> = shard
-            .replicas
-            .iter()
-            .filter_map(|replica| replica.known_facts())
-            .collect();
+        let facts = known(shard);
         let known: Vec<&Facts> = facts.iter().map(|facts| &**facts).collect();
-        if known.is_empty() {
+        let Some(first) = known.first() else {
             continue;
-        }
-        if !known.iter().any(|facts| facts.reads_format(format)) {
-            return Err(unread_format(table, shard, format, known[0]));
-        }
+        };
         if let Some(name) = settings.clone().find(|name| is_unknown(&known, name)) {
-            return Err(unknown_setting(table, shard, name, known[0]));
+            return Err(unknown_setting(table, shard, name, first));
         }
     }
     Ok(())
+}
+
+/// What the shard's replicas have said of themselves.
+fn known(shard: &Shard) -> Vec<Arc<Facts>> {
+    let replicas = shard.replicas.iter();
+    replicas.filter_map(|replica| replica.known_facts()).collect()
 }
 
 fn is_unknown(known: &[&Facts], name: &str) -> bool {

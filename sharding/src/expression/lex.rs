@@ -17,6 +17,8 @@ pub(super) enum TokenKind {
     Quoted(String),
     /// A whole number of up to 64 bits.
     Number(u64),
+    /// The bits of a number with a fraction or an exponent.
+    Float(u64),
     String(Vec<u8>),
     /// An operator, bracket or comma.
     Symbol(&'static str),
@@ -77,20 +79,21 @@ impl Lexer<'_> {
         word
     }
 
-    /// Digits, or `0x` and hexadecimal digits. Fractions and exponents are refused: no sharding value is a
-    /// float.
+    /// Digits with a fraction or an exponent or without, or `0x` and hexadecimal digits.
     fn number(&mut self) -> Result<TokenKind, Refusal> {
         let offset = self.at;
-        let word = self.word();
-        let fraction = self.rest().starts_with('.');
-        let value = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
-            Some(digits) => u64::from_str_radix(digits, 16),
-            None => word.parse(),
+        let len = number_length(self.rest().as_bytes());
+        let text = &self.rest()[..len];
+        let value = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) => u64::from_str_radix(digits, 16).map(TokenKind::Number).ok(),
+            None if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().map(TokenKind::Number).ok(),
+            None => float(text),
         };
-        match value {
-            Ok(value) if !fraction => Ok(TokenKind::Number(value)),
-            _ => Err(Refusal::at(offset, KeyReason::Number)),
-        }
+        self.at += len;
+        let is_whole_word = !self.rest().starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        value
+            .filter(|_| is_whole_word)
+            .ok_or_else(|| Refusal::at(offset, KeyReason::Number))
     }
 
     fn quoted_name(&mut self, quote: char) -> Result<TokenKind, Refusal> {
@@ -141,6 +144,31 @@ impl Lexer<'_> {
             }
         }
     }
+}
+
+/// How many bytes at the beginning of a text look like a number.
+fn number_length(text: &[u8]) -> usize {
+    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if matches!(text, [b'0', b'x' | b'X', ..]) {
+        return 2 + text[2..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    }
+    let mut len = digits(0);
+    if text.get(len) == Some(&b'.') {
+        len += 1 + digits(len + 1);
+    }
+    if matches!(text.get(len), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(text.get(len + 1), Some(b'+' | b'-')));
+        match digits((len + 1 + sign).min(text.len())) {
+            0 => {}
+            count => len += 1 + sign + count,
+        }
+    }
+    len
+}
+
+fn float(text: &str) -> Option<TokenKind> {
+    let number: f64 = text.parse().ok()?;
+    number.is_finite().then(|| TokenKind::Float(number.to_bits()))
 }
 
 /// Reads the escape whose letter stands at `at` into `out`; answers where reading goes on.
@@ -215,6 +243,7 @@ mod tests {
         );
         check("k::T", &[Word("k".into()), Symbol("::"), Word("T".into())]);
         check("18446744073709551615", &[Number(u64::MAX)]);
+        check("1.5 2. 1e3", &[1.5, 2.0, 1_000.0].map(|number: f64| TokenKind::Float(number.to_bits())));
     }
 
     #[track_caller]
@@ -225,8 +254,9 @@ mod tests {
     #[test]
     fn what_is_no_token_is_refused_with_its_place() {
         refuses("k + 'abc", 4);
-        refuses("k + 1.5", 4);
-        refuses("k + 1e3", 4);
+        refuses("k + 1.5x", 4);
+        refuses("k + 1e999", 4);
+        refuses("k + 12a", 4);
         refuses("18446744073709551616", 0);
         refuses("k # 1", 2);
         refuses("k + ``", 4);

@@ -53,6 +53,9 @@ const OPERATORS: [(&str, u8, &str); 18] = [
     ("DIV", 7, "intDiv"),
 ];
 
+/// How strongly IS, IN and BETWEEN bind: as the comparisons do.
+const PREDICATE: u8 = 4;
+
 struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Token>,
@@ -102,7 +105,7 @@ impl Parser<'_> {
         let found = match self.peek() {
             TokenKind::End => "the end".to_owned(),
             TokenKind::Word(word) | TokenKind::Quoted(word) => format!("'{word}'"),
-            TokenKind::Number(_) => "a number".to_owned(),
+            TokenKind::Number(_) | TokenKind::Float(_) => "a number".to_owned(),
             TokenKind::String(_) => "a string".to_owned(),
             TokenKind::Symbol(symbol) => format!("'{symbol}'"),
         };
@@ -113,14 +116,104 @@ impl Parser<'_> {
     fn expression(&mut self, strength: u8) -> Result<Tree, Refusal> {
         self.deeper(|parser| {
             let mut left = parser.unary()?;
-            while let Some((operator_strength, name)) = parser.operator(strength) {
+            loop {
                 let offset = parser.offset();
-                parser.advance();
-                let right = parser.expression(operator_strength + 1)?;
-                left = call(offset, name, vec![left, right])?;
+                if let Some((operator_strength, name)) = parser.operator(strength) {
+                    parser.advance();
+                    let right = parser.expression(operator_strength + 1)?;
+                    left = call(offset, name, vec![left, right])?;
+                } else if strength <= PREDICATE && parser.at_predicate() {
+                    left = parser.predicate(left, offset)?;
+                } else if strength == 0 && parser.take("?") {
+                    let then = parser.expression(0)?;
+                    parser.expect(":", "':' of '?'")?;
+                    let otherwise = parser.expression(0)?;
+                    left = call(offset, "if", vec![left, then, otherwise])?;
+                } else {
+                    return Ok(left);
+                }
             }
-            Ok(left)
         })
+    }
+
+    fn at_word(&self, word: &str) -> bool {
+        matches!(self.peek(), TokenKind::Word(found) if found.eq_ignore_ascii_case(word))
+    }
+
+    fn at_predicate(&self) -> bool {
+        let next_is = |word: &str| {
+            let next = self.tokens.get(self.at + 1).map(|token| &token.kind);
+            matches!(next, Some(TokenKind::Word(found)) if found.eq_ignore_ascii_case(word))
+        };
+        ["IS", "IN", "BETWEEN"].iter().any(|word| self.at_word(word))
+            || (self.at_word("NOT") && (next_is("IN") || next_is("BETWEEN")))
+    }
+
+    /// `IS [NOT] NULL`, `[NOT] IN (…)`, `[NOT] BETWEEN … AND …` behind their left side.
+    fn predicate(&mut self, left: Tree, offset: usize) -> Result<Tree, Refusal> {
+        if self.take_word("IS") {
+            let name = if self.take_word("NOT") { "isNotNull" } else { "isNull" };
+            if !self.take_word("NULL") {
+                return Err(self.unexpected("NULL behind IS"));
+            }
+            return call(offset, name, vec![left]);
+        }
+        let negated = self.take_word("NOT");
+        let found = if self.take_word("BETWEEN") {
+            self.between(left, offset)?
+        } else {
+            self.advance();
+            self.among(left, offset)?
+        };
+        if negated { call(offset, "not", vec![found]) } else { Ok(found) }
+    }
+
+    fn between(&mut self, left: Tree, offset: usize) -> Result<Tree, Refusal> {
+        let low = self.expression(PREDICATE + 1)?;
+        if !self.take_word("AND") {
+            return Err(self.unexpected("AND of BETWEEN"));
+        }
+        let high = self.expression(PREDICATE + 1)?;
+        let above = call(offset, "greaterOrEquals", vec![left.clone(), low])?;
+        let below = call(offset, "lessOrEquals", vec![left, high])?;
+        call(offset, "and", vec![above, below])
+    }
+
+    /// A list of values as comparisons with each, which is what ClickHouse's set of literals answers.
+    fn among(&mut self, left: Tree, offset: usize) -> Result<Tree, Refusal> {
+        self.expect("(", "a list in brackets behind IN")?;
+        let mut found = Vec::new();
+        for value in self.list(")", "',' or ')'")? {
+            found.push(call(offset, "equals", vec![left.clone(), value])?);
+        }
+        match found.len() {
+            0 => Err(syntax(offset, "a value behind IN", "none")),
+            1 => Ok(found.swap_remove(0)),
+            _ => call(offset, "or", found),
+        }
+    }
+
+    /// `CASE [x] WHEN … THEN … [ELSE …] END`, the CASE being read.
+    fn case(&mut self, offset: usize) -> Result<Tree, Refusal> {
+        let subject = if self.at_word("WHEN") { None } else { Some(self.expression(0)?) };
+        let mut arguments = Vec::new();
+        while self.take_word("WHEN") {
+            let condition = self.expression(0)?;
+            arguments.push(match &subject {
+                Some(subject) => call(offset, "equals", vec![subject.clone(), condition])?,
+                None => condition,
+            });
+            if !self.take_word("THEN") {
+                return Err(self.unexpected("THEN"));
+            }
+            arguments.push(self.expression(0)?);
+        }
+        let null = || Ok(leaf(offset, Kind::Literal(Literal::Null)));
+        arguments.push(if self.take_word("ELSE") { self.expression(0)? } else { null()? });
+        if arguments.len() < 3 || !self.take_word("END") {
+            return Err(self.unexpected("WHEN or END of CASE"));
+        }
+        call(offset, "multiIf", arguments)
     }
 
     /// The operator that comes next, if it binds at least as strongly as `strength`.
@@ -158,6 +251,11 @@ impl Parser<'_> {
         if !self.take("-") {
             return self.postfix();
         }
+        if let TokenKind::Float(bits) = *self.peek() {
+            self.advance();
+            let negated = Literal::Float((-f64::from_bits(bits)).to_bits());
+            return self.postfix_of(leaf(offset, Kind::Literal(negated)));
+        }
         if let TokenKind::Number(magnitude) = *self.peek() {
             let literal = negative(magnitude).ok_or_else(|| Refusal::at(offset, KeyReason::Number))?;
             self.advance();
@@ -183,10 +281,30 @@ impl Parser<'_> {
                 let index = self.expression(0)?;
                 self.expect("]", "']'")?;
                 operand = call(offset, "arrayElement", vec![operand, index])?;
+            } else if self.at_element() {
+                self.advance();
+                let index = self.element()?;
+                operand = call(offset, "tupleElement", vec![operand, index])?;
             } else {
                 return Ok(operand);
             }
         }
+    }
+
+    /// Whether `.1` or `.name` follows, of a tuple that a call or a bracket made.
+    fn at_element(&self) -> bool {
+        matches!(self.peek(), TokenKind::Symbol("."))
+    }
+
+    fn element(&mut self) -> Result<Tree, Refusal> {
+        let offset = self.offset();
+        let literal = match self.peek().clone() {
+            TokenKind::Number(number) => Literal::Unsigned(number),
+            TokenKind::Word(name) | TokenKind::Quoted(name) => Literal::String(name.into_bytes()),
+            _ => return Err(self.unexpected("a name or a number behind '.'")),
+        };
+        self.advance();
+        Ok(leaf(offset, Kind::Literal(literal)))
     }
 
     fn primary(&mut self) -> Result<Tree, Refusal> {
@@ -197,6 +315,10 @@ impl Parser<'_> {
                 self.advance();
                 literal(Literal::Unsigned(value))
             }
+            TokenKind::Float(bits) => {
+                self.advance();
+                literal(Literal::Float(bits))
+            }
             TokenKind::String(value) => {
                 self.advance();
                 literal(Literal::String(value))
@@ -204,6 +326,7 @@ impl Parser<'_> {
             TokenKind::Word(word) => {
                 self.advance();
                 match word.to_ascii_lowercase().as_str() {
+                    "case" if !self.ends_name() => self.case(offset),
                     "null" => literal(Literal::Null),
                     "true" => literal(Literal::Bool(true)),
                     "false" => literal(Literal::Bool(false)),
@@ -221,6 +344,12 @@ impl Parser<'_> {
             }
             _ => Err(self.unexpected("a column, a function or a literal")),
         }
+    }
+
+    /// Whether what follows shows that a word was a column's name.
+    fn ends_name(&self) -> bool {
+        matches!(self.peek(), TokenKind::Symbol(_) | TokenKind::End)
+            && !matches!(self.peek(), TokenKind::Symbol("(" | "[" | "-"))
     }
 
     /// What begins with a name: a call, or a column of one or several parts.
@@ -430,6 +559,22 @@ mod tests {
         check("`true` + TRUE", "plus(true,Bool(true))");
     }
 
+    #[test]
+    fn predicates_cases_and_choices_are_calls() {
+        check("a is null or b IS NOT NULL", "or(isNull(a),isNotNull(b))");
+        check("a in (1, 2)", "or(equals(a,1),equals(a,2))");
+        check("a NOT IN (1)", "not(equals(a,1))");
+        check(
+            "a between 1 and 2 and b",
+            "and(and(greaterOrEquals(a,1),lessOrEquals(a,2)),b)",
+        );
+        check("a > 1 ? b : c", "if(greater(a,1),b,c)");
+        check("case when a then 1 else 2 end + 1", "plus(multiIf(a,1,2),1)");
+        check("CASE a WHEN 1 THEN 'x' END", "multiIf(equals(a,1),'x',Null)");
+        check("case % 2", "modulo(case,2)");
+        check("f(a).1 + (a, b).2", "plus(tupleElement(f(a),1),tupleElement(tuple(a,b),2))");
+    }
+
     #[track_caller]
     fn refuses(text: &str, offset: usize, expected: &str) {
         let refusal = parse(text).unwrap_err();
@@ -467,7 +612,7 @@ mod tests {
         refuses(
             "-9223372036854775809",
             0,
-            "the number does not fit into 64 bits or is not whole",
+            "the number does not fit into 64 bits",
         );
     }
 

@@ -67,12 +67,14 @@ fn bind_shift(call: &Call<'_>, operation: fn(u64, u32) -> u64) -> Result<Bound, 
     }))
 }
 
-/// A word as the result's type holds it: the bits above an unsigned one are zero.
+/// A word as the result's type holds it: cut to its width, then extended by its sign.
 fn extended(result: Integer, word: u64) -> u64 {
-    if result.signed || result.bytes == 8 {
-        word
+    let unused = 64 - 8 * u32::from(result.bytes);
+    let high = word << unused;
+    if result.signed {
+        (high.cast_signed() >> unused).cast_unsigned()
     } else {
-        word & ((1 << (8 * u32::from(result.bytes))) - 1)
+        high >> unused
     }
 }
 

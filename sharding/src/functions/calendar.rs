@@ -9,6 +9,9 @@ use super::{Bound, Call, Function, Inputs};
 use crate::error::{EvalReason, Failure, Refusal};
 use crate::integers::Integer;
 
+/// 2299-12-31, the calendar's last day.
+const LAST_DAY: i64 = 120_529;
+
 /// A number that a day has.
 type OfDay = fn(Day, i64) -> i64;
 
@@ -16,22 +19,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_day("toYear", |call| bind_day(call, 2, |day, _| day.year)),
     of_day("toMonth", |call| bind_day(call, 1, |day, _| day.month)),
     of_day("toDayOfMonth", |call| bind_day(call, 1, |day, _| day.day)),
-    of_day("toQuarter", |call| {
-        bind_day(call, 1, |day, _| (day.month + 2) / 3)
-    }),
-    of_day("toDayOfWeek", |call| {
-        bind_day(call, 1, |_, days| (days + 3).rem_euclid(7) + 1)
-    }),
+    of_day("toQuarter", |call| bind_day(call, 1, |day, _| (day.month + 2) / 3)),
+    // A second argument would say how days are counted.
+    of_day("toDayOfWeek", |call| bind_day(call, 1, |_, days| (days + 3).rem_euclid(7) + 1)).with_arguments(1, 1),
     of_day("toDayOfYear", |call| {
         bind_day(call, 2, |day, days| days - days_of(day.year, 1) + 1)
     }),
     of_day("toYYYYMMDD", |call| {
         bind_day(call, 4, |day, _| day.year * 10_000 + day.month * 100 + day.day)
     }),
-    of_day("toRelativeDayNum", |call| bind_day(call, 4, |_, days| days)),
-    of_day("toRelativeMonthNum", |call| {
-        bind_day(call, 4, |day, _| day.year * 12 + day.month)
-    }),
+    of_day("toRelativeDayNum", |call| bind_day(call, 4, |_, days| days.max(0))),
+    of_day("toRelativeMonthNum", |call| bind_day(call, 4, |day, _| day.year * 12 + day.month)),
     of_day("toRelativeYearNum", |call| bind_day(call, 2, |day, _| day.year)),
     of_day("toStartOfYear", |call| {
         bind_start(call, |day, _| days_of(day.year, 1))
@@ -95,6 +93,10 @@ fn bind_day(call: &Call<'_>, bytes: u8, of_day: OfDay) -> Result<Bound, Refusal>
     Ok(Bound::new(result.data_type(), move |inputs| {
         let numbers = map_first(inputs, |moment| {
             let days = local(kind, &zone, moment)?.div_euclid(DAY);
+            // On the calendar's last day ClickHouse's tables are off by one in places.
+            if days == LAST_DAY {
+                return Err(EvalReason::Unsure);
+            }
             Ok(of_day(Day::of(days)?, days))
         })?;
         Ok(result.narrow(numbers))
@@ -109,10 +111,8 @@ fn bind_start(call: &Call<'_>, of_day: OfDay) -> Result<Bound, Refusal> {
         let days = map_first(inputs, |moment| {
             let days = local(kind, &zone, moment)?.div_euclid(DAY);
             let start = of_day(Day::of(days)?, days);
-            // Before 1970 there is no Date.
-            u16::try_from(start)
-                .map(i64::from)
-                .map_err(|_| EvalReason::TimeRange)
+            // Before 1970 there is no Date; behind 2149 a day would wrap around.
+            u16::try_from(start.max(0)).map(i64::from).map_err(|_| EvalReason::TimeRange)
         })?;
         Ok(Data::UInt16(days.into_iter().map(|days| days as u16).collect()))
     }))
@@ -120,6 +120,9 @@ fn bind_start(call: &Call<'_>, of_day: OfDay) -> Result<Bound, Refusal> {
 
 fn bind_clock(call: &Call<'_>, bytes: u8, part: fn(i64) -> i64) -> Result<Bound, Refusal> {
     let kind = Moment::of(call)?;
+    if matches!(kind, Moment::Days) {
+        return Err(call.illegal(0));
+    }
     let zone = kind.zone(call)?;
     let result = Integer { bytes, signed: false };
     Ok(Bound::new(result.data_type(), move |inputs| {

@@ -162,10 +162,17 @@ fn between(
             of_nothing: Some(target.clone()),
         });
     }
+    let null_if_bad = nullable && *from == DataType::String && *to != DataType::String;
+    let integer = Integer::of(to).filter(|_| *to != DataType::Bool);
+    let kernel = match integer.filter(|_| null_if_bad) {
+        // A number that does not fit is NULL here, too.
+        Some(integer) => number::or_null(&of_one(call, &[argument(from, constant)]), integer)?.kernel,
+        None => plain(call, from, constant, to)?.kernel,
+    };
     Ok(Conversion {
-        kernel: plain(call, from, constant, to)?.kernel,
+        kernel,
         nullable,
-        null_if_bad: nullable && *from == DataType::String && *to != DataType::String,
+        null_if_bad,
         of_nothing: None,
     })
 }
@@ -189,17 +196,16 @@ impl Conversion {
             Err(_) if self.null_if_bad => self.one_by_one(column, nulls, outer)?,
             result => (result?, nulls),
         };
-        let nulls = self.nullable.then(|| {
-            nulls
-                .iter()
-                .enumerate()
-                .map(|(row, null)| *null && !(is_skipped(row) && !column.is_null(row)))
-                .collect()
-        });
+        let (data, own_nulls) = (data.data, data.nulls);
+        let nulls: Vec<bool> = match own_nulls {
+            Some(own) => nulls.iter().zip(own).map(|(null, own)| *null || own).collect(),
+            None => nulls,
+        };
+        let nulls = self.nullable.then(|| nulls.iter().enumerate().map(|(row, null)| *null && !(is_skipped(row) && !column.is_null(row))).collect());
         Ok(Column { data, nulls })
     }
 
-    fn kernel_run(&self, column: &Column, nulls: &[bool], outer: &Inputs<'_>) -> Result<Data, Failure> {
+    fn kernel_run(&self, column: &Column, nulls: &[bool], outer: &Inputs<'_>) -> Result<Column, Failure> {
         let values = [Value {
             column: std::borrow::Cow::Borrowed(column),
             constant: false,
@@ -211,16 +217,11 @@ impl Conversion {
             random: &mut || 0,
             context: outer.context,
         };
-        Ok(self.kernel.run(&mut inputs)?.data)
+        self.kernel.run(&mut inputs)
     }
 
     /// Strings row by row: those that are no value become NULL.
-    fn one_by_one(
-        &self,
-        column: &Column,
-        nulls: Vec<bool>,
-        outer: &Inputs<'_>,
-    ) -> Result<(Data, Vec<bool>), Failure> {
+    fn one_by_one(&self, column: &Column, nulls: Vec<bool>, outer: &Inputs<'_>) -> Result<(Column, Vec<bool>), Failure> {
         let mut nulls = nulls;
         loop {
             match self.kernel_run(column, &nulls, outer) {
@@ -245,22 +246,26 @@ impl Conversion {
     }
 }
 
-/// The conversion of one plain type to another, as a call of one argument.
-fn plain(
-    call: &Call<'_>,
-    from: &DataType,
-    constant: Option<&Column>,
-    to: &DataType,
-) -> Result<Bound, Refusal> {
-    let only = [Argument {
-        data_type: from,
+fn argument<'a>(data_type: &'a DataType, constant: Option<&'a Column>) -> Argument<'a> {
+    Argument {
+        data_type,
         nullable: false,
         constant,
-    }];
-    let inner = Call {
-        arguments: &only,
+    }
+}
+
+/// The same call of one argument only.
+fn of_one<'a>(call: &Call<'a>, only: &'a [Argument<'a>]) -> Call<'a> {
+    Call {
+        arguments: only,
         ..*call
-    };
+    }
+}
+
+/// The conversion of one plain type to another, as a call of one argument.
+fn plain(call: &Call<'_>, from: &DataType, constant: Option<&Column>, to: &DataType) -> Result<Bound, Refusal> {
+    let only = [argument(from, constant)];
+    let inner = of_one(call, &only);
     match (from, to) {
         (from, to) if from == to => Ok(Bound::new(to.clone(), |inputs| {
             Ok(super::tuple::whole(inputs, 0)?.data)

@@ -12,14 +12,22 @@ use crate::integers::{self, Integer};
 pub(super) const FUNCTIONS: &[Function] = &[
     own("if", 3, 3, bind_if),
     own("multiIf", 3, usize::MAX, bind_if),
-    own("coalesce", 1, usize::MAX, bind_coalesce),
-    own("ifNull", 2, 2, bind_coalesce),
+    Function {
+        keeps_low_cardinality: true,
+        ..own("coalesce", 1, usize::MAX, bind_coalesce)
+    },
+    Function {
+        keeps_low_cardinality: true,
+        ..own("ifNull", 2, 2, bind_coalesce)
+    },
     Function {
         any_case: false,
+        keeps_low_cardinality: true,
         ..own("assumeNotNull", 1, 1, bind_assume)
     },
     Function {
         any_case: false,
+        keeps_low_cardinality: true,
         ..own("toNullable", 1, 1, bind_nullable)
     },
     own("isNull", 1, 1, |call| bind_is_null(call, true)),

@@ -1,4 +1,4 @@
-//! Digests of strings: halfMD5, which is a hash of any number of arguments, MD5 and the SHA family, sipHash128,
+//! Digests of strings: halfMD5, which is a hash of any number of arguments, MD5 and the SHA family, sipHash128Reference,
 //! and the checksums CRC32, CRC32IEEE and CRC64.
 
 use md5::{Digest, Md5};
@@ -12,35 +12,13 @@ use crate::error::Refusal;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function::<HalfMd5>("halfMD5"),
-    Function::new("MD5", |call| {
-        bind(call, 16, |text, out| out.extend_from_slice(&Md5::digest(text)))
-    }),
-    Function::new("SHA1", |call| {
-        bind(call, 20, |text, out| {
-            out.extend_from_slice(&sha1::Sha1::digest(text))
-        })
-    }),
-    Function::new("SHA224", |call| {
-        bind(call, 28, |text, out| {
-            out.extend_from_slice(&sha2::Sha224::digest(text))
-        })
-    }),
-    Function::new("SHA256", |call| {
-        bind(call, 32, |text, out| {
-            out.extend_from_slice(&sha2::Sha256::digest(text))
-        })
-    }),
-    Function::new("SHA384", |call| {
-        bind(call, 48, |text, out| {
-            out.extend_from_slice(&sha2::Sha384::digest(text))
-        })
-    }),
-    Function::new("SHA512", |call| {
-        bind(call, 64, |text, out| {
-            out.extend_from_slice(&sha2::Sha512::digest(text))
-        })
-    }),
-    Function::new("sipHash128", |call| bind(call, 16, sip_128)),
+    Function::new("MD5", |call| bind(call, 16, |text, out| out.extend_from_slice(&Md5::digest(text)))),
+    Function::new("SHA1", |call| bind(call, 20, |text, out| out.extend_from_slice(&sha1::Sha1::digest(text)))),
+    Function::new("SHA224", |call| bind(call, 28, |text, out| out.extend_from_slice(&sha2::Sha224::digest(text)))),
+    Function::new("SHA256", |call| bind(call, 32, |text, out| out.extend_from_slice(&sha2::Sha256::digest(text)))),
+    Function::new("SHA384", |call| bind(call, 48, |text, out| out.extend_from_slice(&sha2::Sha384::digest(text)))),
+    Function::new("SHA512", |call| bind(call, 64, |text, out| out.extend_from_slice(&sha2::Sha512::digest(text)))),
+    Function::new("sipHash128Reference", |call| bind(call, 16, sip_128)),
     checksum("CRC32", |call| bind_32(call, crc_32)),
     checksum("CRC32IEEE", |call| bind_32(call, |text| crc_32_from(text, 0))),
     checksum("CRC64", bind_64),

@@ -1,4 +1,4 @@
-//! farmHash64: strings by FarmHash's Fingerprint64, numbers of up to 8 bytes by intHash64, joined by CityHash's
+//! farmHash64: strings by FarmHash's Hash64, numbers of up to 8 bytes by intHash64, joined by CityHash's
 //! Hash128to64. The algorithm is by Geoff Pike (Google, MIT licence).
 
 use super::Function;
@@ -11,12 +11,12 @@ struct Farm;
 impl HashFamily for Farm {
     #[inline]
     fn of_bytes(text: &[u8]) -> u64 {
-        fingerprint(text)
+        farm_hash(text)
     }
 
     #[inline]
     fn of_number<const N: usize>(number: [u8; N]) -> u64 {
-        mixed_number(number, fingerprint)
+        mixed_number(number, farm_hash)
     }
 }
 
@@ -50,11 +50,14 @@ fn joined(low: u64, high: u64, multiplier: u64) -> u64 {
     shift_mix((high ^ once).wrapping_mul(multiplier)).wrapping_mul(multiplier)
 }
 
-fn fingerprint(text: &[u8]) -> u64 {
+/// Hash64 of the library's portable build, which takes another way by length.
+fn farm_hash(text: &[u8]) -> u64 {
     match text.len() {
         0..=16 => up_to_16(text),
         17..=32 => from_17_to_32(text),
         33..=64 => from_33_to_64(text),
+        65..=96 => from_65_to_96(text),
+        97..=256 => up_to_256(text),
         _ => long(text),
     }
 }
@@ -107,38 +110,38 @@ fn from_17_to_32(text: &[u8]) -> u64 {
     joined(low, high, multiplier)
 }
 
-fn from_33_to_64(text: &[u8]) -> u64 {
-    let len = text.len();
-    let multiplier = multiplier_of(text);
-    let a = word(text, 0).wrapping_mul(K2);
+/// 32 bytes mixed into two seeds.
+fn of_32(text: &[u8], multiplier: u64, seeds: (u64, u64)) -> u64 {
+    let a = word(text, 0).wrapping_mul(K1);
     let b = word(text, 8);
-    let c = word(text, len - 8).wrapping_mul(multiplier);
-    let d = word(text, len - 16).wrapping_mul(K2);
-    let y = a
-        .wrapping_add(b)
-        .rotate_right(43)
-        .wrapping_add(c.rotate_right(30))
-        .wrapping_add(d);
-    let z = joined(
-        y,
-        a.wrapping_add(b.wrapping_add(K2).rotate_right(18))
-            .wrapping_add(c),
-        multiplier,
-    );
-    let e = word(text, 16).wrapping_mul(multiplier);
-    let f = word(text, 24);
-    let g = y.wrapping_add(word(text, len - 32)).wrapping_mul(multiplier);
-    let h = z.wrapping_add(word(text, len - 24)).wrapping_mul(multiplier);
-    let low = e
-        .wrapping_add(f)
-        .rotate_right(43)
-        .wrapping_add(g.rotate_right(30))
-        .wrapping_add(h);
-    let high = e.wrapping_add(f.wrapping_add(a).rotate_right(18)).wrapping_add(g);
-    joined(low, high, multiplier)
+    let c = word(text, 24).wrapping_mul(multiplier);
+    let d = word(text, 16).wrapping_mul(K2);
+    let sum = a.wrapping_add(b).rotate_right(43).wrapping_add(c.rotate_right(30));
+    let low = sum.wrapping_add(d).wrapping_add(seeds.0);
+    let high = a.wrapping_add(b.wrapping_add(K2).rotate_right(18)).wrapping_add(c).wrapping_add(seeds.1);
+    let once = shift_mix((low ^ high).wrapping_mul(multiplier));
+    shift_mix((high ^ once).wrapping_mul(multiplier))
 }
 
-/// What the long hash carries from one 64-byte chunk to the next.
+fn from_33_to_64(text: &[u8]) -> u64 {
+    let first = K2.wrapping_sub(30);
+    let last = first.wrapping_add(2 * text.len() as u64);
+    let low = of_32(text, first, (0, 0));
+    let high = of_32(&text[text.len() - 32..], last, (0, 0));
+    high.wrapping_mul(last).wrapping_add(low).wrapping_mul(last)
+}
+
+fn from_65_to_96(text: &[u8]) -> u64 {
+    let first = K2.wrapping_sub(114);
+    let last = first.wrapping_add(2 * text.len() as u64);
+    let low = of_32(text, first, (0, 0));
+    let middle = of_32(&text[32..], last, (0, 0));
+    let high = of_32(&text[text.len() - 32..], last, (low, middle));
+    let sum = high.wrapping_mul(9).wrapping_add(low >> 17).wrapping_add(middle >> 21);
+    sum.wrapping_mul(last)
+}
+
+/// What the hash of 97 to 256 bytes carries from one 64-byte chunk to the next.
 struct State {
     x: u64,
     y: u64,
@@ -183,7 +186,7 @@ fn mix_32(text: &[u8], a: u64, b: u64) -> (u64, u64) {
     )
 }
 
-fn long(text: &[u8]) -> u64 {
+fn up_to_256(text: &[u8]) -> u64 {
     const SEED: u64 = 81;
     let len = text.len();
     let y = SEED.wrapping_mul(K1).wrapping_add(113);
@@ -207,4 +210,88 @@ fn long(text: &[u8]) -> u64 {
         .wrapping_add(shift_mix(y).wrapping_mul(K0))
         .wrapping_add(z);
     joined(low, joined(v.1, w.1, multiplier).wrapping_add(x), multiplier)
+}
+
+/// Joins two words and turns the result.
+fn turned(low: u64, high: u64, turn: u32) -> u64 {
+    let once = shift_mix((low ^ high).wrapping_mul(K2));
+    (high ^ once).wrapping_mul(K2).rotate_right(turn).wrapping_mul(K2)
+}
+
+/// What the hash of more than 256 bytes carries from one chunk to the next.
+struct LongState {
+    state: State,
+    u: u64,
+    multiplier: u64,
+}
+
+impl LongState {
+    fn absorb(&mut self, chunk: &[u8]) {
+        let Self { state, u, multiplier } = self;
+        let State { x, y, z, v, w } = state;
+        let a: [u64; 8] = std::array::from_fn(|place| word(chunk, 8 * place));
+        *x = x.wrapping_add(a[0]).wrapping_add(a[1]).rotate_right(26).wrapping_mul(9);
+        *y = y.wrapping_add(a[2]).rotate_right(29);
+        *z = z.wrapping_add(a[3]).wrapping_mul(*multiplier).rotate_right(32);
+        v.0 = v.0.wrapping_add(a[4]).rotate_right(33);
+        v.1 = v.1.wrapping_add(a[5]).wrapping_add(a[1]).rotate_right(30);
+        w.0 = (w.0.wrapping_add(a[6]) ^ *x).wrapping_mul(9);
+        w.1 = w.1.wrapping_add(a[7]);
+        *z = z.wrapping_add(w.1);
+        w.1 = w.1.wrapping_add(*z);
+        *z = z.wrapping_mul(9);
+        std::mem::swap(u, y);
+        *z = z.wrapping_add(a[0]).wrapping_add(a[6]);
+        v.0 = v.0.wrapping_add(a[2]);
+        v.1 = v.1.wrapping_add(a[3]);
+        w.0 = w.0.wrapping_add(a[4]);
+        w.1 = w.1.wrapping_add(a[5]).wrapping_add(a[6]);
+        *x = x.wrapping_add(a[1]);
+        *y = y.wrapping_add(a[7]).wrapping_add(v.0);
+        let difference = x.wrapping_sub(*y);
+        v.0 = v.0.wrapping_add(difference);
+        v.1 = v.1.wrapping_add(w.0);
+        w.0 = w.0.wrapping_add(v.1);
+        w.1 = w.1.wrapping_add(difference);
+        *x = x.wrapping_add(w.1);
+        w.1 = w.1.rotate_right(34);
+        std::mem::swap(u, z);
+    }
+}
+
+fn long(text: &[u8]) -> u64 {
+    const SEED: u64 = 81;
+    let len = text.len();
+    let z = shift_mix(113_u64.wrapping_mul(K2)).wrapping_mul(K2);
+    let u = SEED.wrapping_sub(z);
+    let mut long = LongState {
+        state: State {
+            x: SEED.wrapping_mul(K2),
+            y: 113,
+            z,
+            v: (SEED, 0),
+            w: (0, 0),
+        },
+        u,
+        multiplier: K2.wrapping_add(u & 0x82),
+    };
+    for chunk in text[..(len - 1) & !63].chunks_exact(64) {
+        long.absorb(chunk);
+    }
+    let multiplier = long.multiplier;
+    let State { x, y, z, v, w } = long.state;
+    let last = &text[len - 64..];
+    let u = long.u.wrapping_mul(9).wrapping_add(y);
+    let y = y.wrapping_add(u);
+    let v = (v.0.rotate_right(20), v.1.rotate_right(28));
+    let w = (w.0.wrapping_add((len as u64 - 1) & 63), w.1);
+    let sum = y.wrapping_sub(x).wrapping_add(v.0).wrapping_add(word(last, 8));
+    let x = sum.rotate_right(37).wrapping_mul(multiplier) ^ w.1.wrapping_mul(9);
+    let y = (y ^ v.1 ^ word(last, 48)).rotate_right(42).wrapping_mul(multiplier);
+    let y = y.wrapping_add(v.0).wrapping_add(word(last, 40));
+    let z = z.wrapping_add(w.0).rotate_right(33).wrapping_mul(multiplier);
+    let v = mix_32(last, v.1.wrapping_mul(multiplier), x.wrapping_add(w.0));
+    let w = mix_32(&last[32..], z.wrapping_add(w.1), y.wrapping_add(word(last, 16)));
+    let low = joined(v.0.wrapping_add(x), w.0 ^ y, multiplier).wrapping_add(z).wrapping_sub(u);
+    turned(low, turned(v.1.wrapping_add(y), w.1.wrapping_add(z), 30) ^ x, 31)
 }

@@ -55,8 +55,8 @@ macro_rules! family {
 }
 
 family!(short Murmur2Short, text => murmur_2_32(text, 0));
-// Kafka's partitioner has its own seed.
-family!(short Kafka, text => murmur_2_32(text, 0x9747_b28c));
+// Kafka's partitioner has its own seed and leaves the sign out.
+family!(short Kafka, text => murmur_2_32(text, 0x9747_b28c) & 0x7fff_ffff);
 family!(Murmur2, text => murmur_2_64(text, 0));
 // The seed of libstdc++'s std::hash.
 family!(Gcc, text => murmur_2_64(text, 0xc70f_6907));

@@ -108,6 +108,11 @@ of_string! {
     "toInt32OrNull" 4 true Null, "toInt64OrNull" 8 true Null,
 }
 
+/// The conversion of strings to an integer, or to NULL where they are none.
+pub(super) fn or_null(call: &Call<'_>, target: Integer) -> Result<Bound, Refusal> {
+    bind_or(call, target, Otherwise::Null)
+}
+
 fn bind_or(call: &Call<'_>, target: Integer, otherwise: Otherwise) -> Result<Bound, Refusal> {
     if *call.arguments[0].data_type != DataType::String || call.arguments[0].nullable {
         return Err(call.illegal(0));

@@ -85,6 +85,12 @@ fn step(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refusal
                 push_float(out, float(&from, data, place)?)
             }))
         }
+        (T::Float32 | T::Float64, T::Bool) => {
+            let from = from.clone();
+            Ok(Box::new(move |data, place, out| {
+                push_whole(out, I256::from(u8::from(float(&from, data, place)? != 0.0)))
+            }))
+        }
         (_, to) if is_whole(to) && is_float(from) => {
             let (from, to) = (from.clone(), to.clone());
             Ok(Box::new(move |data, place, out| {
@@ -92,7 +98,8 @@ fn step(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refusal
                 push_checked(out, &to, exactly(number)?)
             }))
         }
-        (_, to) if is_whole(to) && (is_whole(from) || *from == T::IPv4) => {
+        (T::IPv4, T::UInt32 | T::UInt64) => Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?))),
+        (_, to) if is_whole(to) && is_whole(from) => {
             Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?)))
         }
         (T::UInt8 | T::UInt16, T::Date) | (T::UInt8 | T::UInt16 | T::UInt32, T::IPv4 | T::DateTime(_)) => {
@@ -304,6 +311,7 @@ fn of_time(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refu
             Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?)))
         }
         (T::Date | T::Date32, T::DateTime(zone)) => {
+            // What lies outside of DateTime ClickHouse wraps around; here such a row is refused.
             let zone = zone_of_type(call, zone.as_deref())?;
             Ok(Box::new(move |data, place, out| {
                 let start = midnight(&zone, seconds(whole(data, place)?)?)?;

@@ -3,7 +3,7 @@
 use types::{Bytes, Column, Data, DataType, Lists};
 
 use super::{Bound, Call, Function, Inputs, strings, text};
-use crate::error::{Failure, Refusal};
+use crate::error::{EvalReason, Failure, KeyReason, Refusal};
 use crate::integers::{Integer, Words};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -135,7 +135,7 @@ fn domain(text: &[u8]) -> &[u8] {
     for (at, byte) in rest.iter().enumerate() {
         match byte {
             b'.' => {
-                if at + 1 == rest.len() || rest[at + 1] == b'.' {
+                if at + 1 == rest.len() {
                     return b"";
                 }
                 dot = Some(at);
@@ -219,6 +219,9 @@ fn bind_substring(call: &Call<'_>) -> Result<Bound, Refusal> {
     check_text(call, 0)?;
     for place in 1..call.arguments.len() {
         Integer::of(call.arguments[place].data_type).ok_or_else(|| call.illegal(place))?;
+    }
+    if call.constant_number(1) == Ok(0) {
+        return Err(call.refuse(KeyReason::Constant(EvalReason::ZeroIndex)));
     }
     let signs: Vec<bool> = (1..call.arguments.len())
         .map(|place| Integer::of(call.arguments[place].data_type).is_some_and(|integer| integer.signed))

@@ -1,5 +1,5 @@
 //! wyHash64: strings by wyhash (final version 3, seed zero), numbers of up to 8 bytes by intHash64, joined by
-//! CityHash's Hash128to64. The algorithm is by Wang Yi (public domain).
+//! hashing their sixteen bytes. The algorithm is by Wang Yi (public domain).
 
 use super::Function;
 use super::hash::{HashFamily, function, mixed_number};
@@ -17,6 +17,12 @@ impl HashFamily for Wy {
     #[inline]
     fn of_number<const N: usize>(number: [u8; N]) -> u64 {
         mixed_number(number, wy_hash)
+    }
+
+    /// Two hashes are hashed as their sixteen bytes.
+    #[inline]
+    fn join(so_far: u64, next: u64) -> u64 {
+        wy_hash(&(u128::from(so_far) | u128::from(next) << 64).to_le_bytes())
     }
 }
 

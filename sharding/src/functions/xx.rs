@@ -6,6 +6,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::Function;
 use super::hash::{HashFamily, function};
+use super::int_hash::int_hash_32;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function::<Xx32>("xxHash32"),
@@ -23,10 +24,9 @@ impl HashFamily for Xx32 {
         u64::from(xxh32(text, 0))
     }
 
-    /// Two hashes are hashed as their eight bytes.
     #[inline]
     fn join(so_far: u64, next: u64) -> u64 {
-        Self::of_bytes(&(so_far | next << 32).to_le_bytes())
+        u64::from(int_hash_32(so_far)) ^ next
     }
 }
 

@@ -142,7 +142,9 @@ impl Lz4 {
     }
 
     fn open(&self, data: &[u8]) -> Result<Vec<u8>, Broken> {
-        let mut raw = vec![0; self.frame.block_bytes_max];
+        // A byte of LZ4 stands for 255 at most: small blocks of a frame that allows large ones cost little.
+        let raw_max = data.len().saturating_mul(255).saturating_add(64);
+        let mut raw = vec![0; self.frame.block_bytes_max.min(raw_max)];
         let written = if self.frame.is_linked && !self.window.is_empty() {
             lz4_flex::block::decompress_into_with_dict(data, &mut raw, &self.window)
         } else {

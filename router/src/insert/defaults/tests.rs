@@ -75,6 +75,8 @@ fn insert(table: &Table, format: Format, listed: &[&str], body: &[u8]) -> Result
         settings: &reading,
         time_zone: "UTC",
         max_row_bytes: 1 << 20,
+        payload: None,
+        check_values: false,
         scratch: None,
     };
     let mut stream = RowStream::new(format, &spec)?;
