@@ -185,11 +185,12 @@ fn read_tables(
     for section in &sections {
         match TableSection::read(section, send, clusters) {
             Some(TableSection::Listed(draft)) => tables.push(draft),
-            Some(TableSection::Override(over)) => overrides.push(over),
+            Some(TableSection::Override(over, offset)) => overrides.push((over, offset)),
             None => {}
         }
     }
-    (tables, overrides)
+    check_overrides_differ(file.source, &overrides);
+    (tables, overrides.into_iter().map(|(over, _)| over).collect())
 }
 
 fn read_users(file: &Section<'_>, clusters: &[&str]) -> Vec<At<User>> {
@@ -223,6 +224,23 @@ fn check_user_names(source: &Source<'_>, users: &[At<User>]) {
                 user.offset,
                 format!("user '{}' stands twice, first on line {line}", user.name),
             );
+        }
+    }
+}
+
+/// The second of two would never count.
+fn check_overrides_differ(source: &Source<'_>, overrides: &[(TableOverride, usize)]) {
+    for (at, (over, offset)) in overrides.iter().enumerate() {
+        let same = |(other, _): &&(TableOverride, usize)| {
+            (&other.tables, &other.cluster) == (&over.tables, &over.cluster)
+        };
+        if let Some((_, first)) = overrides[..at].iter().find(same) {
+            let line = source.line(*first);
+            let text = format!(
+                "what [[table]] {} says of discovered tables stands twice, first on line {line}",
+                over.tables
+            );
+            source.mistake(*offset, text);
         }
     }
 }

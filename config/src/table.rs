@@ -73,6 +73,15 @@ pub enum Named {
     Like(TablePattern),
 }
 
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Named::Exactly(name) => name.fmt(f),
+            Named::Like(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
 impl Named {
     /// Whether the table is meant.
     pub fn matches(&self, name: &TableName) -> bool {
@@ -130,7 +139,8 @@ const WEIRS_OWN_SETTINGS: &[&str] = &[
 /// A `[[table]]` as read.
 pub(crate) enum TableSection {
     Listed(TableDraft),
-    Override(TableOverride),
+    /// With the place of its name.
+    Override(TableOverride, usize),
 }
 
 /// A table as read, with the places that checks against the rest of the file tell.
@@ -148,7 +158,8 @@ impl TableSection {
         let discovers = discovering(section, clusters);
         let is_pattern = section.raw_text("name").is_some_and(|name| name.contains('*'));
         if is_pattern || (discovers && !section.has("target")) {
-            return TableOverride::read(section, send, discovers).map(TableSection::Override);
+            let over = TableOverride::read(section, send, discovers)?;
+            return Some(TableSection::Override(over, section.offset_of("name")));
         }
         let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         TableDraft::read(section, send, &names).map(TableSection::Listed)

@@ -164,7 +164,7 @@ fn a_key_that_changed_stops_the_table_until_it_is_accepted_or_the_epoch_rises() 
             .is_ok()
     );
 
-    let mut accepted = layout.clone();
+    let mut accepted = layout;
     accepted.tables.remove(&name("db.t"));
     let (config, _) = before.with_discovered(&changed, &BTreeMap::from([("main".to_owned(), accepted)]));
     let table = config.table(&name("db.t")).unwrap();
@@ -211,6 +211,10 @@ fn what_discovery_cannot_mean_is_a_mistake() {
         &[
             "4: a pattern of tables is about discovered ones, and no cluster that is meant has discover = [ … ]",
         ],
+    );
+    check_mistakes(
+        "[cluster.main]\ndiscover = 'a'\nshard = [{ replica = 'a' }]\n[[table]]\nname = 'd.*'\n[[table]]\nname = 'd.*'",
+        &["7: what [[table]] d.* says of discovered tables stands twice, first on line 5"],
     );
     check_mistakes(
         "[cluster.main]\ndiscover = 'a'\nshard = [{ replica = 'a' }]\n[[table]]\nname = 'd.*'\nsharding_key = 'k'",
