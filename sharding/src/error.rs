@@ -82,8 +82,11 @@ impl KeyReason {
             Self::ArgumentCount { .. } => 42,
             Self::ArgumentType { .. } | Self::NotConstant { .. } => 43, // ILLEGAL_TYPE_OF_ARGUMENT
             Self::CastType { .. } => 50,                                // UNKNOWN_TYPE
-            Self::Buckets { .. } | Self::UnknownZone { .. } | Self::ZoneNeeded { .. } | Self::NotOfRow { .. } => 36,   // BAD_ARGUMENTS
-            Self::ResultType { .. } => 53, // TYPE_MISMATCH
+            Self::Buckets { .. }
+            | Self::UnknownZone { .. }
+            | Self::ZoneNeeded { .. }
+            | Self::NotOfRow { .. } => 36, // BAD_ARGUMENTS
+            Self::ResultType { .. } => 53,                              // TYPE_MISMATCH
             Self::Constant(reason) => reason.code(),
         }
     }
@@ -166,9 +169,9 @@ impl EvalReason {
             Self::Shift => 69, // ARGUMENT_OUT_OF_BOUND
             Self::NumberOverflow => 407,
             Self::NotAValue => 6,
-            Self::TooLong => 131,   // TOO_LARGE_STRING_SIZE
-            Self::ZeroIndex => 135, // ZERO_ARRAY_OR_TUPLE_INDEX
-            Self::Unsure => 48,     // NOT_IMPLEMENTED
+            Self::TooLong => 131,    // TOO_LARGE_STRING_SIZE
+            Self::ZeroIndex => 135,  // ZERO_ARRAY_OR_TUPLE_INDEX
+            Self::Unsure => 48,      // NOT_IMPLEMENTED
             Self::NotANumber => 6,   // CANNOT_PARSE_TEXT
             Self::BadSign => 72,     // CANNOT_PARSE_NUMBER
             Self::EmptyNumber => 32, // ATTEMPT_TO_READ_AFTER_EOF

@@ -60,7 +60,9 @@ impl Key {
         rng: &mut (impl Rng + ?Sized),
     ) -> Result<Vec<u64>, EvalError> {
         let context = Context::default();
-        let value = self.expression.value(columns, rows, &context, &mut || rng.next_u32())?;
+        let value = self
+            .expression
+            .value(columns, rows, &context, &mut || rng.next_u32())?;
         let constant = value.constant;
         match sharding_values(value.into_data()) {
             Some(values) if constant => Ok(vec![values.first().copied().unwrap_or_default(); rows]),
@@ -159,7 +161,12 @@ mod tests {
             "argument 2 of the function plus cannot be String",
         );
         refuses("intHash64(`array(uint8)`)", 43, Some(0), "cannot be Array(UInt8)");
-        refuses("uint64 + toHour(now('UTC'))", 36, None, "the function now is no function of the row");
+        refuses(
+            "uint64 + toHour(now('UTC'))",
+            36,
+            None,
+            "the function now is no function of the row",
+        );
         refuses(
             "intHash64((uint8, uint64))",
             43,

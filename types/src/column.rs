@@ -233,7 +233,10 @@ impl Data {
                 rows: 0,
             }))),
             T::Tuple(elements) => Self::Tuple(Tuples {
-                columns: elements.iter().map(|(_, element)| Column::empty(element)).collect(),
+                columns: elements
+                    .iter()
+                    .map(|(_, element)| Column::empty(element))
+                    .collect(),
                 rows: 0,
             }),
             T::Float32 => Self::Float32(Vec::new()),
@@ -291,8 +294,10 @@ impl Data {
                 }
                 tuples.rows += 1;
             }
-            (data, _) => each_kind!(data, values => values.push(Default::default()), bytes => bytes.push(b""),
-                lists => lists.ends.push(lists.values.len()), tuples => tuples.rows += 1),
+            (data, _) => {
+                each_kind!(data, values => values.push(Default::default()), bytes => bytes.push(b""),
+                lists => lists.ends.push(lists.values.len()), tuples => tuples.rows += 1)
+            }
         }
     }
 
@@ -366,7 +371,10 @@ mod tests {
         let Data::Array(lists) = &tuples.columns[1].data else {
             panic!("an Array is lists")
         };
-        assert_eq!((lists.range(0), &lists.values.data), (0..0, &Data::Int256(vec![])));
+        assert_eq!(
+            (lists.range(0), &lists.values.data),
+            (0..0, &Data::Int256(vec![]))
+        );
 
         let fixed = DataType::FixedString(3);
         let mut column = Column::empty(&fixed);

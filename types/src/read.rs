@@ -16,13 +16,20 @@ pub enum DecimalError {
 pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<I256, DecimalError> {
     let (negative, digits) = signed(text);
     let (digits, exponent) = without_exponent(digits).ok_or(DecimalError::Syntax)?;
-    let point = digits.iter().position(|byte| *byte == b'.').unwrap_or(digits.len());
+    let point = digits
+        .iter()
+        .position(|byte| *byte == b'.')
+        .unwrap_or(digits.len());
     let (whole, fraction) = (&digits[..point], digits.get(point + 1..).unwrap_or(b""));
     let all_digits = whole.iter().chain(fraction).all(u8::is_ascii_digit);
     if !all_digits || whole.is_empty() && fraction.is_empty() {
         return Err(DecimalError::Syntax);
     }
-    let zeros = whole.iter().chain(fraction).take_while(|digit| **digit == b'0').count();
+    let zeros = whole
+        .iter()
+        .chain(fraction)
+        .take_while(|digit| **digit == b'0')
+        .count();
     let digits = whole.iter().chain(fraction).skip(zeros);
     if zeros == whole.len() + fraction.len() {
         return Ok(I256::ZERO);
@@ -48,7 +55,9 @@ fn without_exponent(text: &[u8]) -> Option<(&[u8], i64)> {
     if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let exponent = digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+    let exponent = digits
+        .iter()
+        .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
     Some((&text[..place], if negative { -exponent } else { exponent }))
 }
 
@@ -58,7 +67,11 @@ pub fn whole(text: &[u8]) -> Option<I256> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let add = |number: I256, digit: &u8| number.wrapping_mul(I256::new(10)).wrapping_add(I256::from(digit - b'0'));
+    let add = |number: I256, digit: &u8| {
+        number
+            .wrapping_mul(I256::new(10))
+            .wrapping_add(I256::from(digit - b'0'))
+    };
     let number = digits.iter().fold(I256::ZERO, add);
     Some(if negative { number.wrapping_neg() } else { number })
 }
@@ -101,7 +114,8 @@ pub fn ipv6(text: &[u8]) -> Option<[u8; 16]> {
     if let Some(address) = ipv4(text) {
         return Some(std::net::Ipv4Addr::from(address).to_ipv6_mapped().octets());
     }
-    let address: Option<std::net::Ipv6Addr> = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let address: Option<std::net::Ipv6Addr> =
+        std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     address.map(|address| address.octets())
 }
 
@@ -138,7 +152,10 @@ mod tests {
     #[test]
     fn wide_numbers_wrap_around() {
         assert_eq!(whole(b"-1"), Some(I256::MINUS_ONE));
-        assert_eq!(whole(b"115792089237316195423570985008687907853269984665640564039457584007913129639936"), Some(I256::ZERO));
+        assert_eq!(
+            whole(b"115792089237316195423570985008687907853269984665640564039457584007913129639936"),
+            Some(I256::ZERO)
+        );
         assert_eq!(whole(b"1x"), None);
         assert_eq!(whole(b"-"), None);
     }

@@ -4,7 +4,7 @@
 use types::{Bytes, Column, ColumnDef, Data, DataType};
 
 use super::evaluate::{BoundCall, Frame, Node, Typed};
-use super::{Tree, Kind, Literal};
+use super::{Kind, Literal, Tree};
 use crate::compiled::Context;
 use crate::error::{KeyReason, Refusal};
 use crate::functions::{self, Argument, Call, Function, Nulls, Volatile};
@@ -179,10 +179,16 @@ impl Checker<'_> {
     /// The number of a random call: that of an equal one before it, if there is one.
     fn draw(&mut self, name: &str, written: &[Tree]) -> usize {
         let is_same = |call: &Tree| match &call.kind {
-            Kind::Call { name: other, arguments } => {
+            Kind::Call {
+                name: other,
+                arguments,
+            } => {
                 other.eq_ignore_ascii_case(name)
                     && arguments.len() == written.len()
-                    && arguments.iter().zip(written).all(|(left, right)| left.is_same(right))
+                    && arguments
+                        .iter()
+                        .zip(written)
+                        .all(|(left, right)| left.is_same(right))
             }
             _ => false,
         };
@@ -262,7 +268,9 @@ fn bind(
     };
     let bound = (function.bind)(&call)?;
     let nullable = (0..leaves.len()).find(|i| propagates_null(function, &leaves[*i]));
-    if let (Some(place), DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)) = (nullable, &bound.data_type) {
+    if let (Some(place), DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)) =
+        (nullable, &bound.data_type)
+    {
         return Err(call.illegal(place));
     }
     let data_type = wrapped(function, bound.data_type, &leaves);

@@ -154,7 +154,12 @@ impl BoundCall {
 /// NULL where one of both is.
 fn either(left: Option<Vec<bool>>, right: Option<Vec<bool>>) -> Option<Vec<bool>> {
     match (left, right) {
-        (Some(left), Some(right)) => Some(left.iter().zip(right).map(|(left, right)| *left || right).collect()),
+        (Some(left), Some(right)) => Some(
+            left.iter()
+                .zip(right)
+                .map(|(left, right)| *left || right)
+                .collect(),
+        ),
         (left, right) => left.or(right),
     }
 }

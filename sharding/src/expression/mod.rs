@@ -46,10 +46,19 @@ impl Tree {
     /// Whether both say the same, wherever they stand.
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Call { name, arguments }, Kind::Call { name: other, arguments: others }) => {
+            (
+                Kind::Call { name, arguments },
+                Kind::Call {
+                    name: other,
+                    arguments: others,
+                },
+            ) => {
                 name == other
                     && arguments.len() == others.len()
-                    && arguments.iter().zip(others).all(|(left, right)| left.is_same(right))
+                    && arguments
+                        .iter()
+                        .zip(others)
+                        .all(|(left, right)| left.is_same(right))
             }
             (left, right) => left == right,
         }

@@ -40,25 +40,28 @@ fn bind_array(call: &Call<'_>) -> Result<Bound, Refusal> {
     let common = common_type(&types).ok_or_else(|| call.illegal(last))?;
     let conversions = (0..types.len()).map(|place| convert(call, place, &common));
     let conversions = conversions.collect::<Result<Vec<_>, _>>()?;
-    Ok(Bound::new(DataType::Array(Box::new(common.clone())), move |inputs| {
-        let sources = inputs.values.iter().zip(&conversions).map(|(value, conversion)| {
-            let none = vec![false; value.column.len()];
-            conversion.run(&value.column, &none, inputs)
-        });
-        let sources = sources.collect::<Result<Vec<_>, _>>()?;
-        let mut values = Column::empty(&common);
-        let mut ends = Vec::with_capacity(inputs.rows);
-        for row in 0..inputs.rows {
-            for (source, value) in sources.iter().zip(inputs.values) {
-                values.push_from(source, value.place(row));
+    Ok(Bound::new(
+        DataType::Array(Box::new(common.clone())),
+        move |inputs| {
+            let sources = inputs.values.iter().zip(&conversions).map(|(value, conversion)| {
+                let none = vec![false; value.column.len()];
+                conversion.run(&value.column, &none, inputs)
+            });
+            let sources = sources.collect::<Result<Vec<_>, _>>()?;
+            let mut values = Column::empty(&common);
+            let mut ends = Vec::with_capacity(inputs.rows);
+            for row in 0..inputs.rows {
+                for (source, value) in sources.iter().zip(inputs.values) {
+                    values.push_from(source, value.place(row));
+                }
+                ends.push(values.len());
             }
-            ends.push(values.len());
-        }
-        Ok(Data::Array(Lists {
-            values: Box::new(values),
-            ends,
-        }))
-    }))
+            Ok(Data::Array(Lists {
+                values: Box::new(values),
+                ends,
+            }))
+        },
+    ))
 }
 
 /// The n-th element, from the end when negative; the type's default where there is none.
@@ -68,31 +71,38 @@ fn bind_element(call: &Call<'_>) -> Result<Bound, Refusal> {
     };
     let integer = Integer::of(call.arguments[1].data_type).ok_or_else(|| call.illegal(1))?;
     let element = element.as_ref().clone();
-    Ok(Bound::with_nulls(element.clone(), move |inputs: &mut Inputs<'_>| {
-        let value = &inputs.values[0];
-        let Data::Array(lists) = &value.column.data else {
-            return Err(Failure::wrong_columns());
-        };
-        let indices = Words::of(&inputs.values[1])?;
-        let mut column = Column::empty(&element);
-        for row in 0..inputs.rows {
-            let range = lists.range(value.place(row));
-            let word = indices.word(row).unwrap_or(0);
-            let index = if integer.signed { i128::from(word.cast_signed()) } else { i128::from(word) };
-            let place = match index {
-                0 => return Err(Failure::at(row, EvalReason::ZeroIndex)),
-                1.. => range.start as i128 + index - 1,
-                _ => range.end as i128 + index,
+    Ok(Bound::with_nulls(
+        element.clone(),
+        move |inputs: &mut Inputs<'_>| {
+            let value = &inputs.values[0];
+            let Data::Array(lists) = &value.column.data else {
+                return Err(Failure::wrong_columns());
             };
-            match usize::try_from(place) {
-                Ok(place) if range.contains(&place) => {
-                    column.push_from(&lists.values, place);
+            let indices = Words::of(&inputs.values[1])?;
+            let mut column = Column::empty(&element);
+            for row in 0..inputs.rows {
+                let range = lists.range(value.place(row));
+                let word = indices.word(row).unwrap_or(0);
+                let index = if integer.signed {
+                    i128::from(word.cast_signed())
+                } else {
+                    i128::from(word)
+                };
+                let place = match index {
+                    0 => return Err(Failure::at(row, EvalReason::ZeroIndex)),
+                    1.. => range.start as i128 + index - 1,
+                    _ => range.end as i128 + index,
+                };
+                match usize::try_from(place) {
+                    Ok(place) if range.contains(&place) => {
+                        column.push_from(&lists.values, place);
+                    }
+                    _ => column.push_default(&element),
                 }
-                _ => column.push_default(&element),
             }
-        }
-        Ok(column)
-    }))
+            Ok(column)
+        },
+    ))
 }
 
 /// The element of a number or a name.
@@ -101,10 +111,14 @@ fn bind_tuple_element(call: &Call<'_>) -> Result<Bound, Refusal> {
         return Err(call.illegal(0));
     };
     let index = match call.constant_number(1) {
-        Ok(number) => usize::try_from(number).ok().and_then(|number| number.checked_sub(1)),
+        Ok(number) => usize::try_from(number)
+            .ok()
+            .and_then(|number| number.checked_sub(1)),
         Err(_) => {
             let wanted = call.constant_text(1)?;
-            elements.iter().position(|(name, _)| name.as_deref() == Some(&wanted))
+            elements
+                .iter()
+                .position(|(name, _)| name.as_deref() == Some(&wanted))
         }
     };
     let (index, element) = index

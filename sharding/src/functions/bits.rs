@@ -57,13 +57,11 @@ fn bind_shift(call: &Call<'_>, operation: fn(u64, u32) -> u64) -> Result<Bound, 
     let bits = 8 * u64::from(left.bytes);
     Ok(Bound::new(result.data_type(), move |inputs| {
         let (words, counts) = (Words::of(&inputs.values[0])?, Words::of(&inputs.values[1])?);
-        let shifted = words.try_zip(&counts, inputs.rows, |row, word, by| {
-            match by {
-                _ if inputs.is_null(row) => Ok(0),
-                by if by < bits => Ok(operation(extended(result, word), by as u32)),
-                by if right.signed && by.cast_signed() < 0 => Err(Failure::at(row, EvalReason::Shift)),
-                _ => Ok(0),
-            }
+        let shifted = words.try_zip(&counts, inputs.rows, |row, word, by| match by {
+            _ if inputs.is_null(row) => Ok(0),
+            by if by < bits => Ok(operation(extended(result, word), by as u32)),
+            by if right.signed && by.cast_signed() < 0 => Err(Failure::at(row, EvalReason::Shift)),
+            _ => Ok(0),
         })?;
         Ok(result.narrow(shifted))
     }))
@@ -84,7 +82,8 @@ fn bind_count(call: &Call<'_>) -> Result<Bound, Refusal> {
     let operand = Integer::of(call.arguments[0].data_type).ok_or_else(|| call.illegal(0))?;
     let mask = u64::MAX >> (64 - 8 * u32::from(operand.bytes));
     Ok(Bound::new(DataType::UInt8, move |inputs| {
-        let counts = Words::of(&inputs.values[0])?.map(inputs.rows, |word| u64::from((word & mask).count_ones()));
+        let counts =
+            Words::of(&inputs.values[0])?.map(inputs.rows, |word| u64::from((word & mask).count_ones()));
         Ok(Data::UInt8(counts.into_iter().map(|count| count as u8).collect()))
     }))
 }

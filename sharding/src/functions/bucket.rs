@@ -30,7 +30,9 @@ fn bind_jump(call: &Call<'_>) -> Result<Bound, Refusal> {
     let buckets = buckets(call, 0x7fff_ffff)?;
     Ok(Bound::new(DataType::Int32, move |inputs| {
         let words = Words::of(&inputs.values[0])?.map(inputs.rows, |word| jump(word, buckets));
-        Ok(Data::Int32(words.into_iter().map(|bucket| bucket as i32).collect()))
+        Ok(Data::Int32(
+            words.into_iter().map(|bucket| bucket as i32).collect(),
+        ))
     }))
 }
 
@@ -38,7 +40,9 @@ fn bind_kostik(call: &Call<'_>) -> Result<Bound, Refusal> {
     let buckets = buckets(call, 32_768)?;
     Ok(Bound::new(DataType::UInt16, move |inputs| {
         let words = Words::of(&inputs.values[0])?.map(inputs.rows, |word| kostik(word, buckets));
-        Ok(Data::UInt16(words.into_iter().map(|bucket| bucket as u16).collect()))
+        Ok(Data::UInt16(
+            words.into_iter().map(|bucket| bucket as u16).collect(),
+        ))
     }))
 }
 
@@ -79,7 +83,11 @@ fn in_power_of_two([first, second, third, _]: [u64; 4], bits: u32) -> u64 {
         return selector;
     }
     let top = 1 << (63 - selector.leading_zeros());
-    let block = if selector.count_ones() % 2 == 0 { first } else { second };
+    let block = if selector.count_ones() % 2 == 0 {
+        first
+    } else {
+        second
+    };
     top + (block & (top - 1))
 }
 

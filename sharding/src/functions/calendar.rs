@@ -19,24 +19,37 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_day("toYear", |call| bind_day(call, 2, |day, _| day.year)),
     of_day("toMonth", |call| bind_day(call, 1, |day, _| day.month)),
     of_day("toDayOfMonth", |call| bind_day(call, 1, |day, _| day.day)),
-    of_day("toQuarter", |call| bind_day(call, 1, |day, _| (day.month + 2) / 3)),
+    of_day("toQuarter", |call| {
+        bind_day(call, 1, |day, _| (day.month + 2) / 3)
+    }),
     // A second argument would say how days are counted.
-    of_day("toDayOfWeek", |call| bind_day(call, 1, |_, days| (days + 3).rem_euclid(7) + 1)).with_arguments(1, 1),
+    of_day("toDayOfWeek", |call| {
+        bind_day(call, 1, |_, days| (days + 3).rem_euclid(7) + 1)
+    })
+    .with_arguments(1, 1),
     of_day("toDayOfYear", |call| {
         bind_day(call, 2, |day, days| days - days_of(day.year, 1) + 1)
     }),
     of_day("toYYYYMMDD", |call| {
         bind_day(call, 4, |day, _| day.year * 10_000 + day.month * 100 + day.day)
     }),
-    of_day("toRelativeDayNum", |call| bind_day(call, 4, |_, days| days.max(0))),
-    of_day("toRelativeMonthNum", |call| bind_day(call, 4, |day, _| day.year * 12 + day.month)),
+    of_day("toRelativeDayNum", |call| bind_relative_day(call)),
+    of_day("toRelativeMonthNum", |call| {
+        bind_day(call, 4, |day, _| day.year * 12 + day.month)
+    }),
     of_day("toRelativeYearNum", |call| bind_day(call, 2, |day, _| day.year)),
-    of_day("toStartOfYear", |call| bind_start(call, |day, _| days_of(day.year, 1))),
+    of_day("toStartOfYear", |call| {
+        bind_start(call, |day, _| days_of(day.year, 1))
+    }),
     of_day("toStartOfQuarter", |call| {
         bind_start(call, |day, _| days_of(day.year, (day.month - 1) / 3 * 3 + 1))
     }),
-    of_day("toStartOfMonth", |call| bind_start(call, |day, days| days - day.day + 1)),
-    of_day("toMonday", |call| bind_start(call, |_, days| days - (days + 3).rem_euclid(7))),
+    of_day("toStartOfMonth", |call| {
+        bind_start(call, |day, days| days - day.day + 1)
+    }),
+    of_day("toMonday", |call| {
+        bind_start(call, |_, days| days - (days + 3).rem_euclid(7))
+    }),
     of_time("toHour", |call| bind_clock(call, 1, |of_day| of_day / 3_600)),
     of_time("toMinute", |call| bind_clock(call, 1, |of_day| of_day / 60 % 60)),
     of_time("toSecond", |call| bind_clock(call, 1, |of_day| of_day % 60)),
@@ -60,7 +73,11 @@ const fn of_time(name: &'static str, bind: fn(&Call<'_>) -> Result<Bound, Refusa
 /// Days from 1970 to the first of a month, within the calendar.
 fn days_of(year: i64, month: i64) -> i64 {
     // Years begin in March here, so that the leap day is the last of a year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * month + 2) / 5;
     era * 146_097 + day_of_era - 719_468
@@ -76,13 +93,25 @@ fn local(kind: Moment, zone: &TimeZone, moment: i64) -> Result<i64, EvalReason> 
     Ok(seconds + offset_at(zone, seconds)?)
 }
 
+/// The days since 1970, none before; behind Date's last day types differ in what they answer.
+fn bind_relative_day(call: &Call<'_>) -> Result<Bound, Refusal> {
+    let kind = Moment::of(call)?;
+    let zone = kind.zone(call)?;
+    Ok(Bound::new(DataType::UInt32, move |inputs| {
+        let days = map_first(inputs, |moment| {
+            match local(kind, &zone, moment)?.div_euclid(DAY) {
+                65_536.. => Err(EvalReason::Unsure),
+                days => Ok(days.max(0)),
+            }
+        })?;
+        Ok(Data::UInt32(days.into_iter().map(|days| days as u32).collect()))
+    }))
+}
+
 fn bind_day(call: &Call<'_>, bytes: u8, of_day: OfDay) -> Result<Bound, Refusal> {
     let kind = Moment::of(call)?;
     let zone = kind.zone(call)?;
-    let result = Integer {
-        bytes,
-        signed: false,
-    };
+    let result = Integer { bytes, signed: false };
     Ok(Bound::new(result.data_type(), move |inputs| {
         let numbers = map_first(inputs, |moment| {
             let days = local(kind, &zone, moment)?.div_euclid(DAY);
@@ -105,7 +134,9 @@ fn bind_start(call: &Call<'_>, of_day: OfDay) -> Result<Bound, Refusal> {
             let days = local(kind, &zone, moment)?.div_euclid(DAY);
             let start = of_day(Day::of(days)?, days);
             // Before 1970 there is no Date; behind 2149 a day would wrap around.
-            u16::try_from(start.max(0)).map(i64::from).map_err(|_| EvalReason::TimeRange)
+            u16::try_from(start.max(0))
+                .map(i64::from)
+                .map_err(|_| EvalReason::TimeRange)
         })?;
         Ok(Data::UInt16(days.into_iter().map(|days| days as u16).collect()))
     }))
@@ -117,12 +148,11 @@ fn bind_clock(call: &Call<'_>, bytes: u8, part: fn(i64) -> i64) -> Result<Bound,
         return Err(call.illegal(0));
     }
     let zone = kind.zone(call)?;
-    let result = Integer {
-        bytes,
-        signed: false,
-    };
+    let result = Integer { bytes, signed: false };
     Ok(Bound::new(result.data_type(), move |inputs| {
-        let numbers = map_first(inputs, |moment| Ok(part(local(kind, &zone, moment)?.rem_euclid(DAY))))?;
+        let numbers = map_first(inputs, |moment| {
+            Ok(part(local(kind, &zone, moment)?.rem_euclid(DAY)))
+        })?;
         Ok(result.narrow(numbers))
     }))
 }
@@ -138,24 +168,27 @@ fn bind_floor(call: &Call<'_>, unit: i64) -> Result<Bound, Refusal> {
         (1, DataType::DateTime(own)) => own.clone(),
         _ => Some(call.constant_text(1)?),
     };
-    Ok(Bound::new(DataType::DateTime(own), move |inputs: &mut Inputs<'_>| {
-        let starts = map_first(inputs, |seconds| {
-            if unit == DAY {
-                let day = local(kind, &zone, seconds)?.div_euclid(DAY);
-                return midnight(&zone, day);
-            }
-            let offset = offset_at(&zone, seconds)?;
-            let start = (seconds + offset).div_euclid(unit) * unit - offset;
-            // A change of the clock in between would be a question of its own.
-            if offset_at(&zone, start)? == offset && start >= 0 {
-                Ok(start)
-            } else {
-                Err(EvalReason::Unsure)
-            }
-        })?;
-        let seconds = starts.into_iter().map(u32::try_from).collect::<Result<_, _>>();
-        seconds
-            .map(Data::UInt32)
-            .map_err(|_| Failure::at(0, EvalReason::TimeOverflow))
-    }))
+    Ok(Bound::new(
+        DataType::DateTime(own),
+        move |inputs: &mut Inputs<'_>| {
+            let starts = map_first(inputs, |seconds| {
+                if unit == DAY {
+                    let day = local(kind, &zone, seconds)?.div_euclid(DAY);
+                    return midnight(&zone, day);
+                }
+                let offset = offset_at(&zone, seconds)?;
+                let start = (seconds + offset).div_euclid(unit) * unit - offset;
+                // A change of the clock in between would be a question of its own.
+                if offset_at(&zone, start)? == offset && start >= 0 {
+                    Ok(start)
+                } else {
+                    Err(EvalReason::Unsure)
+                }
+            })?;
+            let seconds = starts.into_iter().map(u32::try_from).collect::<Result<_, _>>();
+            seconds
+                .map(Data::UInt32)
+                .map_err(|_| Failure::at(0, EvalReason::TimeOverflow))
+        },
+    ))
 }

@@ -83,7 +83,12 @@ fn of_type(call: &Call<'_>, target: DataType) -> Result<Bound, Refusal> {
     if call.arguments[0].nullable && *call.arguments[0].data_type == DataType::String {
         return Err(call.illegal(0));
     }
-    plain(call, call.arguments[0].data_type, call.arguments[0].constant, &target)
+    plain(
+        call,
+        call.arguments[0].data_type,
+        call.arguments[0].constant,
+        &target,
+    )
 }
 
 fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
@@ -104,7 +109,9 @@ fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
 fn holds_unknown(data_type: &DataType) -> bool {
     match data_type {
         DataType::Other(_) => true,
-        DataType::Nullable(inner) | DataType::LowCardinality(inner) | DataType::Array(inner) => holds_unknown(inner),
+        DataType::Nullable(inner) | DataType::LowCardinality(inner) | DataType::Array(inner) => {
+            holds_unknown(inner)
+        }
         DataType::Tuple(elements) => elements.iter().any(|(_, element)| holds_unknown(element)),
         DataType::Map(key, value) => holds_unknown(key) || holds_unknown(value),
         _ => false,
@@ -124,9 +131,13 @@ pub(super) struct Conversion {
 
 /// The conversion of an argument of a call to a type.
 pub(super) fn convert(call: &Call<'_>, place: usize, target: &DataType) -> Result<Conversion, Refusal> {
-    let Argument { data_type, constant, .. } = call.arguments[place];
+    let Argument {
+        data_type, constant, ..
+    } = call.arguments[place];
     between(call, data_type, constant, target).map_err(|refusal| match refusal.reason {
-        KeyReason::ArgumentType { function, data_type, .. } => call.refuse(KeyReason::ArgumentType {
+        KeyReason::ArgumentType {
+            function, data_type, ..
+        } => call.refuse(KeyReason::ArgumentType {
             function,
             position: place + 1,
             data_type,
@@ -173,7 +184,9 @@ impl Conversion {
             return self.nothing(target, column.len(), skip);
         }
         let is_skipped = |row: usize| skip.get(row).copied().unwrap_or(false);
-        let nulls: Vec<bool> = (0..column.len()).map(|row| is_skipped(row) || column.is_null(row)).collect();
+        let nulls: Vec<bool> = (0..column.len())
+            .map(|row| is_skipped(row) || column.is_null(row))
+            .collect();
         if !self.nullable
             && let Some(row) = (0..column.len()).find(|row| column.is_null(*row) && !is_skipped(*row))
         {
@@ -188,7 +201,13 @@ impl Conversion {
             Some(own) => nulls.iter().zip(own).map(|(null, own)| *null || own).collect(),
             None => nulls,
         };
-        let nulls = self.nullable.then(|| nulls.iter().enumerate().map(|(row, null)| *null && !(is_skipped(row) && !column.is_null(row))).collect());
+        let nulls = self.nullable.then(|| {
+            nulls
+                .iter()
+                .enumerate()
+                .map(|(row, null)| *null && !(is_skipped(row) && !column.is_null(row)))
+                .collect()
+        });
         Ok(Column { data, nulls })
     }
 
@@ -208,7 +227,12 @@ impl Conversion {
     }
 
     /// Strings row by row: those that are no value become NULL.
-    fn one_by_one(&self, column: &Column, nulls: Vec<bool>, outer: &Inputs<'_>) -> Result<(Column, Vec<bool>), Failure> {
+    fn one_by_one(
+        &self,
+        column: &Column,
+        nulls: Vec<bool>,
+        outer: &Inputs<'_>,
+    ) -> Result<(Column, Vec<bool>), Failure> {
         let mut nulls = nulls;
         loop {
             match self.kernel_run(column, &nulls, outer) {
@@ -250,11 +274,18 @@ fn of_one<'a>(call: &Call<'a>, only: &'a [Argument<'a>]) -> Call<'a> {
 }
 
 /// The conversion of one plain type to another, as a call of one argument.
-fn plain(call: &Call<'_>, from: &DataType, constant: Option<&Column>, to: &DataType) -> Result<Bound, Refusal> {
+fn plain(
+    call: &Call<'_>,
+    from: &DataType,
+    constant: Option<&Column>,
+    to: &DataType,
+) -> Result<Bound, Refusal> {
     let only = [argument(from, constant)];
     let inner = of_one(call, &only);
     match (from, to) {
-        (from, to) if from == to => Ok(Bound::new(to.clone(), |inputs| Ok(super::tuple::whole(inputs, 0)?.data))),
+        (from, to) if from == to => Ok(Bound::new(to.clone(), |inputs| {
+            Ok(super::tuple::whole(inputs, 0)?.data)
+        })),
         (DataType::Array(from), DataType::Array(element)) => lists(&inner, from, element, to),
         (DataType::Map(key, value), DataType::Map(to_key, to_value)) => {
             let pair = |key: &DataType, value: &DataType| {
@@ -266,7 +297,9 @@ fn plain(call: &Call<'_>, from: &DataType, constant: Option<&Column>, to: &DataT
             tuples(&inner, from, elements, to)
         }
         (_, DataType::String) => text::bind(&inner),
-        (DataType::DateTime64(..) | DataType::DateTime(_) | DataType::Date32, DataType::Date) => date::to_date(&inner),
+        (DataType::DateTime64(..) | DataType::DateTime(_) | DataType::Date32, DataType::Date) => {
+            date::to_date(&inner)
+        }
         (_, to) => match Integer::of(to).filter(|_| *to != DataType::Bool && number::is_simple(from)) {
             Some(integer) => number::bind(&inner, integer),
             None => scalar::bind(&inner, to),

@@ -61,7 +61,10 @@ const fn own(
 
 /// The conversions of some arguments to one type.
 fn to_common(call: &Call<'_>, places: &[usize]) -> Result<(DataType, Vec<Conversion>), Refusal> {
-    let types: Vec<&DataType> = places.iter().map(|place| call.arguments[*place].data_type).collect();
+    let types: Vec<&DataType> = places
+        .iter()
+        .map(|place| call.arguments[*place].data_type)
+        .collect();
     let last = places.last().copied().unwrap_or_default();
     let common = common_type(&types).ok_or_else(|| call.illegal(last))?;
     let conversions = places.iter().map(|place| convert(call, *place, &common));
@@ -111,7 +114,11 @@ fn gather(
         let unpicked: Vec<bool> = picks.iter().map(|pick| *pick != i).collect();
         let value = &inputs.values[*place];
         // A constant that no row picks must not fail either.
-        let skip = if value.constant { vec![unpicked.iter().all(|unpicked| *unpicked)] } else { unpicked };
+        let skip = if value.constant {
+            vec![unpicked.iter().all(|unpicked| *unpicked)]
+        } else {
+            unpicked
+        };
         sources.push(conversions[i].run(&value.column, &skip, inputs)?);
     }
     let mut column = Column::empty(data_type);
@@ -128,7 +135,9 @@ fn gather(
 fn bind_coalesce(call: &Call<'_>) -> Result<Bound, Refusal> {
     // Behind an argument that is never NULL none is looked at.
     let is_last = |place: &usize| !call.arguments[*place].data_type.is_nullable();
-    let end = (0..call.arguments.len()).find(is_last).unwrap_or(call.arguments.len() - 1);
+    let end = (0..call.arguments.len())
+        .find(is_last)
+        .unwrap_or(call.arguments.len() - 1);
     let is_value = |place: &usize| *call.arguments[*place].data_type.without_nullable() != DataType::Nothing;
     let places: Vec<usize> = (0..=end).filter(is_value).collect();
     if places.is_empty() {
@@ -164,12 +173,17 @@ fn bind_assume(call: &Call<'_>) -> Result<Bound, Refusal> {
     if data_type == DataType::Nothing {
         return Err(call.illegal(0));
     }
-    Ok(Bound::new(data_type, |inputs| Ok(super::tuple::whole(inputs, 0)?.data)))
+    Ok(Bound::new(data_type, |inputs| {
+        Ok(super::tuple::whole(inputs, 0)?.data)
+    }))
 }
 
 fn bind_nullable(call: &Call<'_>) -> Result<Bound, Refusal> {
     let data_type = call.arguments[0].data_type;
-    if matches!(data_type, DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)) {
+    if matches!(
+        data_type,
+        DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)
+    ) {
         return Err(call.illegal(0));
     }
     let nullable = DataType::Nullable(Box::new(data_type.without_nullable().clone()));
@@ -183,7 +197,11 @@ fn bind_nullable(call: &Call<'_>) -> Result<Bound, Refusal> {
 fn bind_is_null(_: &Call<'_>, wanted: bool) -> Result<Bound, Refusal> {
     Ok(Bound::new(DataType::UInt8, move |inputs| {
         let value = &inputs.values[0];
-        Ok(Data::UInt8((0..inputs.rows).map(|row| u8::from(value.is_null(row) == wanted)).collect()))
+        Ok(Data::UInt8(
+            (0..inputs.rows)
+                .map(|row| u8::from(value.is_null(row) == wanted))
+                .collect(),
+        ))
     }))
 }
 
@@ -196,7 +214,10 @@ fn bind_extreme(call: &Call<'_>, greatest: bool) -> Result<Bound, Refusal> {
     let places: Vec<usize> = (0..call.arguments.len()).collect();
     let (common, conversions) = to_common(call, &places)?;
     let is_sorted = matches!(common, DataType::String | DataType::Date | DataType::DateTime(_));
-    let Some(signed) = Integer::of(&common).map(|integer| integer.signed).or(is_sorted.then_some(false)) else {
+    let Some(signed) = Integer::of(&common)
+        .map(|integer| integer.signed)
+        .or(is_sorted.then_some(false))
+    else {
         return Err(call.illegal(0));
     };
     let data_type = common.clone();
@@ -211,7 +232,13 @@ fn bind_extreme(call: &Call<'_>, greatest: bool) -> Result<Bound, Refusal> {
             let place = |i: usize| inputs.values[i].place(row);
             let mut best = 0;
             for next in 1..sources.len() {
-                let order = compare(&sources[next].data, place(next), &sources[best].data, place(best), signed)?;
+                let order = compare(
+                    &sources[next].data,
+                    place(next),
+                    &sources[best].data,
+                    place(best),
+                    signed,
+                )?;
                 if (greatest && order.is_gt()) || (!greatest && order.is_lt()) {
                     best = next;
                 }

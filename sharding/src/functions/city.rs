@@ -7,10 +7,8 @@ use super::hash::{HashFamily, function, mixed_number};
 use super::{Bound, Call, Function, strings};
 use crate::error::Refusal;
 
-pub(super) const FUNCTIONS: &[Function] = &[
-    function::<City>("cityHash64"),
-    Function::new("URLHash", bind_url),
-];
+pub(super) const FUNCTIONS: &[Function] =
+    &[function::<City>("cityHash64"), Function::new("URLHash", bind_url)];
 
 struct City;
 
@@ -35,7 +33,12 @@ fn bind_url(call: &Call<'_>) -> Result<Bound, Refusal> {
         let texts = strings(value)?;
         let of_row = |row| {
             let text = texts.get(value.place(row));
-            city_hash_64(text.strip_suffix(b"/").or(text.strip_suffix(b"?")).or(text.strip_suffix(b"#")).unwrap_or(text))
+            city_hash_64(
+                text.strip_suffix(b"/")
+                    .or(text.strip_suffix(b"?"))
+                    .or(text.strip_suffix(b"#"))
+                    .unwrap_or(text),
+            )
         };
         Ok(Data::UInt64((0..inputs.rows).map(of_row).collect()))
     }))

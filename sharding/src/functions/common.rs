@@ -20,7 +20,10 @@ pub(super) fn common_type(types: &[&DataType]) -> Option<DataType> {
     } else {
         common_number(&plain).or_else(|| common_other(&plain))?
     };
-    let is_compound = matches!(common, DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..));
+    let is_compound = matches!(
+        common,
+        DataType::Array(_) | DataType::Tuple(_) | DataType::Map(..)
+    );
     match (nullable, is_compound) {
         (true, true) => None,
         (true, false) => Some(DataType::Nullable(Box::new(common))),
@@ -53,7 +56,13 @@ fn common_number(types: &[&DataType]) -> Option<DataType> {
         };
     }
     if signed == 0 {
-        return Some(Integer { bytes: unsigned, signed: false }.data_type());
+        return Some(
+            Integer {
+                bytes: unsigned,
+                signed: false,
+            }
+            .data_type(),
+        );
     }
     let bytes = signed.max(2 * unsigned);
     (bytes <= 8).then(|| Integer { bytes, signed: true }.data_type())

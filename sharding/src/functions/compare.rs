@@ -18,10 +18,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("lessOrEquals", |call| bind(call, Ordering::is_le)).with_arguments(2, 2),
     Function::new("greaterOrEquals", |call| bind(call, Ordering::is_ge)).with_arguments(2, 2),
     any_case("not", 1, 1, |call| bind_logic(call, |truths| !truths[0])),
-    any_case("and", 2, usize::MAX, |call| bind_logic(call, |truths| truths.iter().all(|truth| *truth))),
-    any_case("or", 2, usize::MAX, |call| bind_logic(call, |truths| truths.iter().any(|truth| *truth))),
+    any_case("and", 2, usize::MAX, |call| {
+        bind_logic(call, |truths| truths.iter().all(|truth| *truth))
+    }),
+    any_case("or", 2, usize::MAX, |call| {
+        bind_logic(call, |truths| truths.iter().any(|truth| *truth))
+    }),
     any_case("xor", 2, usize::MAX, |call| {
-        bind_logic(call, |truths| truths.iter().filter(|truth| **truth).count() % 2 == 1)
+        bind_logic(call, |truths| {
+            truths.iter().filter(|truth| **truth).count() % 2 == 1
+        })
     }),
 ];
 
@@ -60,7 +66,9 @@ fn kind(call: &Call<'_>) -> Result<Kind, Refusal> {
         (left, right) if is_text(left) && is_text(right) => Ok(Kind::Bytes),
         (T::Date, T::Date) | (T::Date32, T::Date32) | (T::DateTime(_), T::DateTime(_)) => Ok(Kind::Whole),
         (T::DateTime64(left, _), T::DateTime64(right, _)) if left == right => Ok(Kind::Whole),
-        (T::Enum8(left), T::Enum8(right)) | (T::Enum16(left), T::Enum16(right)) if left == right => Ok(Kind::Whole),
+        (T::Enum8(left), T::Enum8(right)) | (T::Enum16(left), T::Enum16(right)) if left == right => {
+            Ok(Kind::Whole)
+        }
         (T::IPv4, T::IPv4) => Ok(Kind::Whole),
         (T::IPv6, T::IPv6) => Ok(Kind::Bytes),
         (T::FixedString(left), T::FixedString(right)) if left == right => Ok(Kind::Bytes),
@@ -96,10 +104,17 @@ fn is_signed(data_type: &DataType) -> bool {
     }
 }
 
-fn ordering(inputs: &Inputs<'_>, kind: Kind, signs: [bool; 2], row: usize) -> Result<Option<Ordering>, Failure> {
+fn ordering(
+    inputs: &Inputs<'_>,
+    kind: Kind,
+    signs: [bool; 2],
+    row: usize,
+) -> Result<Option<Ordering>, Failure> {
     let (left, right) = (&inputs.values[0], &inputs.values[1]);
     match (kind, &left.column.data, &right.column.data) {
-        (Kind::Whole, ..) => Ok(Some(whole(left, signs[0], row)?.cmp(&whole(right, signs[1], row)?))),
+        (Kind::Whole, ..) => Ok(Some(
+            whole(left, signs[0], row)?.cmp(&whole(right, signs[1], row)?),
+        )),
         (Kind::Real, ..) => {
             let left = real(&left.column.data, left.place(row))?;
             Ok(left.partial_cmp(&real(&right.column.data, right.place(row))?))
@@ -115,7 +130,8 @@ fn ordering(inputs: &Inputs<'_>, kind: Kind, signs: [bool; 2], row: usize) -> Re
 }
 
 fn whole(value: &Value<'_>, signed: bool, row: usize) -> Result<i128, Failure> {
-    let word = crate::integers::word(&value.column.data, value.place(row)).ok_or_else(Failure::wrong_columns)?;
+    let word =
+        crate::integers::word(&value.column.data, value.place(row)).ok_or_else(Failure::wrong_columns)?;
     Ok(if signed {
         i128::from(word.cast_signed())
     } else {
@@ -138,12 +154,22 @@ fn bind_logic(call: &Call<'_>, logic: fn(&[bool]) -> bool) -> Result<Bound, Refu
             }));
         }
     }
-    let all_bool = call.arguments.iter().all(|argument| *argument.data_type == DataType::Bool);
+    let all_bool = call
+        .arguments
+        .iter()
+        .all(|argument| *argument.data_type == DataType::Bool);
     let data_type = if all_bool { DataType::Bool } else { DataType::UInt8 };
     Ok(Bound::new(data_type, move |inputs| {
-        let columns = inputs.values.iter().map(Words::of).collect::<Result<Vec<_>, _>>()?;
+        let columns = inputs
+            .values
+            .iter()
+            .map(Words::of)
+            .collect::<Result<Vec<_>, _>>()?;
         let truth = |row| {
-            let truths: Vec<bool> = columns.iter().map(|words| words.word(row).unwrap_or(0) != 0).collect();
+            let truths: Vec<bool> = columns
+                .iter()
+                .map(|words| words.word(row).unwrap_or(0) != 0)
+                .collect();
             u8::from(logic(&truths))
         };
         Ok(Data::UInt8((0..inputs.rows).map(truth).collect()))

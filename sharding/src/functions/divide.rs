@@ -2,9 +2,8 @@
 
 use types::{Data, DataType};
 
-use super::arithmetic::operands;
+use super::arithmetic::{bind_floats, operands};
 use super::modulo::Remainder;
-use super::number::real;
 use super::{Bound, Call, Function, Inputs};
 use crate::error::{EvalReason, Failure, Refusal};
 use crate::integers::{Integer, Words};
@@ -12,7 +11,7 @@ use crate::integers::{Integer, Words};
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("intDiv", |call| bind_quotient(call, false)).with_arguments(2, 2),
     Function::new("intDivOrZero", |call| bind_quotient(call, true)).with_arguments(2, 2),
-    Function::new("divide", bind_divide).with_arguments(2, 2),
+    Function::new("divide", |call| bind_floats(call, |left, right| left / right)).with_arguments(2, 2),
     Function::new("positiveModulo", bind_positive).with_arguments(2, 2),
     Function::new("positive_modulo", bind_positive).with_arguments(2, 2),
     Function::new("pmod", bind_positive).with_arguments(2, 2),
@@ -51,13 +50,17 @@ fn bind_quotient(call: &Call<'_>, or_zero: bool) -> Result<Bound, Refusal> {
 
 /// ClickHouse takes both sides as signed numbers of their own widths first, so an unsigned one may turn negative;
 /// a divisor that is narrower than the dividend keeps its value.
-fn signed_quotient((dividend, left): (Integer, u64), (divisor, right): (Integer, u64)) -> Result<u64, EvalReason> {
+fn signed_quotient(
+    (dividend, left): (Integer, u64),
+    (divisor, right): (Integer, u64),
+) -> Result<u64, EvalReason> {
     let left = signed_of(dividend.bytes, left);
     let right = signed_of(divisor.bytes.max(dividend.bytes), right);
     if right == 0 {
         return Err(EvalReason::DivisionByZero);
     }
-    let overflows = right == -1 && left == signed_of(dividend.bytes, 1 << (8 * u32::from(dividend.bytes) - 1));
+    let overflows =
+        right == -1 && left == signed_of(dividend.bytes, 1 << (8 * u32::from(dividend.bytes) - 1));
     if overflows {
         return Err(EvalReason::DivisionOverflow);
     }
@@ -68,26 +71,6 @@ fn signed_quotient((dividend, left): (Integer, u64), (divisor, right): (Integer,
 fn signed_of(bytes: u8, word: u64) -> i64 {
     let unused = 64 - 8 * u32::from(bytes);
     (word << unused).cast_signed() >> unused
-}
-
-fn bind_divide(call: &Call<'_>) -> Result<Bound, Refusal> {
-    for place in 0..2 {
-        let data_type = call.arguments[place].data_type;
-        let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
-        if !is_float && Integer::of(data_type).is_none() {
-            return Err(call.illegal(place));
-        }
-    }
-    Ok(Bound::new(DataType::Float64, |inputs| {
-        let quotient = |row| {
-            let [left, right] = [0, 1].map(|place| {
-                let value = &inputs.values[place];
-                real(&value.column.data, value.place(row))
-            });
-            Ok(left? / right?)
-        };
-        Ok(Data::Float64((0..inputs.rows).map(quotient).collect::<Result<_, Failure>>()?))
-    }))
 }
 
 /// The remainder made positive, unsigned and as wide as the divisor.
@@ -103,14 +86,26 @@ fn bind_positive(call: &Call<'_>) -> Result<Bound, Refusal> {
         let divisors = Words::of(&inputs.values[1])?;
         let lift = |(row, remainder): (usize, u64)| {
             let word = divisors.word(row).ok_or_else(Failure::wrong_columns)?;
+            if divisor.signed && word == divisor.lowest() && !inputs.is_null(row) {
+                return Err(Failure::at(row, EvalReason::DivisionByLowest));
+            }
             let is_negative = |signed: bool, word: u64| signed && word.cast_signed() < 0;
-            Ok(match (is_negative(dividend.signed, remainder), is_negative(divisor.signed, word)) {
-                (false, _) => remainder,
-                (true, true) => remainder.wrapping_sub(word),
-                (true, false) => remainder.wrapping_add(word),
-            })
+            Ok(
+                match (
+                    is_negative(dividend.signed, remainder),
+                    is_negative(divisor.signed, word),
+                ) {
+                    (false, _) => remainder,
+                    (true, true) => remainder.wrapping_sub(word),
+                    (true, false) => remainder.wrapping_add(word),
+                },
+            )
         };
-        let words = remainders.into_iter().enumerate().map(lift).collect::<Result<_, Failure>>()?;
+        let words = remainders
+            .into_iter()
+            .enumerate()
+            .map(lift)
+            .collect::<Result<_, Failure>>()?;
         Ok(result.narrow(words))
     }))
 }
@@ -118,12 +113,18 @@ fn bind_positive(call: &Call<'_>) -> Result<Bound, Refusal> {
 fn bind_abs(call: &Call<'_>) -> Result<Bound, Refusal> {
     match call.arguments[0].data_type {
         DataType::Float64 => {
-            return Ok(Bound::new(DataType::Float64, |inputs| match &inputs.values[0].column.data {
-                Data::Float64(numbers) => {
-                    let value = &inputs.values[0];
-                    Ok(Data::Float64((0..inputs.rows).map(|row| numbers[value.place(row)].abs()).collect()))
+            return Ok(Bound::new(DataType::Float64, |inputs| {
+                match &inputs.values[0].column.data {
+                    Data::Float64(numbers) => {
+                        let value = &inputs.values[0];
+                        Ok(Data::Float64(
+                            (0..inputs.rows)
+                                .map(|row| numbers[value.place(row)].abs())
+                                .collect(),
+                        ))
+                    }
+                    _ => Err(Failure::wrong_columns()),
                 }
-                _ => Err(Failure::wrong_columns()),
             }));
         }
         DataType::Decimal { .. } => return Err(call.illegal(0)),

@@ -5,12 +5,15 @@ use types::{Column, Data, DataType, Lists, city_hash_join};
 
 use super::int_hash::{int_hash_32, int_hash_64};
 use super::{Bound, Call, Function, Inputs};
-use crate::error::{Failure, Refusal};
+use crate::error::{EvalReason, Failure, Refusal};
 
 /// A family of hashes of 32 or 64 bits.
 pub(super) trait HashFamily: 'static {
     /// Whether its hashes are UInt32.
     const IS_SHORT: bool = false;
+
+    /// The longest string whose hash we are sure of.
+    const LONGEST: usize = usize::MAX;
 
     /// The hash of a string.
     fn of_bytes(text: &[u8]) -> u64;
@@ -79,7 +82,9 @@ fn bind<H: HashFamily>(call: &Call<'_>) -> Result<Bound, Refusal> {
             hashes.add(&value.column, value.constant, shape)?;
         }
         if H::IS_SHORT {
-            return Ok(Data::UInt32(hashes.hashes.iter().map(|hash| *hash as u32).collect()));
+            return Ok(Data::UInt32(
+                hashes.hashes.iter().map(|hash| *hash as u32).collect(),
+            ));
         }
         Ok(Data::UInt64(hashes.hashes))
     };
@@ -118,7 +123,9 @@ impl Shape {
             // An empty tuple in a list would be no hash at all.
             T::Tuple(elements) if elements.is_empty() => None,
             T::Tuple(elements) => {
-                let shapes = elements.iter().map(|(_, element)| Self::of(element.without_nullable()));
+                let shapes = elements
+                    .iter()
+                    .map(|(_, element)| Self::of(element.without_nullable()));
                 shapes.collect::<Option<_>>().map(Self::Tuple)
             }
             other if matches!(Data::empty(other), Data::Bytes(_)) => None,
@@ -179,7 +186,12 @@ impl<H: HashFamily> Hashes<H> {
             (Data::Int64(n), Shape::Decimal) => add_strings!(n),
             (Data::Int128(n), Shape::Decimal) => add_strings!(n),
             (Data::Int256(n), Shape::Decimal) => add_strings!(n),
-            (Data::Bytes(texts), _) => self.add_each(column, constant, texts.iter().map(H::of_bytes)),
+            (Data::Bytes(texts), _) => {
+                if let Some(row) = texts.iter().position(|text| text.len() > H::LONGEST) {
+                    return Err(Failure::at(row, EvalReason::Unsure));
+                }
+                self.add_each(column, constant, texts.iter().map(H::of_bytes));
+            }
             (Data::UInt8(n), _) => add_numbers!(n),
             (Data::UInt16(n), _) => add_numbers!(n),
             (Data::UInt32(n), _) => add_numbers!(n),
@@ -228,7 +240,11 @@ impl<H: HashFamily> Hashes<H> {
         match &column.nulls {
             None => self.join_each(constant, hashes),
             Some(nulls) => {
-                let null = if H::IS_SHORT { NULL_HASH & 0xffff_ffff } else { NULL_HASH };
+                let null = if H::IS_SHORT {
+                    NULL_HASH & 0xffff_ffff
+                } else {
+                    NULL_HASH
+                };
                 let with_nulls = hashes
                     .zip(nulls)
                     .map(|(hash, is_null)| if *is_null { null } else { hash });

@@ -25,13 +25,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     any_case("user", |_| Ok(text(|inputs| &inputs.context.user))).with_arguments(0, 0),
     any_case("current_user", |_| Ok(text(|inputs| &inputs.context.user))).with_arguments(0, 0),
     any_case("currentDatabase", |_| Ok(text(|inputs| &inputs.context.database))).with_arguments(0, 0),
-    any_case("current_database", |_| Ok(text(|inputs| &inputs.context.database))).with_arguments(0, 0),
+    any_case("current_database", |_| {
+        Ok(text(|inputs| &inputs.context.database))
+    })
+    .with_arguments(0, 0),
     any_case("database", |_| Ok(text(|inputs| &inputs.context.database))).with_arguments(0, 0),
     any_case("schema", |_| Ok(text(|inputs| &inputs.context.database))).with_arguments(0, 0),
     any_case("queryID", |_| Ok(text(|inputs| &inputs.context.query_id))).with_arguments(0, 0),
     any_case("query_id", |_| Ok(text(|inputs| &inputs.context.query_id))).with_arguments(0, 0),
     any_case("initialQueryID", |_| Ok(text(|inputs| &inputs.context.query_id))).with_arguments(0, 0),
-    any_case("initial_query_id", |_| Ok(text(|inputs| &inputs.context.query_id))).with_arguments(0, 0),
+    any_case("initial_query_id", |_| {
+        Ok(text(|inputs| &inputs.context.query_id))
+    })
+    .with_arguments(0, 0),
     of_zone("timezone"),
     of_zone("timeZone"),
     of_zone("serverTimezone"),
@@ -85,7 +91,10 @@ fn bind_now(call: &Call<'_>) -> Result<Bound, Refusal> {
 fn moment(zone: Option<String>) -> Bound {
     Bound::new(DataType::DateTime(zone), |inputs| {
         // Until 2106 it fits.
-        Ok(Data::UInt32(vec![inputs.context.now.as_secs() as u32; inputs.rows]))
+        Ok(Data::UInt32(vec![
+            inputs.context.now.as_secs() as u32;
+            inputs.rows
+        ]))
     })
 }
 

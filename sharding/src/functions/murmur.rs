@@ -68,7 +68,10 @@ family!(Murmur3, text => {
 
 /// murmurHash3_128 of one string, as 16 bytes.
 fn bind_128(call: &Call<'_>) -> Result<Bound, Refusal> {
-    if !matches!(call.arguments[0].data_type, DataType::String | DataType::FixedString(_)) {
+    if !matches!(
+        call.arguments[0].data_type,
+        DataType::String | DataType::FixedString(_)
+    ) {
         return Err(call.illegal(0));
     }
     Ok(Bound::new(DataType::FixedString(16), |inputs| {
@@ -127,7 +130,12 @@ fn murmur_2_64(text: &[u8], seed: u64) -> u64 {
 }
 
 fn murmur_3_32(text: &[u8]) -> u32 {
-    let mix = |word: u64| (word as u32).wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    let mix = |word: u64| {
+        (word as u32)
+            .wrapping_mul(0xcc9e_2d51)
+            .rotate_left(15)
+            .wrapping_mul(0x1b87_3593)
+    };
     let mut hash = 0_u32;
     let mut words = text.chunks_exact(4);
     for chunk in &mut words {
@@ -155,7 +163,9 @@ pub(super) fn murmur_3_128(text: &[u8]) -> (u64, u64) {
     for pair in &mut pairs {
         low = (low ^ first(word(pair))).rotate_left(27).wrapping_add(high);
         low = low.wrapping_mul(5).wrapping_add(0x52dc_e729);
-        high = (high ^ second(word(&pair[8..]))).rotate_left(31).wrapping_add(low);
+        high = (high ^ second(word(&pair[8..])))
+            .rotate_left(31)
+            .wrapping_add(low);
         high = high.wrapping_mul(5).wrapping_add(0x3849_5ab5);
     }
     let rest = pairs.remainder();

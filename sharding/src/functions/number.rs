@@ -140,11 +140,19 @@ fn fitting(text: &[u8], target: Integer) -> Option<u64> {
     let word = parse(text, target.signed).ok()?;
     let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
     let number = if digits > 20 {
-        std::str::from_utf8(text).ok()?.trim_start_matches('+').parse::<i128>().ok()?
+        std::str::from_utf8(text)
+            .ok()?
+            .trim_start_matches('+')
+            .parse::<i128>()
+            .ok()?
     } else {
         let digits = text.iter().filter(|byte| byte.is_ascii_digit());
         let magnitude = digits.fold(0_i128, |number, digit| number * 10 + i128::from(digit - b'0'));
-        if text.first() == Some(&b'-') { -magnitude } else { magnitude }
+        if text.first() == Some(&b'-') {
+            -magnitude
+        } else {
+            magnitude
+        }
     };
     target.holds(number).then_some(word)
 }
@@ -196,7 +204,10 @@ pub(super) fn real(data: &Data, place: usize) -> Result<f64, Failure> {
 /// Whether a cast of this type to an integer is the business of this file.
 pub(super) fn is_simple(data_type: &DataType) -> bool {
     is_number(data_type)
-        || matches!(data_type, DataType::String | DataType::FixedString(_) | DataType::DateTime64(..))
+        || matches!(
+            data_type,
+            DataType::String | DataType::FixedString(_) | DataType::DateTime64(..)
+        )
 }
 
 /// Whether a value is a whole number underneath: days of dates, seconds of times, the numbers of Enums.

@@ -49,7 +49,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         any_case: false,
-        ..random("randomPrintableASCII", |call| bind_text(call, |byte| (32..127).contains(&byte))).with_arguments(1, 2)
+        ..random("randomPrintableASCII", |call| {
+            bind_text(call, |byte| (32..127).contains(&byte))
+        })
+        .with_arguments(1, 2)
     },
 ];
 

@@ -38,7 +38,10 @@ fn bind(call: &Call<'_>, target: Integer) -> Result<Bound, Refusal> {
         let of_row = |row| {
             let text = texts.get(value.place(row));
             let len = text.len().min(usize::from(target.bytes));
-            text[..len].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+            text[..len]
+                .iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte))
         };
         Ok(target.narrow((0..inputs.rows).map(of_row).collect()))
     }))

@@ -25,7 +25,8 @@ pub(super) fn bind(call: &Call<'_>, target: &DataType) -> Result<Bound, Refusal>
             if inputs.is_null(row) {
                 out.push_default(&data_type);
             } else {
-                step(&value.column.data, value.place(row), &mut out.data).map_err(|reason| Failure::at(row, reason))?;
+                step(&value.column.data, value.place(row), &mut out.data)
+                    .map_err(|reason| Failure::at(row, reason))?;
             }
         }
         Ok(out.data)
@@ -39,7 +40,9 @@ fn step(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refusal
         let padded = matches!(from, T::FixedString(_));
         let read = of_text(call, to)?;
         return Ok(Box::new(move |data, place, out| {
-            let Data::Bytes(texts) = data else { return Err(EvalReason::WrongColumns) };
+            let Data::Bytes(texts) = data else {
+                return Err(EvalReason::WrongColumns);
+            };
             let text = texts.get(place);
             read(if padded { without_padding(text) } else { text }, out)
         }));
@@ -56,11 +59,17 @@ fn step(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refusal
             Ok(Box::new(move |data, place, out| {
                 let number = whole(data, place)?;
                 let is_one = elements.iter().any(|(_, element)| I256::from(*element) == number);
-                if is_one { push_whole(out, number) } else { Err(EvalReason::NotAValue) }
+                if is_one {
+                    push_whole(out, number)
+                } else {
+                    Err(EvalReason::NotAValue)
+                }
             }))
         }
         (T::Enum8(_), T::Enum8(elements) | T::Enum16(elements)) | (T::Enum16(_), T::Enum16(elements)) => {
-            let (T::Enum8(names) | T::Enum16(names)) = from else { return Err(unknown()) };
+            let (T::Enum8(names) | T::Enum16(names)) = from else {
+                return Err(unknown());
+            };
             let (names, elements) = (names.clone(), elements.clone());
             Ok(Box::new(move |data, place, out| {
                 let number = whole(data, place)?;
@@ -72,7 +81,9 @@ fn step(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refusal
         }
         (_, T::Float32 | T::Float64 | T::BFloat16) if is_number(from) => {
             let from = from.clone();
-            Ok(Box::new(move |data, place, out| push_float(out, float(&from, data, place)?)))
+            Ok(Box::new(move |data, place, out| {
+                push_float(out, float(&from, data, place)?)
+            }))
         }
         (T::Float32 | T::Float64, T::Bool) => {
             let from = from.clone();
@@ -87,19 +98,25 @@ fn step(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refusal
                 push_checked(out, &to, exactly(number)?)
             }))
         }
-        (T::IPv4, T::UInt32 | T::UInt64) => Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?))),
+        (T::IPv4, T::UInt32 | T::UInt64) => {
+            Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?)))
+        }
         (_, to) if is_whole(to) && is_whole(from) => {
             Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?)))
         }
         (T::UInt8 | T::UInt16, T::Date) | (T::UInt8 | T::UInt16 | T::UInt32, T::IPv4 | T::DateTime(_)) => {
             Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?)))
         }
-        (T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt64, T::DateTime(_)) => Ok(Box::new(|data, place, out| {
-            let number = whole(data, place)?;
-            push_whole(out, number.clamp(I256::ZERO, I256::from(u32::MAX)))
-        })),
+        (T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt64, T::DateTime(_)) => {
+            Ok(Box::new(|data, place, out| {
+                let number = whole(data, place)?;
+                push_whole(out, number.clamp(I256::ZERO, I256::from(u32::MAX)))
+            }))
+        }
         (T::IPv4, T::IPv6) => Ok(Box::new(|data, place, out| {
-            let (Data::UInt32(from), Data::Bytes(out)) = (data, out) else { return Err(EvalReason::WrongColumns) };
+            let (Data::UInt32(from), Data::Bytes(out)) = (data, out) else {
+                return Err(EvalReason::WrongColumns);
+            };
             out.push(&std::net::Ipv4Addr::from(from[place]).to_ipv6_mapped().octets());
             Ok(())
         })),
@@ -113,7 +130,10 @@ fn is_whole(data_type: &DataType) -> bool {
 }
 
 fn is_float(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Float32 | DataType::Float64 | DataType::BFloat16)
+    matches!(
+        data_type,
+        DataType::Float32 | DataType::Float64 | DataType::BFloat16
+    )
 }
 
 fn is_number(data_type: &DataType) -> bool {
@@ -164,7 +184,11 @@ fn push_checked(out: &mut Data, to: &DataType, number: I256) -> Result<(), EvalR
             _ => true,
         },
     };
-    if fits { push_whole(out, number) } else { Err(EvalReason::NumberOverflow) }
+    if fits {
+        push_whole(out, number)
+    } else {
+        Err(EvalReason::NumberOverflow)
+    }
 }
 
 fn float(from: &DataType, data: &Data, place: usize) -> Result<f64, EvalReason> {
@@ -206,7 +230,10 @@ fn power_of_ten(scale: u8) -> I256 {
 
 fn to_decimal(from: &DataType, scale: u8) -> Option<Step> {
     let power = power_of_ten(scale);
-    if let DataType::Decimal { scale: from_scale, .. } = from {
+    if let DataType::Decimal {
+        scale: from_scale, ..
+    } = from
+    {
         let down = power_of_ten(from_scale.saturating_sub(scale));
         let up = power_of_ten(scale.saturating_sub(*from_scale));
         return Some(Box::new(move |data, place, out| {
@@ -214,8 +241,10 @@ fn to_decimal(from: &DataType, scale: u8) -> Option<Step> {
             push_decimal(out, number.checked_mul(up))
         }));
     }
-    if is_whole(from) && *from != DataType::UInt256 {
-        return Some(Box::new(move |data, place, out| push_decimal(out, whole(data, place)?.checked_mul(power))));
+    if Integer::of(from).is_some() {
+        return Some(Box::new(move |data, place, out| {
+            push_decimal(out, whole(data, place)?.checked_mul(power))
+        }));
     }
     if matches!(from, DataType::Float32 | DataType::Float64) {
         let from = from.clone();
@@ -237,7 +266,11 @@ fn push_decimal(out: &mut Data, number: Option<I256>) -> Result<(), EvalReason> 
         Data::Int128(_) => i128::try_from(number).is_ok(),
         _ => true,
     };
-    if fits { push_whole(out, number) } else { Err(EvalReason::NumberOverflow) }
+    if fits {
+        push_whole(out, number)
+    } else {
+        Err(EvalReason::NumberOverflow)
+    }
 }
 
 fn of_decimal(scale: u8, to: &DataType) -> Option<Step> {
@@ -252,7 +285,9 @@ fn of_decimal(scale: u8, to: &DataType) -> Option<Step> {
         }
         to if is_whole(to) && *to != DataType::Bool => {
             let to = to.clone();
-            Some(Box::new(move |data, place, out| push_checked(out, &to, whole(data, place)? / power)))
+            Some(Box::new(move |data, place, out| {
+                push_checked(out, &to, whole(data, place)? / power)
+            }))
         }
         _ => None,
     }
@@ -286,7 +321,10 @@ fn of_time(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refu
             }))
         }
         (T::Date | T::Date32, T::DateTime64(precision, zone)) => {
-            let (zone, ticks) = (zone_of_type(call, zone.as_deref())?, ticks_of_type(call, *precision)?);
+            let (zone, ticks) = (
+                zone_of_type(call, zone.as_deref())?,
+                ticks_of_type(call, *precision)?,
+            );
             Ok(Box::new(move |data, place, out| {
                 let start = midnight(&zone, seconds(whole(data, place)?)?)?;
                 push_checked(out, &T::Int64, I256::from(start) * I256::from(ticks.per_second))
@@ -301,11 +339,18 @@ fn of_time(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refu
         (T::DateTime64(precision, _), T::DateTime(_)) => {
             let ticks = ticks_of_type(call, *precision)?;
             Ok(Box::new(move |data, place, out| {
-                push_checked(out, &T::UInt32, whole(data, place)? / I256::from(ticks.per_second))
+                push_checked(
+                    out,
+                    &T::UInt32,
+                    whole(data, place)? / I256::from(ticks.per_second),
+                )
             }))
         }
         (T::DateTime64(precision, _), T::DateTime64(to_precision, _)) => {
-            let (ticks, to_ticks) = (ticks_of_type(call, *precision)?, ticks_of_type(call, *to_precision)?);
+            let (ticks, to_ticks) = (
+                ticks_of_type(call, *precision)?,
+                ticks_of_type(call, *to_precision)?,
+            );
             Ok(Box::new(move |data, place, out| {
                 let number = whole(data, place)? * I256::from(to_ticks.per_second);
                 push_checked(out, &T::Int64, number / I256::from(ticks.per_second))
@@ -336,7 +381,9 @@ fn of_text(call: &Call<'_>, to: &DataType) -> Result<ReadText, Refusal> {
         T::FixedString(len) => {
             let len = *len;
             Ok(Box::new(move |text, out| {
-                let Data::Bytes(out) = out else { return Err(EvalReason::WrongColumns) };
+                let Data::Bytes(out) = out else {
+                    return Err(EvalReason::WrongColumns);
+                };
                 if text.len() > len {
                     return Err(EvalReason::TooLong);
                 }
@@ -349,13 +396,18 @@ fn of_text(call: &Call<'_>, to: &DataType) -> Result<ReadText, Refusal> {
         T::Decimal { precision, scale } => {
             let (precision, scale) = (*precision, *scale);
             Ok(Box::new(move |text, out| {
-                push_decimal(out, Some(read::decimal(text, precision, scale).map_err(|_| EvalReason::NotAValue)?))
+                push_decimal(
+                    out,
+                    Some(read::decimal(text, precision, scale).map_err(|_| EvalReason::NotAValue)?),
+                )
             }))
         }
         T::Float32 | T::Float64 => Ok(Box::new(|text, out| {
             // "inf" and "nan" are read in many spellings, of which the versions differ.
             let plain = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
-            let text = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| plain(&byte)));
+            let text = std::str::from_utf8(text)
+                .ok()
+                .filter(|text| text.bytes().all(|byte| plain(&byte)));
             let text = text.ok_or(EvalReason::NotAValue)?;
             match out {
                 Data::Float32(out) => out.push(text.parse().map_err(|_| EvalReason::NotAValue)?),
@@ -377,8 +429,12 @@ fn of_text(call: &Call<'_>, to: &DataType) -> Result<ReadText, Refusal> {
             _ => Err(EvalReason::NotAValue),
         })),
         T::Uuid => Ok(Box::new(|text, out| {
-            let uuid = uuid::Uuid::try_parse_ascii(text).ok().filter(|_| text.len() == 36);
-            let Data::UInt128(out) = out else { return Err(EvalReason::WrongColumns) };
+            let uuid = uuid::Uuid::try_parse_ascii(text)
+                .ok()
+                .filter(|_| text.len() == 36);
+            let Data::UInt128(out) = out else {
+                return Err(EvalReason::WrongColumns);
+            };
             out.push(uuid.ok_or(EvalReason::NotAValue)?.as_u128());
             Ok(())
         })),
@@ -386,7 +442,9 @@ fn of_text(call: &Call<'_>, to: &DataType) -> Result<ReadText, Refusal> {
             push_whole(out, I256::from(read::ipv4(text).ok_or(EvalReason::NotAValue)?))
         })),
         T::IPv6 => Ok(Box::new(|text, out| {
-            let Data::Bytes(out) = out else { return Err(EvalReason::WrongColumns) };
+            let Data::Bytes(out) = out else {
+                return Err(EvalReason::WrongColumns);
+            };
             out.push(&read::ipv6(text).ok_or(EvalReason::NotAValue)?);
             Ok(())
         })),
@@ -403,7 +461,11 @@ fn of_text(call: &Call<'_>, to: &DataType) -> Result<ReadText, Refusal> {
                 let (date, _, _) = moment(text).ok_or(EvalReason::NotAValue)?;
                 let days = date.to_zoned(TimeZone::UTC).map_err(|_| EvalReason::TimeRange)?;
                 let days = days.timestamp().as_second() / DAY;
-                push_checked(out, if to == T::Date { &T::UInt16 } else { &T::Int32 }, I256::from(days))
+                push_checked(
+                    out,
+                    if to == T::Date { &T::UInt16 } else { &T::Int32 },
+                    I256::from(days),
+                )
             }))
         }
         T::DateTime(zone) => {
@@ -414,11 +476,18 @@ fn of_text(call: &Call<'_>, to: &DataType) -> Result<ReadText, Refusal> {
             }))
         }
         T::DateTime64(precision, zone) => {
-            let (zone, ticks) = (zone_of_type(call, zone.as_deref())?, ticks_of_type(call, *precision)?);
+            let (zone, ticks) = (
+                zone_of_type(call, zone.as_deref())?,
+                ticks_of_type(call, *precision)?,
+            );
             Ok(Box::new(move |text, out| {
                 let (seconds, nanos) = instant(text, &zone)?;
                 let fraction = nanos / (1_000_000_000 / ticks.per_second);
-                push_checked(out, &T::Int64, I256::from(seconds) * I256::from(ticks.per_second) + I256::from(fraction))
+                push_checked(
+                    out,
+                    &T::Int64,
+                    I256::from(seconds) * I256::from(ticks.per_second) + I256::from(fraction),
+                )
             }))
         }
         _ => Err(call.illegal(0)),
@@ -430,7 +499,11 @@ fn moment(text: &[u8]) -> Option<(civil::Date, civil::Time, i64)> {
     let number = |range: std::ops::Range<usize>| -> Option<i16> {
         let digits = text.get(range)?;
         let all = digits.iter().all(u8::is_ascii_digit);
-        all.then(|| digits.iter().fold(0, |number, digit| number * 10 + i16::from(digit - b'0')))
+        all.then(|| {
+            digits
+                .iter()
+                .fold(0, |number, digit| number * 10 + i16::from(digit - b'0'))
+        })
     };
     let is = |place: usize, byte: u8| text.get(place) == Some(&byte);
     let part = |range| number(range).map(|number| number as i8);

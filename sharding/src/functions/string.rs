@@ -7,15 +7,39 @@ use crate::error::{EvalReason, Failure, KeyReason, Refusal};
 use crate::integers::{Integer, Words};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    any_case("lower", |call| bind_same(call, |text, out| out.extend(text.iter().map(u8::to_ascii_lowercase)))),
-    any_case("lcase", |call| bind_same(call, |text, out| out.extend(text.iter().map(u8::to_ascii_lowercase)))),
-    any_case("upper", |call| bind_same(call, |text, out| out.extend(text.iter().map(u8::to_ascii_uppercase)))),
-    any_case("ucase", |call| bind_same(call, |text, out| out.extend(text.iter().map(u8::to_ascii_uppercase)))),
-    any_case("reverse", |call| bind_same(call, |text, out| out.extend(text.iter().rev()))),
+    any_case("lower", |call| {
+        bind_same(call, |text, out| {
+            out.extend(text.iter().map(u8::to_ascii_lowercase))
+        })
+    }),
+    any_case("lcase", |call| {
+        bind_same(call, |text, out| {
+            out.extend(text.iter().map(u8::to_ascii_lowercase))
+        })
+    }),
+    any_case("upper", |call| {
+        bind_same(call, |text, out| {
+            out.extend(text.iter().map(u8::to_ascii_uppercase))
+        })
+    }),
+    any_case("ucase", |call| {
+        bind_same(call, |text, out| {
+            out.extend(text.iter().map(u8::to_ascii_uppercase))
+        })
+    }),
+    any_case("reverse", |call| {
+        bind_same(call, |text, out| out.extend(text.iter().rev()))
+    }),
     any_case("trim", |call| bind_text(call, |text| trimmed(text, true, true))),
-    Function::new("trimBoth", |call| bind_text(call, |text| trimmed(text, true, true))),
-    Function::new("trimLeft", |call| bind_text(call, |text| trimmed(text, true, false))),
-    Function::new("trimRight", |call| bind_text(call, |text| trimmed(text, false, true))),
+    Function::new("trimBoth", |call| {
+        bind_text(call, |text| trimmed(text, true, true))
+    }),
+    Function::new("trimLeft", |call| {
+        bind_text(call, |text| trimmed(text, true, false))
+    }),
+    Function::new("trimRight", |call| {
+        bind_text(call, |text| trimmed(text, false, true))
+    }),
     any_case("ltrim", |call| bind_text(call, |text| trimmed(text, true, false))),
     any_case("rtrim", |call| bind_text(call, |text| trimmed(text, false, true))),
     Function::new("domain", |call| bind_text(call, domain)),
@@ -35,8 +59,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     any_case("left", bind_left).with_arguments(2, 2),
     any_case("hex", bind_hex),
     any_case("concat", bind_concat).with_arguments(1, usize::MAX),
-    any_case("startsWith", |call| bind_test(call, |text, part| text.starts_with(part))).with_arguments(2, 2),
-    any_case("endsWith", |call| bind_test(call, |text, part| text.ends_with(part))).with_arguments(2, 2),
+    any_case("startsWith", |call| {
+        bind_test(call, |text, part| text.starts_with(part))
+    })
+    .with_arguments(2, 2),
+    any_case("endsWith", |call| {
+        bind_test(call, |text, part| text.ends_with(part))
+    })
+    .with_arguments(2, 2),
     Function::new("splitByChar", bind_split).with_arguments(2, 2),
     Function::new("javaHash", bind_java),
     Function::new("hiveHash", bind_hive),
@@ -115,8 +145,8 @@ fn domain(text: &[u8]) -> &[u8] {
                 break;
             }
             b'@' => start = at + 1,
-            b' ' | b'\t' | b'<' | b'>' | b'%' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'~' | b'[' | b']' | b';' | b'='
-            | b'&' => return b"",
+            b' ' | b'\t' | b'<' | b'>' | b'%' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'~' | b'[' | b']'
+            | b';' | b'=' | b'&' => return b"",
             _ => {}
         }
     }
@@ -132,7 +162,10 @@ fn behind_scheme(text: &[u8]) -> &[u8] {
         return rest;
     }
     let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    let len = text.iter().position(|byte| !is_scheme(byte)).unwrap_or(text.len());
+    let len = text
+        .iter()
+        .position(|byte| !is_scheme(byte))
+        .unwrap_or(text.len());
     match text[len..].strip_prefix(b"://") {
         Some(rest) if text.first().is_some_and(u8::is_ascii_alphabetic) => rest,
         _ => text,
@@ -146,7 +179,9 @@ fn bind_length(call: &Call<'_>) -> Result<Bound, Refusal> {
     ) {
         return Err(call.illegal(0));
     }
-    Ok(Bound::new(DataType::UInt64, |inputs| Ok(Data::UInt64(lengths(inputs)?))))
+    Ok(Bound::new(DataType::UInt64, |inputs| {
+        Ok(Data::UInt64(lengths(inputs)?))
+    }))
 }
 
 fn bind_empty(call: &Call<'_>, is_empty: bool) -> Result<Bound, Refusal> {
@@ -159,7 +194,10 @@ fn bind_empty(call: &Call<'_>, is_empty: bool) -> Result<Bound, Refusal> {
     Ok(Bound::new(DataType::UInt8, move |inputs| {
         let lengths = lengths(inputs)?;
         Ok(Data::UInt8(
-            lengths.into_iter().map(|length| u8::from((length == 0) == is_empty)).collect(),
+            lengths
+                .into_iter()
+                .map(|length| u8::from((length == 0) == is_empty))
+                .collect(),
         ))
     }))
 }
@@ -171,7 +209,9 @@ fn lengths(inputs: &Inputs<'_>) -> Result<Vec<u64>, Failure> {
         Data::Array(lists) => Box::new(|place| lists.range(place).len()),
         _ => return Err(Failure::wrong_columns()),
     };
-    Ok((0..inputs.rows).map(|row| length(value.place(row)) as u64).collect())
+    Ok((0..inputs.rows)
+        .map(|row| length(value.place(row)) as u64)
+        .collect())
 }
 
 /// substring(text, offset, length), counted from 1, from the end when negative; an offset of 0 gives nothing.
@@ -189,10 +229,17 @@ fn bind_substring(call: &Call<'_>) -> Result<Bound, Refusal> {
     Ok(Bound::new(DataType::String, move |inputs| {
         let value = &inputs.values[0];
         let texts = strings(value)?;
-        let numbers = inputs.values[1..].iter().map(Words::of).collect::<Result<Vec<_>, _>>()?;
+        let numbers = inputs.values[1..]
+            .iter()
+            .map(Words::of)
+            .collect::<Result<Vec<_>, _>>()?;
         let number = |place: usize, row: usize| {
             let word = numbers.get(place)?.word(row)?;
-            Some(if signs[place] { i128::from(word.cast_signed()) } else { i128::from(word) })
+            Some(if signs[place] {
+                i128::from(word.cast_signed())
+            } else {
+                i128::from(word)
+            })
         };
         let mut out = Bytes::default();
         for row in 0..inputs.rows {
@@ -229,7 +276,11 @@ fn bind_left(call: &Call<'_>) -> Result<Bound, Refusal> {
         let mut out = Bytes::default();
         for row in 0..inputs.rows {
             let word = lengths.word(row).unwrap_or(0);
-            let length = if integer.signed { i128::from(word.cast_signed()) } else { i128::from(word) };
+            let length = if integer.signed {
+                i128::from(word.cast_signed())
+            } else {
+                i128::from(word)
+            };
             out.push(substring(texts.get(value.place(row)), 1, Some(length)));
         }
         Ok(Data::Bytes(out))
@@ -248,11 +299,20 @@ fn bind_hex(call: &Call<'_>) -> Result<Bound, Refusal> {
         let mut out = Bytes::default();
         for row in 0..inputs.rows {
             let digits = match &value.column.data {
-                Data::Bytes(texts) => texts.get(value.place(row)).iter().map(|byte| format!("{byte:02X}")).collect(),
+                Data::Bytes(texts) => texts
+                    .get(value.place(row))
+                    .iter()
+                    .map(|byte| format!("{byte:02X}"))
+                    .collect(),
                 data => {
-                    let word = crate::integers::word(data, value.place(row)).ok_or_else(Failure::wrong_columns)?;
+                    let word =
+                        crate::integers::word(data, value.place(row)).ok_or_else(Failure::wrong_columns)?;
                     let digits = format!("{word:X}");
-                    if digits.len() % 2 == 1 { format!("0{digits}") } else { digits }
+                    if digits.len() % 2 == 1 {
+                        format!("0{digits}")
+                    } else {
+                        digits
+                    }
                 }
             };
             out.push(digits.as_bytes());
@@ -300,33 +360,45 @@ fn bind_split(call: &Call<'_>) -> Result<Bound, Refusal> {
     let &[separator] = separator.as_bytes() else {
         return Err(call.illegal(0));
     };
-    Ok(Bound::new(DataType::Array(Box::new(DataType::String)), move |inputs| {
-        let value = &inputs.values[1];
-        let texts = strings(value)?;
-        let mut parts = Bytes::default();
-        let mut ends = Vec::with_capacity(inputs.rows);
-        for row in 0..inputs.rows {
-            let text = texts.get(value.place(row));
-            text.split(|byte| *byte == separator).for_each(|part| parts.push(part));
-            ends.push(parts.len());
-        }
-        Ok(Data::Array(Lists {
-            values: Box::new(Column::new(Data::Bytes(parts))),
-            ends,
-        }))
-    }))
+    Ok(Bound::new(
+        DataType::Array(Box::new(DataType::String)),
+        move |inputs| {
+            let value = &inputs.values[1];
+            let texts = strings(value)?;
+            let mut parts = Bytes::default();
+            let mut ends = Vec::with_capacity(inputs.rows);
+            for row in 0..inputs.rows {
+                let text = texts.get(value.place(row));
+                text.split(|byte| *byte == separator)
+                    .for_each(|part| parts.push(part));
+                ends.push(parts.len());
+            }
+            Ok(Data::Array(Lists {
+                values: Box::new(Column::new(Data::Bytes(parts))),
+                ends,
+            }))
+        },
+    ))
 }
 
 /// Java's String.hashCode of the bytes, Integer's and Long's hashCode.
 fn bind_java(call: &Call<'_>) -> Result<Bound, Refusal> {
     use DataType as T;
     match call.arguments[0].data_type {
-        T::String => Ok(Bound::new(T::Int32, |inputs| Ok(Data::Int32(java_hashes(inputs)?)))),
+        T::String => Ok(Bound::new(T::Int32, |inputs| {
+            Ok(Data::Int32(java_hashes(inputs)?))
+        })),
         T::Int8 | T::Int16 | T::Int32 | T::Int64 => Ok(Bound::new(T::Int32, |inputs| {
             let words = Words::of(&inputs.values[0])?;
             let is_long = matches!(inputs.values[0].column.data, Data::Int64(_));
             let hash = |word: u64| if is_long { word ^ (word >> 32) } else { word };
-            Ok(Data::Int32(words.map(inputs.rows, hash).into_iter().map(|word| word as i32).collect()))
+            Ok(Data::Int32(
+                words
+                    .map(inputs.rows, hash)
+                    .into_iter()
+                    .map(|word| word as i32)
+                    .collect(),
+            ))
         })),
         _ => Err(call.illegal(0)),
     }
@@ -335,7 +407,12 @@ fn bind_java(call: &Call<'_>) -> Result<Bound, Refusal> {
 fn bind_hive(call: &Call<'_>) -> Result<Bound, Refusal> {
     check_text(call, 0)?;
     Ok(Bound::new(DataType::Int32, |inputs| {
-        Ok(Data::Int32(java_hashes(inputs)?.into_iter().map(|hash| hash & i32::MAX).collect()))
+        Ok(Data::Int32(
+            java_hashes(inputs)?
+                .into_iter()
+                .map(|hash| hash & i32::MAX)
+                .collect(),
+        ))
     }))
 }
 
@@ -347,5 +424,7 @@ fn java_hashes(inputs: &Inputs<'_>) -> Result<Vec<i32>, Failure> {
         let add = |hash: i32, byte: &u8| hash.wrapping_mul(31).wrapping_add(i32::from(byte.cast_signed()));
         text.iter().fold(0_i32, add)
     };
-    Ok((0..inputs.rows).map(|row| hash(texts.get(value.place(row)))).collect())
+    Ok((0..inputs.rows)
+        .map(|row| hash(texts.get(value.place(row))))
+        .collect())
 }

@@ -52,7 +52,9 @@ pub(super) enum Writer {
 impl Writer {
     /// The writer of one of several arguments.
     pub(super) fn of_argument(call: &Call<'_>, place: usize) -> Result<Self, Refusal> {
-        let Argument { data_type, constant, .. } = call.arguments[place];
+        let Argument {
+            data_type, constant, ..
+        } = call.arguments[place];
         let only = [Argument {
             data_type: data_type.without_nullable(),
             nullable: false,
@@ -114,11 +116,20 @@ impl Writer {
             (Self::Wide, Data::Int128(numbers)) => put(out, format_args!("{}", numbers[place])),
             (Self::Wide, Data::UInt256(numbers)) => put(out, format_args!("{}", numbers[place])),
             (Self::Wide, Data::Int256(numbers)) => put(out, format_args!("{}", numbers[place])),
-            (Self::Decimal(scale), Data::Int128(numbers)) => put_decimal(out, &numbers[place].to_string(), *scale),
-            (Self::Decimal(scale), Data::Int256(numbers)) => put_decimal(out, &numbers[place].to_string(), *scale),
-            (Self::IPv4, Data::UInt32(numbers)) => put(out, format_args!("{}", std::net::Ipv4Addr::from(numbers[place]))),
+            (Self::Decimal(scale), Data::Int128(numbers)) => {
+                put_decimal(out, &numbers[place].to_string(), *scale)
+            }
+            (Self::Decimal(scale), Data::Int256(numbers)) => {
+                put_decimal(out, &numbers[place].to_string(), *scale)
+            }
+            (Self::IPv4, Data::UInt32(numbers)) => {
+                put(out, format_args!("{}", std::net::Ipv4Addr::from(numbers[place])))
+            }
             (Self::IPv6, Data::Bytes(addresses)) => {
-                let octets: [u8; 16] = addresses.get(place).try_into().map_err(|_| EvalReason::WrongColumns)?;
+                let octets: [u8; 16] = addresses
+                    .get(place)
+                    .try_into()
+                    .map_err(|_| EvalReason::WrongColumns)?;
                 put_ipv6(out, octets);
             }
             (Self::Plain, Data::Bytes(bytes)) => out.extend_from_slice(bytes.get(place)),
@@ -173,7 +184,9 @@ fn put_float(out: &mut Vec<u8>, scientific: String) {
         return put(out, format_args!("{}", scientific.to_lowercase()));
     };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let (sign, digits) = digits
+        .strip_prefix('-')
+        .map_or(("", digits), |digits| ("-", digits));
     let digits = digits.replace('.', "");
     if !(-6..21).contains(&exponent) {
         let (first, rest) = digits.split_at(1);
@@ -188,13 +201,18 @@ fn put_float(out: &mut Vec<u8>, scientific: String) {
     if digits.len() <= whole {
         put(out, format_args!("{sign}{digits:0<whole$}"));
     } else {
-        put(out, format_args!("{sign}{}.{}", &digits[..whole], &digits[whole..]));
+        put(
+            out,
+            format_args!("{sign}{}.{}", &digits[..whole], &digits[whole..]),
+        );
     }
 }
 
 /// A Decimal from the digits of its number: without the zeros at the end of the fraction.
 fn put_decimal(out: &mut Vec<u8>, number: &str, scale: u8) {
-    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    let (sign, digits) = number
+        .strip_prefix('-')
+        .map_or(("", number), |digits| ("-", digits));
     let scale = usize::from(scale);
     let digits = format!("{digits:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);

@@ -13,7 +13,10 @@ pub(crate) static TUPLE: Function = Function {
 };
 
 fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
-    let elements = call.arguments.iter().map(|argument| (None, argument.data_type.clone()));
+    let elements = call
+        .arguments
+        .iter()
+        .map(|argument| (None, argument.data_type.clone()));
     Ok(Bound::new(DataType::Tuple(elements.collect()), |inputs| {
         let columns = (0..inputs.values.len()).map(|place| whole(inputs, place));
         Ok(Data::Tuple(Tuples {

@@ -80,7 +80,9 @@ fn wy_hash(text: &[u8]) -> u64 {
 
 /// The seed after all but the last 1 to 16 bytes.
 fn of_chunks(text: &[u8], mut seed: u64) -> u64 {
-    let step = |text: &[u8], at: usize, secret: u64, seed: u64| mix(word(text, at) ^ secret, word(text, at + 8) ^ seed);
+    let step = |text: &[u8], at: usize, secret: u64, seed: u64| {
+        mix(word(text, at) ^ secret, word(text, at + 8) ^ seed)
+    };
     let mut rest = text;
     if rest.len() > 48 {
         let (mut second, mut third) = (seed, seed);
