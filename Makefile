@@ -2,10 +2,10 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny set-up
+.PHONY: help demo test test-clients lint deny fuzz set-up
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: ## three embedded shards and a router in one process: an INSERT, and where each row went
 	@ci/need demo
@@ -16,10 +16,19 @@ test: ## formatting, clippy and every test, on real ClickHouse servers; installs
 	@ci/set-up
 	@ci/test
 
+test-clients: ## the official clients of five languages, unmodified, through Weir; a part of `make test`
+	@ci/need test
+	@ci/set-up
+	@ci/test-clients
+
 lint: ## formatting and clippy alone
 	@ci/need demo
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
+
+fuzz: ## every format for a minute each; `ci/fuzz --runs N [format ...]` for more
+	@ci/need demo
+	@ci/fuzz --seconds 60
 
 deny: ## licences, sources and bans of the dependencies (cargo-deny; installed if missing)
 	@ci/need demo

@@ -14,8 +14,8 @@ use crate::mistakes::{Mistakes, Remark};
 use crate::names::TableName;
 use crate::send::SendSettings;
 use crate::spool::Spool;
-use crate::table::{Table, TableDraft};
-use crate::user::{User, read_user};
+use crate::table::{Table, TableDraft, TableOverride, TableSection};
+use crate::user::{Auth, User, read_user};
 
 /// A configuration without mistakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,10 @@ pub struct Config {
     pub send: SendSettings,
     /// At least one, in the order of the file.
     pub clusters: Vec<Cluster>,
-    /// In the order of the file; each names one of `clusters`.
+    /// In the order of the file, then those that were discovered; each names one of `clusters`.
     pub tables: Vec<Table>,
+    /// What the file says of discovered tables, in its order.
+    pub overrides: Vec<TableOverride>,
     /// At least one, in the order of the file.
     pub users: Vec<User>,
     /// What can be used and is probably not meant.
@@ -138,7 +140,7 @@ fn read_sections(file: &Section<'_>) -> Config {
     let send = SendSettings::default().overridden_by(&file.child("send"));
     let clusters = read_clusters(file);
     let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-    let tables = read_tables(file, &send, &names);
+    let (tables, overrides) = read_tables(file, &send, &clusters);
     check_tables(file.source, &tables, &clusters);
     let users = read_users(file, &names);
     let config = Config {
@@ -147,6 +149,7 @@ fn read_sections(file: &Section<'_>) -> Config {
         spool: Spool::read(&file.child("spool")),
         users: users.into_iter().map(|user| user.value).collect(),
         tables: tables.into_iter().map(|draft| draft.table).collect(),
+        overrides,
         listen,
         send,
         clusters,
@@ -167,16 +170,26 @@ fn read_clusters(file: &Section<'_>) -> Vec<Cluster> {
         .collect()
 }
 
-fn read_tables(file: &Section<'_>, send: &SendSettings, clusters: &[&str]) -> Vec<TableDraft> {
+fn read_tables(
+    file: &Section<'_>,
+    send: &SendSettings,
+    clusters: &[Cluster],
+) -> (Vec<TableDraft>, Vec<TableOverride>) {
     let sections = file.children("table");
-    if sections.is_empty() && !file.has("table") {
+    let discovers = clusters.iter().any(|cluster| cluster.discovery.is_some());
+    if sections.is_empty() && !file.has("table") && !discovers {
         file.source
             .warning(file.offset, "no [[table]]: every INSERT will be refused");
     }
-    sections
-        .iter()
-        .filter_map(|section| TableDraft::read(section, send, clusters))
-        .collect()
+    let (mut tables, mut overrides) = (Vec::new(), Vec::new());
+    for section in &sections {
+        match TableSection::read(section, send, clusters) {
+            Some(TableSection::Listed(draft)) => tables.push(draft),
+            Some(TableSection::Override(over)) => overrides.push(over),
+            None => {}
+        }
+    }
+    (tables, overrides)
 }
 
 fn read_users(file: &Section<'_>, clusters: &[&str]) -> Vec<At<User>> {
@@ -278,7 +291,8 @@ fn warn_of_open_users(file: &Section<'_>, listen: &Section<'_>, config: &Config)
         let text = format!("http listens on {address}, but without [[user]] only this machine may connect");
         file.source.warning(offset, text);
     }
-    let unguarded = |user: &&User| user.password_hashes.is_empty() && user.networks.is_empty();
+    let unguarded =
+        |user: &&User| user.auth == Auth::Weir && user.password_hashes.is_empty() && user.networks.is_empty();
     for user in config.users.iter().filter(unguarded) {
         let text = format!(
             "user '{}' has neither password nor networks: anyone may insert as it",

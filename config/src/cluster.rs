@@ -1,11 +1,11 @@
 //! `[cluster.<name>]`: shards and their replicas.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
+use crate::discover::Discovery;
 use crate::file::{At, Section, Source};
 use crate::local::mark_local;
-use crate::names::{TablePattern, fits_a_directory};
+use crate::names::fits_a_directory;
 use crate::replica::{Candidate, Reach, Replica, read_replica};
 
 /// A cluster, complete: what it says is inherited by its shards and replicas.
@@ -24,6 +24,10 @@ pub struct Cluster {
     pub bare_frames: bool,
     /// What becomes of DDL statements.
     pub ddl: Ddl,
+    /// How its Distributed tables are found, if they are.
+    pub discovery: Option<Discovery>,
+    /// The line of the file that says its epoch, or where it begins.
+    pub line: usize,
 }
 
 /// A shard of a cluster.
@@ -109,25 +113,26 @@ pub(crate) struct ShardDraft<'s> {
 impl Cluster {
     pub(crate) fn read(name: &At<String>, section: &Section<'_>) -> Cluster {
         check_cluster_name(name, section);
-        read_discovery(section);
+        let reach = Reach::default().overridden_by(section);
         let epoch = section.count("epoch", 1..=u64::from(u32::MAX));
         Cluster {
             name: name.value.clone(),
             epoch: epoch.map_or(1, |epoch| epoch.value),
-            shards: read_shards(section),
+            shards: read_shards(section, &reach),
             load_balancing: read_load_balancing(section),
             bare_frames: section.flag("bare_frames").is_some_and(|flag| flag.value),
             ddl: read_ddl(section),
+            discovery: Discovery::read(section, &reach),
+            line: section.source.line(section.offset_of("epoch")),
         }
     }
 }
 
-fn read_shards(cluster: &Section<'_>) -> Vec<Shard> {
-    let reach = Reach::default().overridden_by(cluster);
+fn read_shards(cluster: &Section<'_>, reach: &Reach) -> Vec<Shard> {
     let internal_replication = cluster.flag("internal_replication").map(|flag| flag.value);
     let shards = cluster.children("shard").into_iter();
     let mut shards: Vec<_> = shards
-        .map(|shard| ShardDraft::read(shard, &reach, internal_replication))
+        .map(|shard| ShardDraft::read(shard, reach, internal_replication))
         .collect();
     mark_local(cluster, &mut shards);
     check_shards(cluster, &shards);
@@ -212,13 +217,6 @@ fn read_ddl(section: &Section<'_>) -> Ddl {
     section
         .choice("ddl", &words)
         .map_or(Ddl::Refuse, |word| word.value)
-}
-
-/// The keys of discovery: checked, and refused by `unbuilt`.
-fn read_discovery(section: &Section<'_>) {
-    section.texts("discover");
-    section.all_parsed("tables", TablePattern::parse);
-    section.duration("refresh", Duration::from_secs(1)..=Duration::from_secs(86_400));
 }
 
 fn parse_shard_name(name: &str) -> Result<String, String> {

@@ -26,13 +26,20 @@
 //!
 //! # Where things are
 //!
+//! `engine.rs` reads a Distributed table's `engine_full`, `routed.rs` says which tables follow from the file and
+//! from what the seeds of a cluster showed; `import/` goes the other way, from a server's config.xml to a
+//! weir.toml.
+//!
 //! `file/` walks the TOML, `check.rs` reads and cross-checks the whole, one file a section reads the rest;
 //! `example.toml` beside `src/` is the file with every key, parsed by a test.
 
 mod check;
 mod cluster;
+mod discover;
+mod engine;
 mod env;
 mod file;
+pub mod import;
 mod layout;
 mod listen;
 mod local;
@@ -41,6 +48,7 @@ mod names;
 mod network;
 mod own_address;
 mod replica;
+mod routed;
 mod secret;
 mod send;
 mod spool;
@@ -51,6 +59,8 @@ mod user;
 
 pub use check::{Config, load, parse};
 pub use cluster::{Cluster, Ddl, LoadBalancing, Shard};
+pub use discover::{Discovery, TableFilter};
+pub use engine::DistributedEngine;
 pub use env::Env;
 pub use layout::{Layout, LayoutError, LayoutShard, LayoutTable, LayoutTextError};
 pub use listen::{Limits, Listen, LogFormat, LogLevel, Logs, ServerTls};
@@ -58,9 +68,10 @@ pub use mistakes::{Mistakes, Remark};
 pub use names::{TableName, TablePattern};
 pub use network::Network;
 pub use replica::{Replica, Tls};
+pub use routed::{SeenTable, Sighting, Sightings, weights_difference};
 pub use secret::{Password, Secret, SecretError};
 pub use send::{Ack, ClientTokens, MAX_BATCH_ROWS, OnDoubt, SendSettings, Validate};
 pub use spool::{Provider, Spool};
-pub use table::{Assignment, Table, WhenShardDown};
+pub use table::{Assignment, Named, Origin, Table, TableOverride, WhenShardDown};
 pub use units::Reserve;
 pub use user::{Allow, Auth, PasswordHash, ReadsAs, UnroutedInserts, User};

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::Config;
+use crate::cluster::Cluster;
 use crate::file::{At, Section};
-use crate::names::{TableName, fits_a_directory};
+use crate::names::{TableName, TablePattern, fits_a_directory};
 use crate::send::SendSettings;
 
 /// A distributed table.
@@ -28,6 +30,57 @@ pub struct Table {
     pub settings: BTreeMap<String, String>,
     /// `[send]` with what the table says over it.
     pub send: SendSettings,
+    /// Who says that it is routed.
+    pub origin: Origin,
+    /// Why it takes no INSERTs for now; only a discovered table is ever stopped.
+    pub stopped: Option<String>,
+    /// The line of the file that says its key, or where it begins; none for a discovered table.
+    pub line: Option<usize>,
+}
+
+/// Who says that a table is routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A `[[table]]` with a target.
+    File,
+    /// A Distributed table on the seeds of its cluster.
+    Discovered,
+}
+
+/// A `[[table]]` without a target: what it says of discovered tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableOverride {
+    /// The one table, or the tables, that it is about.
+    pub tables: Named,
+    /// The cluster whose tables it is about; all that discover if it says none.
+    pub cluster: Option<String>,
+    /// What becomes of rows whose shard is down.
+    pub when_shard_down: WhenShardDown,
+    /// As in [`Table`].
+    pub forward_settings: Vec<String>,
+    /// As in [`Table`].
+    pub settings: BTreeMap<String, String>,
+    /// `[send]` with what it says over it.
+    pub send: SendSettings,
+}
+
+/// Discovered tables by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// One.
+    Exactly(TableName),
+    /// All of a pattern.
+    Like(TablePattern),
+}
+
+impl Named {
+    /// Whether the table is meant.
+    pub fn matches(&self, name: &TableName) -> bool {
+        match self {
+            Named::Exactly(exact) => exact == name,
+            Named::Like(pattern) => pattern.matches(name),
+        }
+    }
 }
 
 /// How sharding values become shards.
@@ -74,6 +127,12 @@ const WEIRS_OWN_SETTINGS: &[&str] = &[
     "query_id",
 ];
 
+/// A `[[table]]` as read.
+pub(crate) enum TableSection {
+    Listed(TableDraft),
+    Override(TableOverride),
+}
+
 /// A table as read, with the places that checks against the rest of the file tell.
 pub(crate) struct TableDraft {
     pub table: Table,
@@ -83,9 +142,90 @@ pub(crate) struct TableDraft {
     pub offset: usize,
 }
 
+impl TableSection {
+    /// Reads one `[[table]]`; `clusters` are those of the file. `None` with a mistake noted.
+    pub fn read(section: &Section<'_>, send: &SendSettings, clusters: &[Cluster]) -> Option<TableSection> {
+        let discovers = discovering(section, clusters);
+        let is_pattern = section.raw_text("name").is_some_and(|name| name.contains('*'));
+        if is_pattern || (discovers && !section.has("target")) {
+            return TableOverride::read(section, send, discovers).map(TableSection::Override);
+        }
+        let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        TableDraft::read(section, send, &names).map(TableSection::Listed)
+    }
+}
+
+/// Whether the cluster that the section names, or any if it names none, discovers its tables.
+fn discovering(section: &Section<'_>, clusters: &[Cluster]) -> bool {
+    let said = section.raw_text("cluster");
+    let meant = |cluster: &&Cluster| said.is_none_or(|said| cluster.name == said);
+    clusters
+        .iter()
+        .filter(meant)
+        .any(|cluster| cluster.discovery.is_some())
+}
+
+impl TableOverride {
+    fn read(section: &Section<'_>, send: &SendSettings, discovers: bool) -> Option<TableOverride> {
+        let tables = section.required("name", section.parsed("name", parse_named));
+        if !discovers {
+            let text = "a pattern of tables is about discovered ones, and no cluster that is meant has discover = [ … ]";
+            section.source.mistake(section.offset_of("name"), text);
+        }
+        for key in ["target", "sharding_key", "assignment"] {
+            if section.text(key).is_some() {
+                let text = format!("{key} of a discovered table is what its Distributed engine says");
+                section.source.mistake(section.offset_of(key), text);
+            }
+        }
+        let over = TableOverride {
+            tables: tables.map(|tables| tables.value)?,
+            cluster: section.text("cluster").map(|cluster| cluster.value),
+            when_shard_down: read_when_shard_down(section),
+            forward_settings: read_forward_settings(section),
+            settings: read_settings(section),
+            send: send.overridden_by(section),
+        };
+        Some(over)
+    }
+
+    /// What holds for a discovered table of which the file says nothing.
+    fn nothing(send: &SendSettings) -> TableOverride {
+        TableOverride {
+            tables: Named::Like(TablePattern::every_table()),
+            cluster: None,
+            when_shard_down: WhenShardDown::Spool,
+            forward_settings: Vec::new(),
+            settings: BTreeMap::new(),
+            send: send.clone(),
+        }
+    }
+}
+
+fn parse_named(text: &str) -> Result<Named, String> {
+    match text.contains('*') {
+        true => TablePattern::parse(text).map(Named::Like),
+        false => parse_name(text).map(Named::Exactly),
+    }
+}
+
+impl Config {
+    /// What the file says of a discovered table: by its own name, else by the first pattern that matches.
+    pub(crate) fn override_of(&self, name: &TableName, cluster: &str) -> TableOverride {
+        let about = |over: &&TableOverride| {
+            over.tables.matches(name) && over.cluster.as_deref().is_none_or(|said| said == cluster)
+        };
+        let all = || self.overrides.iter().filter(about);
+        let exact = all().find(|over| matches!(over.tables, Named::Exactly(_)));
+        let over = exact.or_else(|| all().next());
+        over.cloned()
+            .unwrap_or_else(|| TableOverride::nothing(&self.send))
+    }
+}
+
 impl TableDraft {
-    /// Reads one `[[table]]`; `clusters` are the names of those in the file. `None` with a mistake noted.
-    pub fn read(section: &Section<'_>, send: &SendSettings, clusters: &[&str]) -> Option<TableDraft> {
+    /// Reads one with a target; `clusters` are the names of those in the file.
+    fn read(section: &Section<'_>, send: &SendSettings, clusters: &[&str]) -> Option<TableDraft> {
         let name = section.required("name", section.parsed("name", parse_name));
         let target = section.required("target", section.parsed("target", TableName::parse));
         let cluster = read_cluster(section, clusters);
@@ -112,6 +252,9 @@ impl TableDraft {
                 forward_settings,
                 settings,
                 send,
+                origin: Origin::File,
+                stopped: None,
+                line: Some(section.source.line(section.offset_of("sharding_key"))),
             },
         })
     }

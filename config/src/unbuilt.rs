@@ -32,9 +32,6 @@ const UNBUILT: &[Unbuilt] = &[
     word("spool", "provider", "kafka"),
     word("cluster", "ddl", "forward"),
     word("cluster", "ddl", "replicate"),
-    key("cluster", "discover"),
-    key("cluster", "tables"),
-    key("cluster", "refresh"),
     word("send", "client_tokens", "shard"),
     word("send", "validate", "values"),
     word("send", "ack", "delivered"),
@@ -46,8 +43,6 @@ const UNBUILT: &[Unbuilt] = &[
     key("table", "foreground_fallback_timeout"),
     word("table", "on_doubt", "hold"),
     word("table", "when_shard_down", "reroute"),
-    word("user", "auth", "clickhouse"),
-    key("user", "auth_cache_time"),
 ];
 
 /// Whether this version has to refuse `key = word` (or `key` at all) in a section of this kind.

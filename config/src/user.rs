@@ -11,6 +11,10 @@ use crate::names::{TableName, TablePattern};
 use crate::network::Network;
 use crate::secret::{Secret, read_secret_file};
 
+/// How long a replica's yes is believed: a password that is changed there is of no use here a minute later, and
+/// the replicas are asked once a minute, not once an INSERT.
+const AUTH_CACHE_TIME: Duration = Duration::from_secs(60);
+
 /// A user of Weir.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -55,8 +59,11 @@ pub struct Allow {
 pub enum Auth {
     /// Weir, by the hashes of the file.
     Weir,
-    /// A replica.
-    Clickhouse,
+    /// A replica of the user's default cluster.
+    Clickhouse {
+        /// How long its yes is believed without asking again.
+        cache_time: Duration,
+    },
 }
 
 /// What becomes of INSERTs into tables that Weir does not route.
@@ -158,7 +165,6 @@ pub(crate) fn read_user(section: &Section<'_>, clusters: &[&str]) -> Option<User
     let tables = section.all_parsed("tables", TablePattern::parse);
     let networks = section.all_parsed("networks", Network::parse);
     let default_database = section.text("default_database");
-    section.duration("auth_cache_time", Duration::ZERO..=Duration::from_secs(86_400));
     let user = User {
         name: name.map(|name| name.value).unwrap_or_default(),
         password_hashes: hashes.map_or_else(Vec::new, values),
@@ -239,10 +245,24 @@ fn read_default_cluster(section: &Section<'_>, clusters: &[&str]) -> String {
 }
 
 fn read_auth(section: &Section<'_>) -> Auth {
-    let words = [("weir", Auth::Weir), ("clickhouse", Auth::Clickhouse)];
-    section
+    let said_time = section.duration("auth_cache_time", Duration::ZERO..=Duration::from_secs(86_400));
+    let cache_time = said_time.map_or(AUTH_CACHE_TIME, |said| said.value);
+    let words = [
+        ("weir", Auth::Weir),
+        ("clickhouse", Auth::Clickhouse { cache_time }),
+    ];
+    let auth = section
         .choice("auth", &words)
-        .map_or(Auth::Weir, |word| word.value)
+        .map_or(Auth::Weir, |word| word.value);
+    if auth == Auth::Weir && section.has("auth_cache_time") {
+        section.mistake("auth_cache_time needs auth = \"clickhouse\"");
+    }
+    if auth != Auth::Weir && section.has("password_sha256_hex") {
+        section.mistake(
+            "auth = \"clickhouse\" and password_sha256_hex: a replica checks the password, or Weir does",
+        );
+    }
+    auth
 }
 
 fn read_unrouted_inserts(section: &Section<'_>) -> UnroutedInserts {

@@ -46,7 +46,7 @@ fn one_escape<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], ValueEr
         b't' => out.push(b'\t'),
         b'v' => out.push(0x0b),
         b'0' => out.push(0),
-        b'\\' | b'`' | b'"' | b'\'' | b'/' => out.push(*escaped),
+        b'\\' | b'`' | b'"' | b'\'' | b'/' | b'=' => out.push(*escaped),
         control if control.is_ascii_control() => out.push(*control),
         _ => return Err(UNKNOWN),
     }

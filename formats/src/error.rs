@@ -38,6 +38,20 @@ pub mod code {
     pub const TOO_LARGE_STRING_SIZE: i32 = 131;
     /// TOO_MANY_BYTES: a row above `max_row_bytes`.
     pub const TOO_MANY_BYTES: i32 = 307;
+    /// ILLEGAL_COLUMN: a value of a kind that the column's type does not take.
+    pub const ILLEGAL_COLUMN: i32 = 44;
+    /// ATTEMPT_TO_READ_AFTER_EOF: nothing where a value's text must be.
+    pub const ATTEMPT_TO_READ_AFTER_EOF: i32 = 32;
+    /// INCORRECT_QUERY: the format does not fit the table's columns.
+    pub const INCORRECT_QUERY: i32 = 80;
+    /// CANNOT_READ_ARRAY_FROM_TEXT.
+    pub const CANNOT_READ_ARRAY_FROM_TEXT: i32 = 130;
+    /// UNKNOWN_TYPE.
+    pub const UNKNOWN_TYPE: i32 = 50;
+    /// CANNOT_SKIP_UNKNOWN_FIELD.
+    pub const CANNOT_SKIP_UNKNOWN_FIELD: i32 = 626;
+    /// CANNOT_WRITE_TO_FILE_DESCRIPTOR: the scratch file of a large block; not the client's fault.
+    pub const CANNOT_WRITE_SCRATCH: i32 = 75;
     /// CANNOT_PARSE_UUID.
     pub const CANNOT_PARSE_UUID: i32 = 376;
     /// CANNOT_PARSE_BOOL.

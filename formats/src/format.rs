@@ -1,21 +1,60 @@
 //! `Format` and `Payload`: the names, and the one table that says what each format needs.
 
+use crate::columnar::Windows;
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
-use crate::stream::Input;
-use crate::{csv, json_each_row, row_binary, tab_separated, values};
+use crate::settings::Settings;
+use crate::stream::{Input, Spec};
+use crate::{
+    arrow_stream, bson_each_row, csv, custom_separated, json_compact, json_document, json_each_row,
+    json_object_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, tskv, values, whole_rows,
+};
 
 /// A format that a client's INSERT may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the variants are ClickHouse's own names
 pub enum Format {
     JsonEachRow,
+    JsonStringsEachRow,
+    JsonCompactEachRow,
+    JsonCompactEachRowWithNames,
+    JsonCompactEachRowWithNamesAndTypes,
+    JsonCompactStringsEachRow,
+    JsonCompactStringsEachRowWithNames,
+    JsonCompactStringsEachRowWithNamesAndTypes,
+    Json,
+    JsonCompact,
+    JsonObjectEachRow,
+    JsonAsString,
+    JsonAsObject,
     TabSeparated,
     TabSeparatedWithNames,
+    TabSeparatedWithNamesAndTypes,
+    TabSeparatedRaw,
+    TabSeparatedRawWithNames,
+    TabSeparatedRawWithNamesAndTypes,
+    Tskv,
     Csv,
     CsvWithNames,
+    CsvWithNamesAndTypes,
+    CustomSeparated,
+    CustomSeparatedWithNames,
+    CustomSeparatedWithNamesAndTypes,
+    CustomSeparatedIgnoreSpaces,
+    CustomSeparatedIgnoreSpacesWithNames,
+    CustomSeparatedIgnoreSpacesWithNamesAndTypes,
+    LineAsString,
     Values,
     RowBinary,
+    RowBinaryWithNames,
+    RowBinaryWithNamesAndTypes,
+    RowBinaryWithDefaults,
+    MsgPack,
+    BsonEachRow,
+    Native,
+    Arrow,
+    ArrowStream,
+    Parquet,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -23,24 +62,53 @@ pub enum Format {
 #[allow(missing_docs)] // the variants are ClickHouse's own names
 pub enum Payload {
     JsonEachRow,
+    JsonStringsEachRow,
+    JsonCompactEachRow,
+    JsonCompactStringsEachRow,
     TabSeparated,
+    Tskv,
     Csv,
     Values,
     RowBinary,
+    RowBinaryWithDefaults,
+    MsgPack,
+    BsonEachRow,
+    Native,
 }
 
 impl Payload {
     /// Every payload format.
-    pub const ALL: [Payload; 5] = [
+    pub const ALL: [Payload; 13] = [
         Payload::JsonEachRow,
+        Payload::JsonStringsEachRow,
+        Payload::JsonCompactEachRow,
+        Payload::JsonCompactStringsEachRow,
         Payload::TabSeparated,
+        Payload::Tskv,
         Payload::Csv,
         Payload::Values,
         Payload::RowBinary,
+        Payload::RowBinaryWithDefaults,
+        Payload::MsgPack,
+        Payload::BsonEachRow,
+        Payload::Native,
     ];
 }
 
-type Open = fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>;
+/// How a body of a format is opened.
+#[derive(Clone, Copy)]
+enum Open {
+    /// Its rows lie one behind the other.
+    Rows(fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>),
+    /// Its rows lie column by column.
+    Windows(fn(&Input<'_>, &Spec<'_>) -> Result<Box<dyn Windows>, FormatError>),
+}
+
+/// A body that was opened.
+pub(crate) enum Opened {
+    Rows(Box<dyn Framing>),
+    Windows(Box<dyn Windows>),
+}
 
 /// What there is to know of a format outside its own file.
 struct Entry {
@@ -54,45 +122,253 @@ struct Entry {
 const FORMATS: &[Entry] = &[
     Entry {
         format: Format::JsonEachRow,
-        names: &["JSONEachRow", "JSONLines", "NDJSON"],
+        names: &["JSONEachRow", "JSONLines", "NDJSON", "JSONL"],
         payload: Payload::JsonEachRow,
-        open: json_each_row::open,
+        open: Open::Rows(json_each_row::open),
+    },
+    Entry {
+        format: Format::JsonStringsEachRow,
+        names: &["JSONStringsEachRow"],
+        payload: Payload::JsonStringsEachRow,
+        open: Open::Rows(json_each_row::open_strings),
+    },
+    Entry {
+        format: Format::JsonCompactEachRow,
+        names: &["JSONCompactEachRow"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_compact::open),
+    },
+    Entry {
+        format: Format::JsonCompactEachRowWithNames,
+        names: &["JSONCompactEachRowWithNames"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_compact::open_with_names),
+    },
+    Entry {
+        format: Format::JsonCompactEachRowWithNamesAndTypes,
+        names: &["JSONCompactEachRowWithNamesAndTypes"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_compact::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::JsonCompactStringsEachRow,
+        names: &["JSONCompactStringsEachRow"],
+        payload: Payload::JsonCompactStringsEachRow,
+        open: Open::Rows(json_compact::open_strings),
+    },
+    Entry {
+        format: Format::JsonCompactStringsEachRowWithNames,
+        names: &["JSONCompactStringsEachRowWithNames"],
+        payload: Payload::JsonCompactStringsEachRow,
+        open: Open::Rows(json_compact::open_strings_with_names),
+    },
+    Entry {
+        format: Format::JsonCompactStringsEachRowWithNamesAndTypes,
+        names: &["JSONCompactStringsEachRowWithNamesAndTypes"],
+        payload: Payload::JsonCompactStringsEachRow,
+        open: Open::Rows(json_compact::open_strings_with_names_and_types),
+    },
+    Entry {
+        format: Format::Json,
+        names: &["JSON"],
+        payload: Payload::JsonEachRow,
+        open: Open::Rows(json_document::open),
+    },
+    Entry {
+        format: Format::JsonCompact,
+        names: &["JSONCompact"],
+        payload: Payload::JsonCompactEachRow,
+        open: Open::Rows(json_document::open_compact),
+    },
+    Entry {
+        format: Format::JsonObjectEachRow,
+        names: &["JSONObjectEachRow"],
+        payload: Payload::JsonEachRow,
+        open: Open::Rows(json_object_each_row::open),
+    },
+    Entry {
+        format: Format::JsonAsString,
+        names: &["JSONAsString"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(whole_rows::open_json_strings),
+    },
+    Entry {
+        format: Format::JsonAsObject,
+        names: &["JSONAsObject"],
+        payload: Payload::JsonEachRow,
+        open: Open::Rows(whole_rows::open_json_objects),
     },
     Entry {
         format: Format::TabSeparated,
         names: &["TabSeparated", "TSV"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open,
+        open: Open::Rows(tab_separated::open),
     },
     Entry {
         format: Format::TabSeparatedWithNames,
         names: &["TabSeparatedWithNames", "TSVWithNames"],
         payload: Payload::TabSeparated,
-        open: tab_separated::open_with_names,
+        open: Open::Rows(tab_separated::open_with_names),
+    },
+    Entry {
+        format: Format::TabSeparatedWithNamesAndTypes,
+        names: &["TabSeparatedWithNamesAndTypes", "TSVWithNamesAndTypes"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::TabSeparatedRaw,
+        names: &["TabSeparatedRaw", "TSVRaw", "Raw"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_raw),
+    },
+    Entry {
+        format: Format::TabSeparatedRawWithNames,
+        names: &["TabSeparatedRawWithNames", "TSVRawWithNames", "RawWithNames"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_raw_with_names),
+    },
+    Entry {
+        format: Format::TabSeparatedRawWithNamesAndTypes,
+        names: &[
+            "TabSeparatedRawWithNamesAndTypes",
+            "TSVRawWithNamesAndTypes",
+            "RawWithNamesAndTypes",
+        ],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(tab_separated::open_raw_with_names_and_types),
+    },
+    Entry {
+        format: Format::Tskv,
+        names: &["TSKV"],
+        payload: Payload::Tskv,
+        open: Open::Rows(tskv::open),
     },
     Entry {
         format: Format::Csv,
         names: &["CSV"],
         payload: Payload::Csv,
-        open: csv::open,
+        open: Open::Rows(csv::open),
     },
     Entry {
         format: Format::CsvWithNames,
         names: &["CSVWithNames"],
         payload: Payload::Csv,
-        open: csv::open_with_names,
+        open: Open::Rows(csv::open_with_names),
+    },
+    Entry {
+        format: Format::CsvWithNamesAndTypes,
+        names: &["CSVWithNamesAndTypes"],
+        payload: Payload::Csv,
+        open: Open::Rows(csv::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::CustomSeparated,
+        names: &["CustomSeparated"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open),
+    },
+    Entry {
+        format: Format::CustomSeparatedWithNames,
+        names: &["CustomSeparatedWithNames"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_with_names),
+    },
+    Entry {
+        format: Format::CustomSeparatedWithNamesAndTypes,
+        names: &["CustomSeparatedWithNamesAndTypes"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::CustomSeparatedIgnoreSpaces,
+        names: &["CustomSeparatedIgnoreSpaces"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_ignoring_spaces),
+    },
+    Entry {
+        format: Format::CustomSeparatedIgnoreSpacesWithNames,
+        names: &["CustomSeparatedIgnoreSpacesWithNames"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_ignoring_spaces_with_names),
+    },
+    Entry {
+        format: Format::CustomSeparatedIgnoreSpacesWithNamesAndTypes,
+        names: &["CustomSeparatedIgnoreSpacesWithNamesAndTypes"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(custom_separated::open_ignoring_spaces_with_names_and_types),
+    },
+    Entry {
+        format: Format::LineAsString,
+        names: &["LineAsString"],
+        payload: Payload::TabSeparated,
+        open: Open::Rows(whole_rows::open_lines),
     },
     Entry {
         format: Format::Values,
         names: &["Values"],
         payload: Payload::Values,
-        open: values::open,
+        open: Open::Rows(values::open),
     },
     Entry {
         format: Format::RowBinary,
         names: &["RowBinary"],
         payload: Payload::RowBinary,
-        open: row_binary::open,
+        open: Open::Rows(row_binary::open),
+    },
+    Entry {
+        format: Format::RowBinaryWithNames,
+        names: &["RowBinaryWithNames"],
+        payload: Payload::RowBinary,
+        open: Open::Rows(row_binary::open_with_names),
+    },
+    Entry {
+        format: Format::RowBinaryWithNamesAndTypes,
+        names: &["RowBinaryWithNamesAndTypes"],
+        payload: Payload::RowBinary,
+        open: Open::Rows(row_binary::open_with_names_and_types),
+    },
+    Entry {
+        format: Format::RowBinaryWithDefaults,
+        names: &["RowBinaryWithDefaults"],
+        payload: Payload::RowBinaryWithDefaults,
+        open: Open::Rows(row_binary::open_with_defaults),
+    },
+    Entry {
+        format: Format::MsgPack,
+        names: &["MsgPack"],
+        payload: Payload::MsgPack,
+        open: Open::Rows(msg_pack::open),
+    },
+    Entry {
+        format: Format::BsonEachRow,
+        names: &["BSONEachRow"],
+        payload: Payload::BsonEachRow,
+        open: Open::Rows(bson_each_row::open),
+    },
+    Entry {
+        format: Format::Native,
+        names: &["Native"],
+        payload: Payload::Native,
+        open: Open::Windows(native::open),
+    },
+    Entry {
+        format: Format::Arrow,
+        names: &["Arrow"],
+        payload: Payload::Native,
+        open: Open::Windows(arrow_stream::open_file),
+    },
+    Entry {
+        format: Format::ArrowStream,
+        names: &["ArrowStream"],
+        payload: Payload::Native,
+        open: Open::Windows(arrow_stream::open),
+    },
+    Entry {
+        format: Format::Parquet,
+        names: &["Parquet"],
+        payload: Payload::Native,
+        open: Open::Windows(parquet_file::open),
     },
 ];
 
@@ -106,18 +382,55 @@ impl Format {
         }
     }
 
+    /// Every format.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(|entry| entry.format)
+    }
+
     /// ClickHouse's name of the format.
     pub fn name(self) -> &'static str {
         self.entry().names[0]
     }
 
-    /// The format in which this one's rows can be laid end to end.
+    /// The format in which this one's rows can be laid end to end, by default settings.
     pub fn payload(self) -> Payload {
         self.entry().payload
     }
 
-    pub(crate) fn open(self, input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
-        (self.entry().open)(input)
+    /// The formats in which rows of this one, read by `settings`, can be carried, the best first. The others are for shards
+    /// that do not know it; [`Spec::payload`](crate::Spec::payload) says which is taken.
+    pub fn payloads(self, settings: &Settings) -> Vec<Payload> {
+        let first = match self {
+            Self::CustomSeparated
+            | Self::CustomSeparatedWithNames
+            | Self::CustomSeparatedWithNamesAndTypes
+            | Self::CustomSeparatedIgnoreSpaces
+            | Self::CustomSeparatedIgnoreSpacesWithNames
+            | Self::CustomSeparatedIgnoreSpacesWithNamesAndTypes => custom_separated::payload(settings),
+            _ => self.payload(),
+        };
+        [&[first], self.others()].concat()
+    }
+
+    /// Formats that shards know which do not know this one's payload format.
+    fn others(self) -> &'static [Payload] {
+        match self {
+            Self::JsonCompactEachRow
+            | Self::JsonCompactEachRowWithNames
+            | Self::JsonCompactEachRowWithNamesAndTypes
+            | Self::JsonCompact => &[Payload::JsonEachRow],
+            Self::JsonCompactStringsEachRow
+            | Self::JsonCompactStringsEachRowWithNames
+            | Self::JsonCompactStringsEachRowWithNamesAndTypes => &[Payload::TabSeparated],
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn open(self, input: &Input<'_>, spec: &Spec<'_>) -> Result<Opened, FormatError> {
+        match self.entry().open {
+            Open::Rows(open) => open(input).map(Opened::Rows),
+            Open::Windows(open) => open(input, spec).map(Opened::Windows),
+        }
     }
 
     fn entry(self) -> &'static Entry {
@@ -145,19 +458,37 @@ impl Payload {
     pub fn name(self) -> &'static str {
         match self {
             Self::JsonEachRow => "JSONEachRow",
+            Self::JsonStringsEachRow => "JSONStringsEachRow",
+            Self::JsonCompactEachRow => "JSONCompactEachRow",
+            Self::JsonCompactStringsEachRow => "JSONCompactStringsEachRow",
+            Self::Tskv => "TSKV",
             Self::TabSeparated => "TabSeparated",
             Self::Csv => "CSV",
             Self::Values => "Values",
             Self::RowBinary => "RowBinary",
+            Self::RowBinaryWithDefaults => "RowBinaryWithDefaults",
+            Self::MsgPack => "MsgPack",
+            Self::BsonEachRow => "BSONEachRow",
+            Self::Native => "Native",
         }
     }
 
     /// What stands behind every row, the last one included, so that bodies can be joined.
     pub fn terminator(self) -> &'static [u8] {
         match self {
-            Self::JsonEachRow | Self::TabSeparated | Self::Csv => b"\n",
+            Self::JsonEachRow
+            | Self::JsonStringsEachRow
+            | Self::JsonCompactEachRow
+            | Self::JsonCompactStringsEachRow
+            | Self::TabSeparated
+            | Self::Tskv
+            | Self::Csv => b"\n",
             Self::Values => b",",
-            Self::RowBinary => b"",
+            Self::RowBinary
+            | Self::RowBinaryWithDefaults
+            | Self::MsgPack
+            | Self::BsonEachRow
+            | Self::Native => b"",
         }
     }
 }
@@ -166,20 +497,10 @@ impl Payload {
 mod tests {
     use super::*;
 
-    const ALL: [Format; 7] = [
-        Format::JsonEachRow,
-        Format::TabSeparated,
-        Format::TabSeparatedWithNames,
-        Format::Csv,
-        Format::CsvWithNames,
-        Format::Values,
-        Format::RowBinary,
-    ];
-
     #[test]
     fn every_format_stands_in_the_table_once_and_is_found_by_its_name() {
-        assert_eq!(FORMATS.len(), ALL.len());
-        for format in ALL {
+        for format in Format::all() {
+            assert_eq!(FORMATS.iter().filter(|entry| entry.format == format).count(), 1);
             assert_eq!(format.entry().format, format);
             assert_eq!(Format::parse(format.name()), Ok(format));
         }
@@ -194,8 +515,8 @@ mod tests {
 
     #[test]
     fn a_format_that_is_not_taken_is_refused_by_name() {
-        let error = Format::parse("TabSeparatedRaw").unwrap_err();
+        let error = Format::parse("Protobuf").unwrap_err();
         assert_eq!(error.code, code::UNKNOWN_FORMAT);
-        assert!(error.message.contains("TabSeparatedRaw"));
+        assert!(error.message.contains("Protobuf"));
     }
 }

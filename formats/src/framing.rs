@@ -90,6 +90,31 @@ pub(crate) trait Framing: Send {
 
     /// The columns a row holds, in its order; with a header, known once that was read.
     fn columns(&self) -> &[ColumnDef];
+
+    /// Whether the rows of the payload format are other bytes than those of the body: then [`Framing::write`] is
+    /// called for each row. Does not change after the first row.
+    fn rewrites(&self) -> bool {
+        false
+    }
+
+    /// Appends the row of the last step, which lies at `row` of `bytes`, to `out` in its payload format, without the
+    /// terminator. What it has to know of the row beside its bytes it has kept from that step.
+    ///
+    /// `key` says where the key's values lie in `bytes`, and has to say afterwards where they lie in `out`.
+    fn write(
+        &self,
+        bytes: &[u8],
+        row: Range<usize>,
+        key: &mut KeyFields,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let (from, to) = (row.start, out.len());
+        out.extend_from_slice(&bytes[row]);
+        for field in key.iter_mut().flatten() {
+            *field = field.start - from + to..field.end - from + to;
+        }
+        Ok(())
+    }
 }
 
 /// Why a key column's field is no value of its type.

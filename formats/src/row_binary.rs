@@ -1,70 +1,88 @@
-//! RowBinary: values end to end, no separators; rows are found by the types alone.
+//! RowBinary and its kin: values end to end, no separators; rows are found by the types alone.
+//!
+//! RowBinaryWithNames and -WithNamesAndTypes begin with the columns' count, names, and types; RowBinaryWithDefaults
+//! puts a byte in front of each value that says whether there is one.
+
+mod reader;
+mod shape;
+mod type_code;
 
 use std::ops::Range;
 
 use types::{ColumnDef, DataType};
 
+use self::reader::Reader;
+use self::shape::{Reading, Shape};
+use crate::cursor::REST;
 use crate::error::{FormatError, code};
-use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window, byte};
+use crate::framing::{Fault, Framing, KeyFields, Step, Stop, Token, ValueError, Window};
+use crate::header;
 use crate::settings::Family;
-use crate::stream::{Input, too_long};
-
-const REST: &str = "the rest of the row";
-/// A LEB128 number of 64 bits has at most ten bytes.
-const VARINT_BYTES_MAX: usize = 10;
+use crate::stream::Input;
 
 pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
-    input.settings.allow(Family::Any)?;
-    let fields = input
-        .columns
-        .iter()
-        .map(|column| Field::new(column, input.key))
-        .collect::<Result<_, _>>()?;
-    Ok(Box::new(RowBinary {
-        fields: joined(fields),
-        columns: input.columns.clone(),
-    }))
+    RowBinary::boxed(input, Head::Rows, false)
+}
+
+pub(crate) fn open_with_names(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    RowBinary::boxed(input, Head::Names, false)
+}
+
+pub(crate) fn open_with_names_and_types(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    RowBinary::boxed(input, Head::NamesAndTypes, false)
+}
+
+pub(crate) fn open_with_defaults(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    RowBinary::boxed(input, Head::Rows, true)
 }
 
 struct RowBinary {
+    head: Head,
     fields: Vec<Field>,
+    /// Whether a byte in front of each value says whether there is one.
+    flagged: bool,
     columns: Vec<ColumnDef>,
+    key: Vec<ColumnDef>,
+    reading: Reading,
+    names_count: bool,
+    types_count: bool,
+    skip_unknown: bool,
+}
+
+/// What the body begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Names,
+    NamesAndTypes,
+    Rows,
 }
 
 /// A column, or several of fixed length that the key does not read.
 struct Field {
     shape: Shape,
     key: Option<usize>,
-}
-
-/// How far a value reaches. None is empty, so that a count can never be walked without bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Shape {
-    Fixed(usize),
-    /// A length and that many bytes.
-    Text,
-    /// A byte 1 for NULL, or 0 and the value.
-    Nullable(Box<Shape>),
-    /// A count and that many values.
-    Array(Box<Shape>),
-    Tuple(Vec<Shape>),
+    /// A column that the table does not have: its values are left out of the rows.
+    unknown: bool,
 }
 
 impl Framing for RowBinary {
     fn step(&mut self, window: &Window<'_>, at: usize, key: &mut KeyFields) -> Result<Step, Stop> {
+        if self.head != Head::Rows {
+            return self.header(window, at);
+        }
         if at == window.bytes.len() {
             return Ok(Step::End);
         }
-        let mut reader = Reader { window, row: at, at };
+        let mut reader = Reader::new(window, at);
         for field in &self.fields {
-            let value = reader.value(&field.shape)?;
+            let value = self.field(&mut reader, field)?;
             if let Some(index) = field.key {
                 key[index] = Some(value);
             }
         }
         Ok(Step::Row {
-            row: at..reader.at,
-            next: reader.at,
+            row: at..reader.cursor.at,
+            next: reader.cursor.at,
         })
     }
 
@@ -79,7 +97,12 @@ impl Framing for RowBinary {
             .find(|of| of.key == Some(index))
             .map(|of| &of.shape)
             .ok_or(broken)?;
-        match (shape, field) {
+        let value = match field {
+            [1] if self.flagged => return Ok(Token::Absent),
+            [_, value @ ..] if self.flagged => value,
+            value => value,
+        };
+        match (shape, value) {
             (Shape::Nullable(_), [1]) => Ok(Token::Null),
             (Shape::Nullable(inner), [_, value @ ..]) => Ok(plain(inner, value)),
             (shape, value) => Ok(plain(shape, value)),
@@ -88,6 +111,40 @@ impl Framing for RowBinary {
 
     fn columns(&self) -> &[ColumnDef] {
         &self.columns
+    }
+
+    fn rewrites(&self) -> bool {
+        self.fields.iter().any(|field| field.unknown)
+    }
+
+    fn write(
+        &self,
+        bytes: &[u8],
+        row: Range<usize>,
+        key: &mut KeyFields,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let window = Window {
+            bytes,
+            last: true,
+            row_bytes_max: row.len(),
+        };
+        let mut reader = Reader::new(&window, row.start);
+        for field in &self.fields {
+            // It was passed over once, so it can be again.
+            let Ok(value) = self.field(&mut reader, field) else {
+                break;
+            };
+            if field.unknown {
+                continue;
+            }
+            let start = out.len();
+            out.extend_from_slice(&bytes[value]);
+            if let Some(index) = field.key {
+                key[index] = Some(start..out.len());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -103,107 +160,176 @@ fn plain<'a>(shape: &Shape, value: &'a [u8]) -> Token<'a> {
     Token::Binary(text)
 }
 
-/// Walks over one row's values.
-struct Reader<'a, 'w> {
-    window: &'a Window<'w>,
-    row: usize,
-    at: usize,
-}
-
-impl Reader<'_, '_> {
-    /// Passes one value and says where it lies.
-    fn value(&mut self, shape: &Shape) -> Result<Range<usize>, Stop> {
-        let start = self.at;
-        match shape {
-            Shape::Fixed(len) => self.skip(*len as u64)?,
-            Shape::Text => {
-                let len = self.varint()?;
-                self.skip(len)?;
+impl RowBinary {
+    fn boxed(input: &Input<'_>, head: Head, flagged: bool) -> Result<Box<dyn Framing>, FormatError> {
+        input.settings.allow(Family::Any)?;
+        input.settings.allow(Family::Binary)?;
+        let mut this = Self {
+            head,
+            fields: Vec::new(),
+            flagged,
+            columns: input.columns.clone(),
+            key: input.key.to_vec(),
+            reading: Reading {
+                json_as_text: input.settings.binary_json_as_text,
+            },
+            names_count: input.settings.names_use_header,
+            types_count: input.settings.types_use_header,
+            skip_unknown: input.settings.skip_unknown_fields,
+        };
+        if head == Head::Rows {
+            let fields = this.columns.iter().map(|column| this.known(column));
+            this.fields = fields
+                .collect::<Result<_, _>>()
+                .map_err(|message| FormatError::plain(code::NOT_IMPLEMENTED, message))?;
+            if !flagged {
+                this.fields = joined(std::mem::take(&mut this.fields));
             }
-            Shape::Nullable(inner) => self.nullable(inner)?,
-            Shape::Array(inner) => self.array(inner)?,
-            Shape::Tuple(elements) => {
-                for element in elements {
-                    self.value(element)?;
+        }
+        Ok(Box::new(this))
+    }
+
+    /// Passes a field: its value, and the byte in front of it where there is one.
+    fn field(&self, reader: &mut Reader<'_, '_>, field: &Field) -> Result<Range<usize>, Stop> {
+        let start = reader.cursor.at;
+        // ClickHouse takes any byte but 0 for "no value"; only 1 is ever written.
+        match self.flagged.then(|| reader.cursor.byte()).transpose()? {
+            None | Some(0) => reader.value(&field.shape).map(|_| ())?,
+            Some(1) => {}
+            Some(_) => {
+                return Err(Stop::fault(
+                    code::INCORRECT_DATA,
+                    start,
+                    "a value begins with byte 0, or is byte 1 alone for the column's default",
+                ));
+            }
+        }
+        Ok(start..reader.cursor.at)
+    }
+
+    /// Takes the header in one step: what the columns are, and so where rows end.
+    fn header(&mut self, window: &Window<'_>, at: usize) -> Result<Step, Stop> {
+        let mut reader = Reader::new(window, at);
+        let count = reader.varint().map_err(in_header)?;
+        let names = texts(&mut reader, count)?;
+        let types = match self.head {
+            Head::NamesAndTypes => Some(texts(&mut reader, count)?),
+            Head::Names | Head::Rows => None,
+        };
+        let text = |range: &Range<usize>| String::from_utf8_lossy(&window.bytes[range.clone()]).into_owned();
+        let mut columns = Vec::new();
+        let mut fields = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let written_type = types.as_ref().map(|types| text(&types[index]));
+            match self.column(&text(name), index) {
+                Some(column) if columns.contains(&column) => {
+                    let message = format!("column {} stands in the header twice", column.name);
+                    return Err(Stop::fault(code::INCORRECT_DATA, name.start, message));
                 }
+                Some(column) => {
+                    self.check_type(&column, written_type.as_deref(), name.start)?;
+                    let field = self.known(&column);
+                    fields.push(field.map_err(|m| Stop::fault(code::NOT_IMPLEMENTED, name.start, m))?);
+                    columns.push(column);
+                }
+                None => fields.push(self.unknown(&text(name), written_type.as_deref(), name.start)?),
             }
         }
-        Ok(start..self.at)
-    }
-
-    fn nullable(&mut self, inner: &Shape) -> Result<(), Stop> {
-        let flag = byte(self.window, self.at, REST)?;
-        self.at += 1;
-        match flag {
-            0 => self.value(inner).map(drop),
-            1 => Ok(()),
-            _ => Err(Stop::fault(
-                code::INCORRECT_DATA,
-                self.at - 1,
-                "a Nullable value begins with byte 0 or 1",
-            )),
-        }
-    }
-
-    fn array(&mut self, inner: &Shape) -> Result<(), Stop> {
-        let count = self.varint()?;
-        if let Shape::Fixed(len) = inner {
-            return self.skip(count.saturating_mul(*len as u64));
-        }
-        for _ in 0..count {
-            // Every value has a byte at least, so the window's end comes before any count's.
-            self.value(inner)?;
-        }
-        Ok(())
-    }
-
-    /// Passes `len` bytes, which may be a lie: a row above the limit is refused before its bytes are there.
-    fn skip(&mut self, len: u64) -> Result<(), Stop> {
-        let before = (self.at - self.row) as u64;
-        if before.saturating_add(len) > self.window.row_bytes_max as u64 {
-            return Err(Stop::Fault(too_long(self.row, self.window.row_bytes_max)));
-        }
-        // At most row_bytes_max, so it fits.
-        let end = self.at + len as usize;
-        if end > self.window.bytes.len() {
-            return Err(Stop::More { expected: REST });
-        }
-        self.at = end;
-        Ok(())
-    }
-
-    fn varint(&mut self) -> Result<u64, Stop> {
-        let start = self.at;
-        let mut value = 0_u64;
-        for index in 0..VARINT_BYTES_MAX {
-            let byte = byte(self.window, self.at, REST)?;
-            self.at += 1;
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Stop::fault(
-            code::INCORRECT_DATA,
-            start,
-            "expected a length of at most ten bytes",
-        ))
-    }
-}
-
-impl Field {
-    fn new(column: &ColumnDef, key: &[ColumnDef]) -> Result<Self, FormatError> {
-        let shape = Shape::of(&column.data_type).ok_or_else(|| {
+        if !self.names_count && names.len() != self.columns.len() {
             let message = format!(
+                "expected {} columns, one for each of the INSERT",
+                self.columns.len()
+            );
+            return Err(Stop::fault(code::INCORRECT_DATA, at, message));
+        }
+        if columns.is_empty() {
+            let message = "the header names no column of the table";
+            return Err(Stop::fault(code::INCORRECT_DATA, at, message));
+        }
+        self.columns = columns;
+        self.fields = joined(fields);
+        self.head = Head::Rows;
+        Ok(Step::Skipped {
+            next: reader.cursor.at,
+        })
+    }
+
+    /// The column of a name in the header, or of its place where names do not count.
+    fn column(&self, name: &str, place: usize) -> Option<ColumnDef> {
+        if !self.names_count {
+            return self.columns.get(place).cloned();
+        }
+        header::column_named(&self.columns, name.as_bytes()).cloned()
+    }
+
+    /// A header's type must be the column's own: values of another would be other bytes.
+    fn check_type(&self, column: &ColumnDef, written: Option<&str>, at: usize) -> Result<(), Stop> {
+        let Some(written) = written.filter(|_| self.types_count) else {
+            return Ok(());
+        };
+        header::wrong_type(column, written).map_or(Ok(()), |message| {
+            Err(Stop::fault(code::INCORRECT_DATA, at, message))
+        })
+    }
+
+    fn known(&self, column: &ColumnDef) -> Result<Field, String> {
+        let shape = Shape::of(&column.data_type, self.reading).ok_or_else(|| {
+            format!(
                 "column {} of type {} cannot be passed over in RowBinary; leave it out or use another format",
                 column.name, column.data_type
-            );
-            FormatError::plain(code::NOT_IMPLEMENTED, message)
+            )
         })?;
-        Ok(Self {
+        Ok(Field {
             shape,
-            key: key.iter().position(|key| key.name == column.name),
+            key: self.key.iter().position(|key| key.name == column.name),
+            unknown: false,
         })
+    }
+
+    /// A column that the table does not have is left out where its type says how far its values reach.
+    fn unknown(&self, name: &str, written_type: Option<&str>, at: usize) -> Result<Field, Stop> {
+        let name: String = name.chars().take(64).collect();
+        if !self.skip_unknown {
+            let message = format!(
+                "unknown column '{name}' in the header; set input_format_skip_unknown_fields = 1 to have it skipped"
+            );
+            return Err(Stop::fault(code::INCORRECT_DATA, at, message));
+        }
+        let Some(written_type) = written_type else {
+            let message = format!(
+                "unknown column '{name}' in the header cannot be skipped, because its type is unknown"
+            );
+            return Err(Stop::fault(code::CANNOT_SKIP_UNKNOWN_FIELD, at, message));
+        };
+        let data_type = DataType::parse(written_type).ok();
+        let shape = data_type.and_then(|data_type| Shape::of(&data_type, self.reading));
+        let shape = shape.ok_or_else(|| {
+            let message = format!("unknown column '{name}' in the header has a type that cannot be skipped");
+            Stop::fault(code::UNKNOWN_TYPE, at, message)
+        })?;
+        Ok(Field {
+            shape,
+            key: None,
+            unknown: true,
+        })
+    }
+}
+
+/// So many texts of the header. Their count may be a lie: each has a byte at least.
+fn texts(reader: &mut Reader<'_, '_>, count: u64) -> Result<Vec<Range<usize>>, Stop> {
+    let mut texts = Vec::new();
+    for _ in 0..count {
+        texts.push(reader.text().map_err(in_header)?);
+    }
+    Ok(texts)
+}
+
+fn in_header(stop: Stop) -> Stop {
+    match stop {
+        Stop::More { expected: REST } => Stop::More {
+            expected: "the rest of the header",
+        },
+        stop => stop,
     }
 }
 
@@ -216,79 +342,20 @@ fn joined(fields: Vec<Field>) -> Vec<Field> {
                 Some(Field {
                     shape: Shape::Fixed(sum),
                     key: None,
+                    unknown: before,
                 }),
                 Field {
                     shape: Shape::Fixed(len),
                     key: None,
+                    unknown,
                 },
-            ) => {
-                *sum += len;
+            ) if before == unknown => {
+                *sum = sum.saturating_add(*len);
             }
             _ => joined.push(field),
         }
     }
     joined
-}
-
-impl Shape {
-    /// The shape of a type's values; none where it does not follow from the type, or a value is empty.
-    fn of(data_type: &DataType) -> Option<Self> {
-        use DataType as T;
-        Some(match data_type {
-            T::UInt8 | T::Int8 | T::Bool | T::Enum8(_) => Self::Fixed(1),
-            T::UInt16 | T::Int16 | T::Date | T::Enum16(_) | T::BFloat16 => Self::Fixed(2),
-            T::UInt32 | T::Int32 | T::Float32 | T::Date32 | T::DateTime(_) | T::IPv4 => Self::Fixed(4),
-            T::UInt64 | T::Int64 | T::Float64 | T::DateTime64(..) => Self::Fixed(8),
-            T::UInt128 | T::Int128 | T::Uuid | T::IPv6 => Self::Fixed(16),
-            T::UInt256 | T::Int256 => Self::Fixed(32),
-            T::Decimal { precision: 1..=9, .. } => Self::Fixed(4),
-            T::Decimal {
-                precision: 10..=18, ..
-            } => Self::Fixed(8),
-            T::Decimal {
-                precision: 19..=38, ..
-            } => Self::Fixed(16),
-            T::Decimal { .. } => Self::Fixed(32),
-            T::FixedString(0) | T::Nothing => return None,
-            T::FixedString(len) => Self::Fixed(*len),
-            T::String => Self::Text,
-            T::Nullable(inner) => Self::Nullable(Box::new(Self::of(inner)?)),
-            T::LowCardinality(inner) => Self::of(inner)?,
-            T::Array(inner) => Self::Array(Box::new(Self::of(inner)?)),
-            T::Map(key, value) => Self::Array(Box::new(Self::tuple([key.as_ref(), value.as_ref()])?)),
-            T::Tuple(elements) => Self::tuple(elements.iter().map(|(_, element)| element))?,
-            T::Other(name) => Self::of_name(name)?,
-        })
-    }
-
-    fn tuple<'t>(elements: impl IntoIterator<Item = &'t DataType>) -> Option<Self> {
-        let elements: Vec<Self> = elements.into_iter().map(Self::of).collect::<Option<_>>()?;
-        if elements.is_empty() {
-            return None;
-        }
-        let fixed = elements.iter().try_fold(0_usize, |sum, element| match element {
-            Self::Fixed(len) => sum.checked_add(*len),
-            _ => None,
-        });
-        Some(fixed.map_or(Self::Tuple(elements), Self::Fixed))
-    }
-
-    /// Types that `types` knows only by text but whose values are those of another type.
-    fn of_name(name: &str) -> Option<Self> {
-        let array = |inner: &str| Some(Self::Array(Box::new(Self::of_name(inner)?)));
-        match name {
-            "Point" => Some(Self::Fixed(16)),
-            "Ring" | "LineString" => array("Point"),
-            "Polygon" | "MultiLineString" => array("Ring"),
-            "MultiPolygon" => array("Polygon"),
-            interval if interval.starts_with("Interval") => Some(Self::Fixed(8)),
-            name => {
-                let inner = name.strip_prefix("SimpleAggregateFunction(")?.strip_suffix(')')?;
-                let (_, inner) = inner.split_once(',')?;
-                Self::of(&DataType::parse(inner).ok()?)
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,57 +1,172 @@
-//! TabSeparated: fields end at a tab or a newline, a backslash takes the byte behind it along.
+//! TabSeparated: fields end at a tab or a newline, a backslash takes the byte behind it along. TabSeparatedRaw is the
+//! same without escapes, and is carried as TabSeparated.
+
+use types::DataType;
 
 use crate::backslash::unescape;
-use crate::delimited::{Announced, Delimited, Dialect, Ending, FieldAt, Nature, need_columns};
+use crate::delimited::{
+    Behind, Delimited, Dialect, Ending, Expected, FieldAt, Habits, Nature, Place, Punctuation,
+    empty_lines_to_the_end, need_columns,
+};
 use crate::error::{FormatError, code};
+use crate::escape;
 use crate::framing::{Framing, Stop, Token, ValueError, Window};
-use crate::settings::Family;
+use crate::header::Announced;
+use crate::settings::{Family, Settings};
 use crate::stream::Input;
 
 pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
-    let announced = if input.settings.tsv_detect_header {
-        Announced::Perhaps
-    } else {
-        Announced::Nothing
-    };
-    open_as(input, announced)
+    open_as(input, perhaps(input.settings), false)
 }
 
 pub(crate) fn open_with_names(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
-    open_as(input, Announced::Header)
+    open_as(input, Announced::Names, false)
 }
 
-fn open_as(input: &Input<'_>, announced: Announced) -> Result<Box<dyn Framing>, FormatError> {
+pub(crate) fn open_with_names_and_types(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    open_as(input, Announced::NamesAndTypes, false)
+}
+
+pub(crate) fn open_raw(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    open_as(input, perhaps(input.settings), true)
+}
+
+pub(crate) fn open_raw_with_names(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    open_as(input, Announced::Names, true)
+}
+
+pub(crate) fn open_raw_with_names_and_types(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
+    open_as(input, Announced::NamesAndTypes, true)
+}
+
+fn perhaps(settings: &Settings) -> Announced {
+    if settings.tsv_detect_header {
+        Announced::Perhaps
+    } else {
+        Announced::Nothing
+    }
+}
+
+fn open_as(input: &Input<'_>, announced: Announced, raw: bool) -> Result<Box<dyn Framing>, FormatError> {
     need_columns(input)?;
     input.settings.allow(Family::Tsv)?;
-    let dialect = TabSeparated {
-        crlf: input.settings.tsv_crlf,
+    let dialect = TabSeparated::new(input.settings, raw);
+    let habits = Habits {
+        announced,
+        tuples_as_fields: false,
+        lines_skipped: input.settings.tsv_skip_first_lines,
+        variable: input.settings.tsv_variable,
     };
-    Ok(Box::new(Delimited::new(dialect, input, announced, false)))
+    Ok(Box::new(Delimited::new(dialect, input, habits)))
 }
 
-struct TabSeparated {
+/// TabSeparated's own rules.
+pub(crate) struct TabSeparated {
+    /// Whether a backslash is a character like any other.
+    raw: bool,
     /// Whether a line may end in CR LF.
     crlf: bool,
+    /// The field that is NULL.
+    null: Vec<u8>,
+    empty_is_absent: bool,
+    skip_trailing_empty_lines: bool,
 }
 
 impl Dialect for TabSeparated {
     const DELIMITER: &'static str = "a tab";
     const SURPLUS: i32 = code::CANNOT_PARSE_INPUT;
 
-    fn field(&self, window: &Window<'_>, at: usize, _: Nature) -> Result<FieldAt, Stop> {
+    fn field(&self, window: &Window<'_>, at: usize, _: Expected) -> Result<FieldAt, Stop> {
+        let (end, from) = self.content_end(window, at)?;
+        match window.bytes.get(end) {
+            Some(b'\t') => Ok(FieldAt {
+                content: at..end,
+                ending: Ending::Delimiter,
+                next: end + 1,
+            }),
+            _ => self.line_end(window.bytes, at, from, end),
+        }
+    }
+
+    fn token<'a>(
+        &self,
+        field: &'a [u8],
+        nature: Nature,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<Token<'a>, ValueError> {
+        if field == self.null.as_slice() {
+            return Ok(Token::Null);
+        }
+        if field.is_empty() && self.empty_is_absent {
+            return Ok(Token::Absent);
+        }
+        if self.raw || nature == Nature::Nested || memchr::memchr(b'\\', field).is_none() {
+            return Ok(Token::Text(field));
+        }
+        if field == b"\\N" {
+            return Err(FOREIGN_NULL);
+        }
+        scratch.clear();
+        unescape(field, scratch)?;
+        Ok(Token::Text(scratch))
+    }
+
+    fn place(&self, window: &Window<'_>, at: usize, _: Behind) -> Result<Place, Stop> {
+        let skipped = if self.skip_trailing_empty_lines {
+            empty_lines_to_the_end(window, at)?
+        } else {
+            None
+        };
+        Ok(skipped.unwrap_or(Place::Row(at)))
+    }
+
+    fn punctuation(&self) -> Punctuation {
+        Punctuation {
+            open: "",
+            separator: b'\t',
+            close: "",
+        }
+    }
+
+    fn rewrites(&self) -> bool {
+        self.raw
+    }
+
+    fn write(&self, field: &[u8], data_type: &DataType, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        if self.raw && field != self.null.as_slice() {
+            return escape::tab_separated_value(field, data_type, out);
+        }
+        out.extend_from_slice(field);
+        Ok(())
+    }
+}
+
+const FOREIGN_NULL: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "no \\N, because format_tsv_null_representation says another sign for NULL",
+};
+
+impl TabSeparated {
+    pub(crate) fn new(settings: &Settings, raw: bool) -> Self {
+        Self {
+            raw,
+            crlf: settings.tsv_crlf,
+            null: settings.tsv_null.clone().into_bytes(),
+            empty_is_absent: settings.tsv_empty_as_default,
+            skip_trailing_empty_lines: settings.tsv_skip_trailing_empty_lines,
+        }
+    }
+
+    /// Where the field at `at` ends (a tab, a newline or the body's end), and the first byte behind its last escape.
+    pub(crate) fn content_end(&self, window: &Window<'_>, at: usize) -> Result<(usize, usize), Stop> {
         let bytes = window.bytes;
         let mut from = at;
-        while let Some(found) = memchr::memchr3(b'\t', b'\n', b'\\', &bytes[from..]) {
+        // Without escapes there is nothing but tabs and newlines to look for.
+        let escape = if self.raw { b'\n' } else { b'\\' };
+        while let Some(found) = memchr::memchr3(b'\t', b'\n', escape, &bytes[from..]) {
             let end = from + found;
             match bytes[end] {
-                b'\t' => {
-                    return Ok(FieldAt {
-                        content: at..end,
-                        ending: Ending::Delimiter,
-                        next: end + 1,
-                    });
-                }
-                b'\n' => return self.line_end(bytes, at, from, end),
+                b'\t' | b'\n' => return Ok((end, from)),
                 _ if end + 1 < bytes.len() => from = end + 2,
                 _ => {
                     return Err(Stop::More {
@@ -61,7 +176,7 @@ impl Dialect for TabSeparated {
             }
         }
         if window.last {
-            self.line_end(bytes, at, from, bytes.len())
+            Ok((bytes.len(), from))
         } else {
             Err(Stop::More {
                 expected: "a tab or the end of the line",
@@ -69,33 +184,6 @@ impl Dialect for TabSeparated {
         }
     }
 
-    fn token<'a>(
-        &self,
-        field: &'a [u8],
-        _: Nature,
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<Token<'a>, ValueError> {
-        if field == b"\\N" {
-            return Ok(Token::Null);
-        }
-        if memchr::memchr(b'\\', field).is_none() {
-            return Ok(Token::Text(field));
-        }
-        scratch.clear();
-        unescape(field, scratch)?;
-        Ok(Token::Text(scratch))
-    }
-
-    fn end_behind_delimiter(&self, _: &Window<'_>, _: usize) -> Result<Option<usize>, Stop> {
-        Ok(None)
-    }
-
-    fn between_rows(&self, _: &Window<'_>, _: usize) -> Option<usize> {
-        None
-    }
-}
-
-impl TabSeparated {
     /// The end of a line whose last escape ended before `from`.
     ///
     /// ClickHouse refuses a CR there in the first line and takes it for data in later ones; here every line

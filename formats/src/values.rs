@@ -6,6 +6,7 @@ use std::ops::Range;
 use types::ColumnDef;
 
 use crate::backslash;
+use crate::check;
 use crate::error::{FormatError, code};
 use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window, behind_space};
 use crate::settings::Family;
@@ -14,7 +15,8 @@ use crate::stream::Input;
 /// Brackets may be open this deep in a row; ClickHouse's own `max_parser_depth`.
 const DEPTH_MAX: usize = 1000;
 
-const LITERAL: ValueError = ValueError {
+/// The value is no literal.
+pub(crate) const LITERAL: ValueError = ValueError {
     code: code::NOT_IMPLEMENTED,
     expected: "a literal, because the sharding key reads this column and expressions in VALUES are not computed here",
 };
@@ -26,7 +28,12 @@ pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
         place: Place::First,
         keys: input.columns.iter().map(key_of).collect(),
         columns: input.columns.clone(),
-        nesting: Vec::new(),
+        nesting: Nesting(Vec::new()),
+        nested: input
+            .key
+            .iter()
+            .map(|column| check::is_nested(&column.data_type))
+            .collect(),
     }))
 }
 
@@ -36,8 +43,13 @@ struct Values {
     keys: Vec<Option<usize>>,
     columns: Vec<ColumnDef>,
     /// The brackets that are open; memory that is used again.
-    nesting: Vec<u8>,
+    nesting: Nesting,
+    /// For each noted column whether its values are made of others.
+    nested: Vec<bool>,
 }
+
+/// Brackets that are open.
+struct Nesting(Vec<u8>);
 
 /// What may come next between rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,18 +99,13 @@ impl Framing for Values {
 
     fn token<'a>(
         &self,
-        _: usize,
+        index: usize,
         field: &'a [u8],
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError> {
         match field {
-            [b'\'', ..] => string(field, scratch),
-            word if word.eq_ignore_ascii_case(b"NULL") => Ok(Token::Null),
-            word if word.eq_ignore_ascii_case(b"DEFAULT") => Ok(Token::Absent),
-            word if word.eq_ignore_ascii_case(b"true") => Ok(Token::Sql(b"true")),
-            word if word.eq_ignore_ascii_case(b"false") => Ok(Token::Sql(b"false")),
-            number if is_number(number) => Ok(Token::Sql(number)),
-            _ => Err(LITERAL),
+            [b'[' | b'(' | b'{', ..] if self.nested[index] => Ok(Token::Sql(field)),
+            _ => token(field, scratch),
         }
     }
 
@@ -115,7 +122,7 @@ impl Values {
 
     /// Passes the row whose bracket opens at `start` and returns its end.
     fn row(&mut self, window: &Window<'_>, start: usize, key: &mut KeyFields) -> Result<usize, Stop> {
-        self.nesting.clear();
+        self.nesting.0.clear();
         let mut field = 0;
         let mut field_start = start + 1;
         let mut at = start + 1;
@@ -166,28 +173,30 @@ impl Values {
                 expected: "the rest of the row",
             })?;
             at = match bytes[at] {
-                b',' | b')' if self.nesting.is_empty() => return Ok(at),
+                b',' | b')' if self.nesting.0.is_empty() => return Ok(at),
                 b',' => at + 1,
                 quote @ (b'\'' | b'"' | b'`') => behind_quotes(bytes, at, quote)?,
-                open @ (b'(' | b'[' | b'{') => self.open(at, open)?,
-                close @ (b')' | b']' | b'}') => self.close(at, close)?,
+                open @ (b'(' | b'[' | b'{') => self.nesting.open(at, open)?,
+                close @ (b')' | b']' | b'}') => self.nesting.close(at, close)?,
                 b'$' => return Err(heredoc(at)),
                 _ => comment(window, at)?.unwrap_or(at + 1),
             };
         }
     }
+}
 
+impl Nesting {
     fn open(&mut self, at: usize, bracket: u8) -> Result<usize, Stop> {
-        if self.nesting.len() == DEPTH_MAX {
+        if self.0.len() == DEPTH_MAX {
             let message = format!("brackets are nested deeper than {DEPTH_MAX}");
             return Err(Stop::fault(code::SYNTAX_ERROR, at, message));
         }
-        self.nesting.push(bracket);
+        self.0.push(bracket);
         Ok(at + 1)
     }
 
     fn close(&mut self, at: usize, bracket: u8) -> Result<usize, Stop> {
-        match (self.nesting.pop(), bracket) {
+        match (self.0.pop(), bracket) {
             (Some(b'('), b')') | (Some(b'['), b']') | (Some(b'{'), b'}') => Ok(at + 1),
             _ => Err(Stop::fault(
                 code::SYNTAX_ERROR,
@@ -196,6 +205,63 @@ impl Values {
             )),
         }
     }
+}
+
+/// A value that is a literal.
+pub(crate) fn token<'a>(field: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Token<'a>, ValueError> {
+    match field {
+        [b'\'', ..] => string(field, scratch),
+        word if word.eq_ignore_ascii_case(b"NULL") => Ok(Token::Null),
+        word if word.eq_ignore_ascii_case(b"DEFAULT") => Ok(Token::Absent),
+        word if word.eq_ignore_ascii_case(b"true") => Ok(Token::Sql(b"true")),
+        word if word.eq_ignore_ascii_case(b"false") => Ok(Token::Sql(b"false")),
+        number if is_number(number) => Ok(Token::Sql(number)),
+        _ => Err(LITERAL),
+    }
+}
+
+/// The end of a literal at `start` that anything but a comma or bracket may end: `is_end` says where.
+pub(crate) fn value_end(
+    window: &Window<'_>,
+    start: usize,
+    is_end: impl Fn(usize) -> Result<bool, Stop>,
+) -> Result<usize, Stop> {
+    let mut nesting = Nesting(Vec::new());
+    let mut at = start;
+    loop {
+        if nesting.0.is_empty() && is_end(at)? {
+            break;
+        }
+        at = match window.bytes.get(at) {
+            Some(quote @ (b'\'' | b'"' | b'`')) => behind_quotes(window.bytes, at, *quote)?,
+            Some(open @ (b'(' | b'[' | b'{')) => nesting.open(at, *open)?,
+            Some(close @ (b')' | b']' | b'}')) => nesting.close(at, *close)?,
+            // Carried between commas and brackets, it would be two values or none.
+            Some(b',' | b';' | b'#' | b'$') if nesting.0.is_empty() => {
+                return Err(Stop::fault(
+                    code::CANNOT_PARSE_INPUT,
+                    at,
+                    "expected the delimiter behind a value",
+                ));
+            }
+            Some(b'-' | b'/') if window.bytes.get(at + 1) == window.bytes.get(at) => {
+                return Err(Stop::fault(code::CANNOT_PARSE_INPUT, at, "expected a literal"));
+            }
+            Some(b'/' | b'#' | b'$') => {
+                return Err(Stop::fault(code::CANNOT_PARSE_INPUT, at, "expected a literal"));
+            }
+            Some(_) => at + 1,
+            None => {
+                return Err(Stop::More {
+                    expected: "the delimiter behind a value",
+                });
+            }
+        };
+    }
+    if window.bytes[start..at].trim_ascii().is_empty() {
+        return Err(Stop::fault(code::CANNOT_PARSE_INPUT, start, "expected a value"));
+    }
+    Ok(at)
 }
 
 fn is_special(byte: u8) -> bool {

@@ -13,14 +13,20 @@ use spool::{Destination, OpenError, RecoveryReport, Spool};
 
 use tokio::sync::Notify;
 
+use crate::answers::files::AnswerFiles;
+use crate::answers::{self, Answers};
 use crate::backpressure::{self, Full};
 use crate::budget::Budget;
 use crate::deliver;
+use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
+use crate::insert::shapes::{self, Shapes};
 use crate::layouts;
+use crate::logins::Logins;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
-use crate::routing::{RoutedTable, Routing, RoutingError};
+use crate::routing::{Prepared, RoutedTable, Routing, RoutingError};
 use crate::schema::{self, SchemaFiles};
+use crate::sessions::Sessions;
 use crate::tasks::Tasks;
 
 /// How often each replica is asked whether it is there.
@@ -41,8 +47,18 @@ pub struct App {
     pub metrics: Metrics,
     /// The memory of INSERTs.
     pub budget: Budget,
+    /// Which replica holds which client's session.
+    pub sessions: Sessions,
     /// Schemas that outlive a restart.
     pub schema_files: SchemaFiles,
+    /// Answers for while no replica answers.
+    pub answers: Answers,
+    /// Passwords that replicas have checked.
+    pub logins: Logins,
+    /// Shapes of INSERTs that shards are known to read.
+    pub shapes: Shapes,
+    /// Tables that are routed without being listed.
+    pub discovery: Discovery,
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
@@ -80,14 +96,17 @@ pub enum StartError {
 impl App {
     /// Opens the spool and makes everything ready, without listening yet.
     pub fn open(config: Config, config_path: &Path) -> Result<(Arc<Self>, RecoveryReport), StartError> {
-        let config = Arc::new(config);
         let (spool, report) = Spool::open(spool_options(&config))?;
-        let routing = Routing::new(config.clone(), &spool, None)?;
-        // Last, for it cannot be taken back: epochs only rise.
-        layouts::accept(&config)?;
+        let discovery = Discovery::of_spool(&config.spool.path);
+        let routing = take(&config, &discovery, &spool, None)?;
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
+            answers: Answers::open(AnswerFiles::below(&config.spool.path)),
+            logins: Logins::default(),
+            shapes: Shapes::below(&config.spool.path),
+            sessions: Sessions::default(),
+            discovery,
             spool,
             metrics: Metrics::default(),
             routing: ArcSwap::from_pointee(routing),
@@ -110,6 +129,15 @@ impl App {
             .spawn("replica checks", |stop| check_replicas(app, stop));
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
+        let app = self.clone();
+        self.tasks.spawn("answers for clients", |stop| {
+            answers::fill::keep_filled(app, stop)
+        });
+        let app = self.clone();
+        self.tasks.spawn("shapes", |stop| shapes::keep(app, stop));
+        let app = self.clone();
+        self.tasks
+            .spawn("discovery", |stop| discovery::keep_fresh(app, stop));
         let app = self.clone();
         self.tasks
             .spawn("summaries", |stop| crate::summary::tell(app, stop));
@@ -189,18 +217,71 @@ impl App {
             .for_each(|warning| tracing::warn!("{warning}"));
         let before = self.routing();
         refuse_what_needs_a_restart(&before.config, &config)?;
-        let config = Arc::new(config);
-        let routing = Routing::new(config.clone(), &self.spool, Some(&before))?;
-        layouts::accept(&config)?;
+        let routing = take(&config, &self.discovery, &self.spool, Some(&before))?;
+        self.swap(routing);
+        self.discovery.wake();
+        Ok(())
+    }
+
+    fn swap(self: &Arc<Self>, routing: Routing) {
         self.routing.store(Arc::new(routing));
         self.start_senders();
         self.nudge.notify_waiters();
+    }
+
+    /// The seeds said something new: the tables that follow are routed from now on.
+    pub async fn reroute(self: &Arc<Self>) {
+        let _one_at_a_time = self.reloading.lock().await;
+        let app = self.clone();
+        let result = match tokio::task::spawn_blocking(move || app.try_reroute()).await {
+            Ok(result) => result,
+            Err(error) => Err(StartError::Task(error)),
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "the discovered tables cannot be used; those known before stay");
+        }
+    }
+
+    fn try_reroute(self: &Arc<Self>) -> Result<(), StartError> {
+        let before = self.routing();
+        let (config, _) = discovery::merged(&before.config, &self.discovery.seen())?;
+        if config.tables == before.config.tables {
+            return Ok(());
+        }
+        let routing = take(&before.config, &self.discovery, &self.spool, Some(&before))?;
+        tell_changes(&before.config, &routing.config);
+        self.swap(routing);
         Ok(())
+    }
+
+    /// A discovered table's new key is meant: it holds from now on. The error says why it is not taken.
+    pub async fn accept_key(self: &Arc<Self>, table: &config::TableName) -> Result<(), String> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let (app, table) = (self.clone(), table.clone());
+        let accepted = tokio::task::spawn_blocking(move || app.try_accept_key(&table)).await;
+        accepted.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    fn try_accept_key(self: &Arc<Self>, table: &config::TableName) -> Result<(), String> {
+        let before = self.routing();
+        layouts::accept_key(&before.config, table)?;
+        let told = |error: StartError| error.to_string();
+        self.try_reroute().map_err(told)?;
+        tracing::warn!(%table, "an operator accepted the table's sharding key");
+        let routing = self.routing();
+        let stopped = routing
+            .config
+            .table(table)
+            .and_then(|table| table.stopped.clone());
+        stopped.map_or(Ok(()), |why| {
+            Err(format!("{table} still takes no INSERTs: {why}"))
+        })
     }
 
     /// Admits an INSERT before its body is read: not while stopping, not into a full disk, and not while
     /// every queue of its table is full.
     pub async fn admit_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
+        table.refuse_stopped()?;
         if !self.is_ready() {
             return Err(Exception::try_again(
                 code::TOO_MANY_SIMULTANEOUS_QUERIES,
@@ -248,6 +329,7 @@ impl App {
         Snapshot {
             destinations: self.spool.destinations(),
             replicas: replicas.collect(),
+            discovered: self.discovery.found(&routing.config),
             disk_free_bytes: disk_free_bytes(&routing.config.spool.path),
             layouts: routing
                 .clusters
@@ -292,6 +374,46 @@ impl App {
                     let _ = app.spool.go(insert, "it was found at the start").await;
                 }
             });
+    }
+}
+
+/// Makes a configuration and what was discovered the routing from now on; on an error nothing has changed.
+fn take(
+    config: &Config,
+    discovery: &Discovery,
+    spool: &Spool,
+    before: Option<&Routing>,
+) -> Result<Routing, StartError> {
+    let (config, remarks) = discovery::merged(config, &discovery.seen())?;
+    layouts::check(&config)?;
+    let config = Arc::new(config);
+    let prepared = Prepared::new(config.clone(), before)?;
+    // After all that can be refused, for it cannot be taken back: epochs only rise.
+    layouts::accept(&config)?;
+    discovery.tell(remarks);
+    Ok(prepared.routing(spool, before)?)
+}
+
+/// One line for each table that came, went or changed.
+fn tell_changes(before: &Config, after: &Config) {
+    for table in &after.tables {
+        let key = table.sharding_key.as_deref().unwrap_or("none");
+        match before.table(&table.name) {
+            None => {
+                tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "discovered")
+            }
+            Some(known) if known != table => {
+                tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "changed where it was discovered");
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before
+        .tables
+        .iter()
+        .filter(|table| after.table(&table.name).is_none());
+    for table in gone {
+        tracing::warn!(table = %table.name, "dropped where it was discovered: it is not routed any more, rows that wait for it are kept");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The memory that INSERTs may hold while they are read and split: one budget for all of them, so that memory
 //! does not grow with the number of clients or the size of their bodies.
 //!
-//! There are two rooms. A small INSERT takes a small part of the one, a large INSERT (or one that says so by its Content-Length) its whole part
+//! There are three rooms. The decoders of compressed bodies take of their own, before anything else of their INSERT. A small INSERT takes a small part of the one, a large INSERT (or one that says so by its Content-Length) its whole part
 //! of the other at once: nobody holds a part of a room while waiting for more of the same, so that INSERTs cannot starve each other, and
 //! large ones never stop small ones. One that cannot get its part in time is answered 503 with code 202, which clients send again.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::exception::{Exception, code};
+use crate::http::decode::MEMBER_BYTES_MAX;
 
 /// What a semaphore's permit stands for: the budget's grain.
 const PERMIT_BYTES: u64 = 64 * 1024;
@@ -25,11 +26,15 @@ const SMALL_STEPS: [u64; 2] = [PERMIT_BYTES, 512 << 10];
 /// One part in so many of the budget is for small INSERTs.
 const SMALL_SHARE: u64 = 4;
 
+/// One part in so many is for decoders.
+const DECODER_SHARE: u64 = 4;
+
 /// The memory of all INSERTs.
 #[derive(Debug, Clone)]
 pub struct Budget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    decoders: Arc<Semaphore>,
     wait_max: Duration,
 }
 
@@ -44,8 +49,10 @@ impl Budget {
     /// A budget of this many bytes, and room for at least one large INSERT; waiting for a part of it ends after `wait_max`.
     pub fn new(bytes: u64, wait_max: Duration) -> Self {
         let small = bytes / SMALL_SHARE;
-        let large = (bytes - small).max(LARGE_INSERT_BYTES);
+        let decoders = bytes / DECODER_SHARE;
+        let large = (bytes - small - decoders).max(LARGE_INSERT_BYTES);
         Self {
+            decoders: room(decoders.max(MEMBER_BYTES_MAX as u64)),
             small: room(small.max(SMALL_STEPS[1])),
             large: room(large),
             wait_max,
@@ -68,6 +75,17 @@ impl Budget {
             Ok(Err(_)) | Err(_) => return Err(self.exhausted()),
         }
         part.bytes = covered;
+        Ok(())
+    }
+
+    /// Adds memory for a decoder to what its body holds.
+    pub async fn cover_decoder(&self, part: &mut Part, more_bytes: usize) -> Result<(), Exception> {
+        let permits = u32::try_from((more_bytes as u64).div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        match tokio::time::timeout(self.wait_max, self.decoders.clone().acquire_many_owned(permits)).await {
+            Ok(Ok(permits)) => part.held.push(permits),
+            Ok(Err(_)) | Err(_) => return Err(self.exhausted()),
+        }
+        part.bytes += more_bytes as u64;
         Ok(())
     }
 
@@ -112,6 +130,18 @@ mod tests {
         let mut large = Part::default();
         budget.cover(&mut large, 1 << 30).await.unwrap();
         budget.cover(&mut Part::default(), 1000).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn decoders_have_a_room_of_their_own_and_give_it_back() {
+        let budget = Budget::new(LARGE_INSERT_BYTES, Duration::from_secs(1));
+        let (mut first, mut second) = (Part::default(), Part::default());
+        budget.cover_decoder(&mut first, MEMBER_BYTES_MAX).await.unwrap();
+        let error = budget.cover_decoder(&mut second, 1).await.unwrap_err();
+        assert_eq!(error.code, code::TOO_MANY_SIMULTANEOUS_QUERIES);
+        budget.cover(&mut Part::default(), 1 << 30).await.unwrap();
+        drop(first);
+        budget.cover_decoder(&mut second, 1).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

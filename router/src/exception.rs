@@ -8,10 +8,14 @@ use http::StatusCode;
 pub mod code {
     #![allow(missing_docs)] // ClickHouse's own names
     pub const NO_SUCH_COLUMN_IN_TABLE: i32 = 16;
+    pub const NUMBER_OF_COLUMNS_DOESNT_MATCH: i32 = 20;
     pub const CANNOT_READ_ALL_DATA: i32 = 33;
     pub const BAD_ARGUMENTS: i32 = 36;
+    pub const TOO_LARGE_SIZE_COMPRESSED: i32 = 39;
+    pub const CHECKSUM_DOESNT_MATCH: i32 = 40;
     pub const UNKNOWN_TABLE: i32 = 60;
     pub const SYNTAX_ERROR: i32 = 62;
+    pub const UNKNOWN_FORMAT: i32 = 73;
     pub const NOT_IMPLEMENTED: i32 = 48;
     pub const LOGICAL_ERROR: i32 = 49;
     pub const STORAGE_REQUIRES_PARAMETER: i32 = 55;
@@ -20,10 +24,23 @@ pub mod code {
     pub const INCORRECT_DATA: i32 = 117;
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;
     pub const NETWORK_ERROR: i32 = 210;
+    pub const QUERY_IS_TOO_LARGE: i32 = 229;
+    pub const TABLE_IS_READ_ONLY: i32 = 242;
     pub const NOT_ENOUGH_SPACE: i32 = 243;
+    pub const CANNOT_DECOMPRESS: i32 = 271;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
+    pub const TOO_MANY_BYTES: i32 = 307;
+    pub const ZLIB_INFLATE_FAILED: i32 = 354;
+    pub const INVALID_SESSION_TIMEOUT: i32 = 374;
+    pub const UNKNOWN_CODEC: i32 = 432;
+    pub const BROTLI_READ_FAILED: i32 = 448;
     pub const ACCESS_DENIED: i32 = 497;
     pub const AUTHENTICATION_FAILED: i32 = 516;
+    pub const LZMA_STREAM_DECODER_FAILED: i32 = 554;
+    pub const ZSTD_DECODER_FAILED: i32 = 561;
+    pub const BZIP2_STREAM_DECODER_FAILED: i32 = 594;
+    pub const LZ4_DECODER_FAILED: i32 = 618;
+    pub const SNAPPY_UNCOMPRESS_FAILED: i32 = 638;
     pub const INVALID_SHARD_ID: i32 = 1003;
 }
 
@@ -133,7 +150,7 @@ impl From<formats::FormatError> for Exception {
 
 impl From<formats::statement::StatementError> for Exception {
     fn from(error: formats::statement::StatementError) -> Self {
-        Self::bad_input(code::SYNTAX_ERROR, error.to_string())
+        Self::bad_input(error.code(), error.to_string())
     }
 }
 

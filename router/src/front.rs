@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use formats::statement::{
-    Insert, Recognised, STATEMENT_BYTES_MAX, Source, Statement, System, TableRef, recognise,
+    Insert, Recognised, STATEMENT_BYTES_MAX, Select, Source, Statement, System, TableRef, recognise_with,
 };
 use http::header::EXPECT;
 use http::{Method, StatusCode};
@@ -21,14 +21,20 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use crate::app::App;
+use crate::budget::Part;
+use crate::discovery;
 use crate::exception::{Exception, code};
 use crate::http::answer::{self, Answer, Heading};
 use crate::http::body::RequestBody;
+use crate::http::decode::{Decoder, Encoding};
+use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
-use crate::insert::plan::Plan;
+use crate::insert::plan::{Plan, Surroundings};
+use crate::insert::select::Reader;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
+use crate::logins;
 use crate::pass;
 use crate::routing::{Lookup, RoutedTable, Routing};
 
@@ -54,7 +60,7 @@ impl Handler for App {
             return answer;
         }
         let (parts, incoming) = request.into_parts();
-        let head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
+        let mut head = match Head::read(&parts.method, &parts.uri, &parts.headers) {
             Ok(head) => head,
             Err(exception) => {
                 return answer::exception(
@@ -67,7 +73,7 @@ impl Handler for App {
             }
         };
         let mut body = RequestBody::new(incoming, parts.headers.contains_key(EXPECT));
-        match question(&self, peer, &head, since, &parts, &mut body).await {
+        match question(&self, peer, &mut head, since, &parts, &mut body).await {
             Ok(answer) => answer,
             Err(exception) => {
                 body.drain().await;
@@ -112,15 +118,19 @@ fn heading(head: &Head) -> Heading<'_> {
 async fn question(
     app: &Arc<App>,
     peer: Peer,
-    head: &Head,
+    head: &mut Head,
     since: Instant,
     parts: &http::request::Parts,
     body: &mut RequestBody,
 ) -> Result<Answer, Exception> {
     let routing = app.routing();
-    let user = routing.admit(&head.credentials, address_of(peer))?;
-    refuse_encoded(head)?;
-    let recognition = recognition(head, body).await?;
+    let user = logins::admit(app, &routing, &head.credentials, address_of(peer)).await?;
+    if let Some(decoder) = decoder(head)? {
+        body.decode(decoder, app.budget.clone());
+    }
+    let form = form(app, head, body).await?;
+    let head = &*head;
+    let recognition = recognition(head, form, body).await?;
     let question = Question {
         routing: routing.clone(),
         head,
@@ -129,20 +139,16 @@ async fn question(
     };
     match &recognition.statement {
         Statement::Insert(statement) => question.insert(app, statement, &recognition, parts, body).await,
-        Statement::Read | Statement::Describe { .. } if !user.may_select() => {
-            Err(Exception::access_denied(format!(
-                "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
-                user.name
-            )))
-        }
         Statement::Describe { table, name } => {
+            question.check_select()?;
             question
-                .describe(table, name.clone(), &recognition, parts, body)
+                .describe(app, table, name.clone(), &recognition, parts, body)
                 .await
         }
         Statement::Read => {
+            question.check_select()?;
             body.unread(recognition.body());
-            pass::through(&question, parts, body.take()).await
+            pass::through(app, &question, parts, body.take()).await
         }
         Statement::Empty => Err(Exception::bad_input(
             code::SYNTAX_ERROR,
@@ -168,21 +174,14 @@ fn refused_system(system: &System) -> Exception {
     Exception::not_implemented(what)
 }
 
-/// Compressed bodies are decoded by a later version; to take them for rows now would be worse than to say so.
-fn refuse_encoded(head: &Head) -> Result<(), Exception> {
-    let decompress = head
-        .settings
-        .iter()
-        .any(|(name, value)| name == "decompress" && value != "0");
-    match (&head.content_encoding, decompress) {
-        (Some(encoding), _) => Err(Exception::not_implemented(format!(
-            "Content-Encoding {encoding} is not decoded by this version of Weir: send the body as it is."
-        ))),
-        (None, true) => Err(Exception::not_implemented(
-            "decompress=1 is not decoded by this version of Weir: send the body as it is.",
-        )),
-        (None, false) => Ok(()),
-    }
+/// The decoder of a body that is encoded, holds ClickHouse's compressed blocks, or both.
+fn decoder(head: &Head) -> Result<Option<Decoder>, Exception> {
+    let encoding = head
+        .content_encoding
+        .as_deref()
+        .map_or(Ok(None), Encoding::named)?;
+    let is_set = |value: &str| !matches!(value, "" | "0" | "false");
+    Decoder::new(encoding, head.setting("decompress").is_some_and(is_set))
 }
 
 /// A recognised statement and the text it was recognised in.
@@ -192,38 +191,59 @@ struct Recognition {
     text: Bytes,
     /// Where the body begins in `text`.
     body_at: usize,
+    /// The body, where it is a form whose part the text is.
+    form: Option<Bytes>,
 }
 
 impl Recognition {
     /// What was read of the body, for whoever wants all of it.
     fn body(&self) -> Bytes {
-        self.text.slice(self.body_at..)
+        let form = self.form.clone();
+        form.unwrap_or_else(|| self.text.slice(self.body_at..))
     }
 
     /// The first data of an INSERT. Data in the URL are data as well: `query=INSERT INTO t VALUES (1)`.
     fn data(&self, source: &Source) -> Bytes {
         match source {
             Source::Data { data_at, .. } => self.text.slice((*data_at).min(self.text.len())..),
-            Source::Select | Source::Function(_) | Source::Infile => Bytes::new(),
+            Source::Select { .. } | Source::Function(_) | Source::Infile => Bytes::new(),
         }
     }
 }
 
-/// Reads as much of the body as the statement's head needs.
-async fn recognition(head: &Head, body: &mut RequestBody) -> Result<Recognition, Exception> {
+/// Reads a multipart form, which says what a URL says otherwise; none when the body is none.
+async fn form(app: &App, head: &mut Head, body: &mut RequestBody) -> Result<Option<Bytes>, Exception> {
+    let Some(boundary) = head.boundary.clone() else {
+        return Ok(None);
+    };
+    let mut part = Part::default();
+    app.budget.cover(&mut part, FORM_BYTES_MAX as u64).await?;
+    let (bytes, form) = form::read(body, &boundary).await?;
+    head.fill_from(form)?;
+    Ok(Some(bytes))
+}
+
+/// Reads as much of the body as the statement's head needs; nothing of a form, which was read before.
+async fn recognition(
+    head: &Head,
+    form: Option<Bytes>,
+    body: &mut RequestBody,
+) -> Result<Recognition, Exception> {
+    let parameters = head.query_parameters();
     let mut text = BytesMut::from(head.query.as_bytes());
-    if !text.is_empty() {
+    if !text.is_empty() && form.is_none() {
         // ClickHouse joins the halves of a query with a line feed.
         text.extend_from_slice(b"\n");
     }
     let body_at = text.len();
-    let mut complete = false;
+    let mut complete = form.is_some();
     loop {
-        if let Recognised::Statement(statement) = recognise(&text, complete)? {
+        if let Recognised::Statement(statement) = recognise_with(&text, complete, &parameters)? {
             return Ok(Recognition {
                 statement,
                 text: text.freeze(),
                 body_at,
+                form,
             });
         }
         match body.next().await? {
@@ -233,10 +253,26 @@ async fn recognition(head: &Head, body: &mut RequestBody) -> Result<Recognition,
     }
 }
 
+/// The statement to its end, for one that has no data behind it.
+async fn whole_text(recognition: &Recognition, body: &mut RequestBody) -> Result<Vec<u8>, Exception> {
+    let mut text = recognition.text.to_vec();
+    while let Some(chunk) = body.next().await? {
+        text.extend_from_slice(&chunk);
+        if text.len() > STATEMENT_BYTES_MAX {
+            return Err(Exception::bad_input(
+                code::SYNTAX_ERROR,
+                "The statement is longer than max_query_size.",
+            ));
+        }
+    }
+    Ok(text)
+}
+
 impl Question<'_> {
     /// A distributed table may exist only in Weir: its target is described instead.
     async fn describe(
         &self,
+        app: &App,
         table: &TableRef,
         name: Range<usize>,
         recognition: &Recognition,
@@ -246,19 +282,10 @@ impl Question<'_> {
         let database = table.database.as_deref().unwrap_or_else(|| self.database());
         let Lookup::Routed(routed) = self.routing.lookup(database, &table.table) else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body.take()).await;
+            return pass::through(app, self, parts, body.take()).await;
         };
-        let mut text = recognition.text.to_vec();
-        while let Some(chunk) = body.next().await? {
-            text.extend_from_slice(&chunk);
-            if text.len() > STATEMENT_BYTES_MAX {
-                return Err(Exception::bad_input(
-                    code::SYNTAX_ERROR,
-                    "The statement is longer than max_query_size.",
-                ));
-            }
-        }
-        pass::described(self, parts, &routed, &text, name).await
+        let text = whole_text(recognition, body).await?;
+        pass::described(app, self, parts, &routed, &text, name).await
     }
 
     async fn insert(
@@ -269,12 +296,23 @@ impl Question<'_> {
         parts: &http::request::Parts,
         body: &mut RequestBody,
     ) -> Result<Answer, Exception> {
-        let Some(table) = self.table(&statement.table)? else {
+        let named = self.table(app, &statement.table).await;
+        let named = named.inspect_err(|exception| app.metrics.inserted("", exception.code, 0));
+        let Some(table) = named? else {
             body.unread(recognition.body());
-            return pass::through(self, parts, body.take()).await;
+            return pass::through(app, self, parts, body.take()).await;
         };
         body.unread(recognition.data(&statement.source));
-        let answered = self.insert_routed(app, &table, statement, body).await;
+        let answered = match &statement.source {
+            Source::Select { with, at } => {
+                let text = whole_text(recognition, body).await?;
+                let select = formats::statement::select(&text, with.clone(), *at)?;
+                self.insert_selected(app, &table, statement, &select).await
+            }
+            Source::Data { .. } | Source::Function(_) | Source::Infile => {
+                self.insert_routed(app, &table, statement, body).await
+            }
+        };
         match &answered {
             Ok(inserted) => app
                 .metrics
@@ -297,6 +335,87 @@ impl Question<'_> {
         statement: &Insert,
         body: &mut RequestBody,
     ) -> Result<insert::Inserted, Exception> {
+        self.check_insert(table)?;
+        app.admit_insert(table).await?;
+        let settings = self.head.settings.iter().chain(&statement.settings);
+        let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
+        let schema = table.schema(app).await?;
+        let default_format = self.head.default_format.as_deref();
+        let plan = Plan::new(
+            table.clone(),
+            &schema,
+            statement,
+            default_format,
+            settings,
+            self.surroundings(app),
+        )?;
+        insert::insert(app, plan, self.asker(), body).await
+    }
+
+    /// `INSERT … SELECT`: the SELECT runs on a replica, under the client's own user, and its result is inserted.
+    async fn insert_selected(
+        &self,
+        app: &Arc<App>,
+        table: &Arc<RoutedTable>,
+        statement: &Insert,
+        select: &Select,
+    ) -> Result<insert::Inserted, Exception> {
+        self.check_insert(table)?;
+        self.check_select()?;
+        app.admit_insert(table).await?;
+        let settings = self.head.settings.iter().chain(&statement.settings);
+        let own = InsertSettings::of_select(settings.clone())?;
+        let schema = table.schema(app).await?;
+        let replica = pass::connected_replica(&table.cluster).await?;
+        let (user, password) = match &self.user.reads_as {
+            None => (
+                &self.head.credentials.user,
+                Reader::password_of(&self.head.credentials),
+            ),
+            Some(reads_as) => (&reads_as.user, crate::routing::password(&reads_as.password)),
+        };
+        let reader = Reader {
+            replica: &replica,
+            user,
+            password,
+            database: self.database(),
+            settings: settings.cloned().collect(),
+            query_id: &self.head.query_id,
+        };
+        let Some(_place) = replica.read_place() else {
+            return Err(pass::too_many_reads(&replica));
+        };
+        let mut selected = insert::select::run(&reader, statement, select, &schema).await?;
+        let plan = Plan::new(
+            table.clone(),
+            &schema,
+            &selected.insert,
+            None,
+            own,
+            self.surroundings(app),
+        )?;
+        insert::insert(app, plan, self.asker(), &mut selected.rows).await
+    }
+
+    /// What a plan needs to know beside the INSERT.
+    fn surroundings(&self, app: &App) -> Surroundings<'_> {
+        Surroundings {
+            row_bytes_max: app.row_bytes_max(),
+            scratch: &self.routing.config.spool.path,
+            context: insert::defaults::context_of(&self.user.name, self.database(), &self.head.query_id),
+        }
+    }
+
+    fn asker(&self) -> Asker {
+        Asker {
+            user: self.user.name.clone(),
+            query_id: self.head.query_id.clone(),
+            since: self.since,
+        }
+    }
+
+    /// Whether this request may insert into this table at all.
+    fn check_insert(&self, table: &RoutedTable) -> Result<(), Exception> {
         if self.head.method != Method::POST && self.head.method != Method::PUT {
             return Err(Exception::bad_input(
                 code::READONLY,
@@ -309,32 +428,24 @@ impl Question<'_> {
                 self.user.name, table.name
             )));
         }
-        app.admit_insert(table).await?;
-        let settings = self.head.settings.iter().chain(&statement.settings);
-        let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
-        let schema = table.schema(app).await?;
-        let default_format = self.head.default_format.as_deref();
-        let plan = Plan::new(
-            table.clone(),
-            &schema,
-            statement,
-            default_format,
-            settings,
-            app.row_bytes_max(),
-        )?;
-        let asker = Asker {
-            user: self.user.name.clone(),
-            query_id: self.head.query_id.clone(),
-            since: self.since,
-        };
-        insert::insert(app, plan, asker, body).await
+        Ok(())
+    }
+
+    fn check_select(&self) -> Result<(), Exception> {
+        if self.user.may_select() {
+            return Ok(());
+        }
+        Err(Exception::access_denied(format!(
+            "{}: Not enough privileges. To read, the user needs allow = [\"select\"] in weir.toml.",
+            self.user.name
+        )))
     }
 
     /// The routed table that an INSERT names; none when the user's INSERTs into others pass.
-    fn table(&self, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
+    async fn table(&self, app: &Arc<App>, named: &TableRef) -> Result<Option<Arc<RoutedTable>>, Exception> {
         let database = named.database.as_deref().unwrap_or_else(|| self.database());
         let passes = self.user.unrouted_inserts == config::UnroutedInserts::Pass;
-        match self.routing.lookup(database, &named.table) {
+        match self.lookup(app, database, &named.table).await {
             Lookup::Routed(table) => Ok(Some(table)),
             Lookup::Target(_) | Lookup::Unknown if passes => Ok(None),
             Lookup::Target(distributed) => Err(Exception::unrouted_table(format!(
@@ -344,6 +455,14 @@ impl Question<'_> {
             Lookup::Unknown if named.table.is_empty() => Err(Exception::not_implemented(
                 "INSERT INTO FUNCTION names no table that Weir could route: run it on a server.",
             )),
+            Lookup::Unknown if named.database.is_none() && self.head.setting("session_id").is_some() => {
+                Err(Exception::unrouted_table(format!(
+                    "Table {} is not routed by Weir; routed are: {}. A temporary table lives in one session on one server, so \
+                     Weir cannot insert into it: insert into a routed table, or talk to that server directly.",
+                    named.table,
+                    self.routing.some_table_names()
+                )))
+            }
             Lookup::Unknown => Err(Exception::unrouted_table(format!(
                 "Table {database}.{} is not routed by Weir; routed are: {}.",
                 named.table,
@@ -352,8 +471,22 @@ impl Question<'_> {
         }
     }
 
+    /// What an INSERT's table is; an unknown one may have been created since its cluster's seeds were asked.
+    async fn lookup(&self, app: &Arc<App>, database: &str, table: &str) -> Lookup {
+        match self.routing.lookup(database, table) {
+            Lookup::Unknown if !table.is_empty() => {
+                let name = config::TableName::new(database, table);
+                if self.user.may_insert(&name) {
+                    return discovery::look_up(app, &name).await;
+                }
+                Lookup::Unknown
+            }
+            known => known,
+        }
+    }
+
     /// The database of names without one.
-    fn database(&self) -> &str {
+    pub fn database(&self) -> &str {
         self.head
             .database
             .as_deref()

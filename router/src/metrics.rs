@@ -33,6 +33,11 @@ struct Table {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct User {
+    user: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TableShard {
     table: String,
     shard: String,
@@ -46,6 +51,8 @@ pub struct Metrics {
     inserted_rows: Family<Table, Counter>,
     delivered_rows: Family<TableShard, Counter>,
     commit_seconds: Histogram,
+    cached_answers: Counter,
+    failed_logins: Family<User, Counter>,
     last_reload_successful: AtomicBool,
 }
 
@@ -56,12 +63,27 @@ pub struct Snapshot {
     pub destinations: Vec<DestinationStatus>,
     /// Each replica's cluster, shard, address, and whether it answers.
     pub replicas: Vec<ReplicaUp>,
+    /// What each discovering cluster has found.
+    pub discovered: Vec<Discovered>,
     /// Free bytes on the spool's disk.
     pub disk_free_bytes: u64,
     /// Each cluster's name and epoch.
     pub layouts: Vec<(String, u64)>,
     /// Now, milliseconds since 1970.
     pub now_ms: u64,
+}
+
+/// What a cluster that discovers has found.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// The cluster.
+    pub cluster: String,
+    /// Tables that are routed without being listed.
+    pub tables: u64,
+    /// Those of them that take no INSERTs until an operator has looked.
+    pub stopped: u64,
+    /// Each seed's address, and whether it answered when it was asked last.
+    pub seeds: Vec<(String, bool)>,
 }
 
 /// Whether a replica answers.
@@ -83,6 +105,8 @@ impl Default for Metrics {
         let inserted_rows = Family::<Table, Counter>::default();
         let delivered_rows = Family::<TableShard, Counter>::default();
         let commit_seconds = Histogram::new(COMMIT_SECONDS);
+        let cached_answers = Counter::default();
+        let failed_logins = Family::<User, Counter>::default();
         let mut registry = Registry::with_prefix("weir");
         registry.register(
             "inserts",
@@ -104,6 +128,16 @@ impl Default for Metrics {
             "From a staged INSERT to its record on disk",
             commit_seconds.clone(),
         );
+        registry.register(
+            "cached_answers",
+            "Questions of clients answered from what was kept, because no replica answered",
+            cached_answers.clone(),
+        );
+        registry.register(
+            "failed_logins",
+            "Requests refused for their user or password, by user (empty for one that is not configured)",
+            failed_logins.clone(),
+        );
         let last_reload_successful = AtomicBool::new(true);
         Self {
             registry,
@@ -111,13 +145,16 @@ impl Default for Metrics {
             inserted_rows,
             delivered_rows,
             commit_seconds,
+            cached_answers,
+            failed_logins,
             last_reload_successful,
         }
     }
 }
 
 impl Metrics {
-    /// An INSERT was answered; code 0 is success. `table` is a routed table's name, never a client's text.
+    /// An INSERT was answered; code 0 is success. `table` is a routed table's name, never a client's text, and
+    /// empty for an INSERT into a table that is not routed.
     pub fn inserted(&self, table: &str, code: i32, rows: u64) {
         self.inserts
             .get_or_create(&TableCode {
@@ -148,6 +185,17 @@ impl Metrics {
         self.delivered_rows.get_or_create(&labels).inc_by(rows);
     }
 
+    /// A question was answered from what was kept.
+    pub fn answered_from_cache(&self) {
+        self.cached_answers.inc();
+    }
+
+    /// A request was refused for its user or password; `user` is a configured one's name or empty.
+    pub fn login_failed(&self, user: &str) {
+        let user = user.to_owned();
+        self.failed_logins.get_or_create(&User { user }).inc();
+    }
+
     /// A reload was tried.
     pub fn reloaded(&self, successful: bool) {
         self.last_reload_successful.store(successful, Ordering::Relaxed);
@@ -176,6 +224,7 @@ impl Metrics {
             ];
             page.sample("weir_replica_up", &labels, u64::from(replica.up));
         }
+        page.discovered(&snapshot.discovered);
         page.head("weir_disk_free_bytes", "Free bytes on the spool's disk");
         page.sample("weir_disk_free_bytes", &[], snapshot.disk_free_bytes);
         page.head(
@@ -258,6 +307,34 @@ impl Page {
         }
     }
 
+    fn discovered(&mut self, clusters: &[Discovered]) {
+        let figures: [(&str, &str, fn(&Discovered) -> u64); 2] = [
+            (
+                "weir_discovered_tables",
+                "Tables routed without being listed",
+                |found| found.tables,
+            ),
+            (
+                "weir_stopped_tables",
+                "Discovered tables that take no INSERTs until an operator has looked",
+                |found| found.stopped,
+            ),
+        ];
+        for (name, help, value) in figures {
+            self.head(name, help);
+            for found in clusters {
+                self.sample(name, &[("cluster", &*found.cluster)], value(found));
+            }
+        }
+        self.head("weir_seed_up", "1 if the seed answered when it was asked last");
+        for found in clusters {
+            for (seed, up) in &found.seeds {
+                let labels = [("cluster", &*found.cluster), ("seed", &**seed)];
+                self.sample("weir_seed_up", &labels, u64::from(*up));
+            }
+        }
+    }
+
     fn head(&mut self, name: &str, help: &str) {
         // Writing into a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge");
@@ -301,6 +378,9 @@ mod tests {
         metrics.inserted("default.hits", 62, 0);
         metrics.delivered(&destination(), 7);
         metrics.committed(Duration::from_millis(1));
+        metrics.inserted("", 60, 0);
+        metrics.answered_from_cache();
+        metrics.login_failed("app");
         let page = metrics.render(&Snapshot::default());
         for line in [
             "weir_inserts_total{table=\"default.hits\",code=\"0\"} 1",
@@ -308,6 +388,9 @@ mod tests {
             "weir_inserted_rows_total{table=\"default.hits\"} 7",
             "weir_delivered_rows_total{table=\"default.hits\",shard=\"s\\\"1\"} 7",
             "weir_commit_seconds_count 1",
+            "weir_inserts_total{table=\"\",code=\"60\"} 1",
+            "weir_cached_answers_total 1",
+            "weir_failed_logins_total{user=\"app\"} 1",
             "weir_config_last_reload_successful 1",
             "weir_disk_free_bytes 0",
         ] {

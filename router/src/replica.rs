@@ -10,6 +10,8 @@ use shard_client::{
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::insert::settings::payload_names;
+
 /// How long a replica that failed is left alone: not long, since its shard's rows wait for it.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(500),
@@ -32,7 +34,7 @@ pub struct ReplicaRuntime {
     health: Mutex<Health>,
     /// Version, time zone, known settings; asked once and again after the replica was down (it may come back
     /// as another version).
-    facts: Mutex<Arc<OnceCell<Facts>>>,
+    facts: Mutex<Arc<OnceCell<Arc<Facts>>>>,
     /// Batches being sent to it at once.
     inflight: Semaphore,
     inflight_max: usize,
@@ -83,10 +85,16 @@ impl ReplicaRuntime {
     }
 
     /// What the replica says of itself, asked once.
-    pub async fn facts(&self) -> Result<Facts, ShardError> {
+    pub async fn facts(&self) -> Result<Arc<Facts>, ShardError> {
         let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ask = async || self.client.facts(&reading_settings()).await;
+        let ask = async || self.client.facts(&asked_settings()).await.map(Arc::new);
         cell.get_or_try_init(ask).await.cloned()
+    }
+
+    /// What it said of itself, if it has been asked since it came up.
+    pub fn known_facts(&self) -> Option<Arc<Facts>> {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.get().cloned()
     }
 
     /// Whether its last answer was one.
@@ -143,7 +151,12 @@ impl ReplicaRuntime {
     pub async fn check(&self) {
         match tokio::time::timeout(CHECK_TIMEOUT, self.client.ping()).await {
             Ok(result) => self.observed(&result),
-            Err(_) => self.learn(false),
+            Err(_) => return self.learn(false),
+        }
+        // What it can read is looked at when INSERTs come, and nobody should wait for it then.
+        if self.is_up() && self.known_facts().is_none() {
+            // Trouble is told by whoever needs the facts.
+            let _ = tokio::time::timeout(CHECK_TIMEOUT, self.facts()).await;
         }
     }
 
@@ -162,6 +175,13 @@ pub fn reading_settings() -> Vec<&'static str> {
         .flat_map(|payload| reading.pinned(*payload))
         .map(|(name, _)| name)
         .collect()
+}
+
+/// The settings that a replica is asked whether it knows them: those above, and those that clients may store with their rows.
+pub fn asked_settings() -> Vec<&'static str> {
+    let mut asked = reading_settings();
+    asked.extend(payload_names());
+    asked
 }
 
 /// The order in which a shard's replicas are tried: the local one first if it is usable (ClickHouse's

@@ -1,7 +1,6 @@
 //! Which table goes where: the configuration made ready for use. One value, swapped whole by a reload.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -12,8 +11,7 @@ use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
 
 use crate::app::App;
 use crate::deliver::request::{BatchInsert, InsertInto};
-use crate::exception::Exception;
-use crate::http::request::Credentials;
+use crate::exception::{Exception, code};
 use crate::replica::ReplicaRuntime;
 use crate::schema::{SharedSchema, learn};
 
@@ -123,37 +121,60 @@ pub enum RoutingError {
     Lane(#[from] spool::LaneError),
 }
 
-impl Routing {
+/// A configuration of which all that can fail has been tried, and that has changed nothing yet.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Arc<Config>,
+    clusters: Vec<Arc<Cluster>>,
+    tables: Vec<PreparedTable>,
+}
+
+impl Prepared {
     /// Makes a configuration ready. Replicas whose description is the same as before keep their connections
     /// and health.
-    pub fn new(config: Arc<Config>, spool: &Spool, before: Option<&Routing>) -> Result<Self, RoutingError> {
+    pub fn new(config: Arc<Config>, before: Option<&Routing>) -> Result<Self, RoutingError> {
         let clusters = config
             .clusters
             .iter()
             .map(|cluster| Cluster::new(cluster, &config, before).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut tables = HashMap::new();
-        let mut targets = HashMap::new();
-        let mut by_text = HashMap::new();
+        let mut tables = Vec::new();
         for table in &config.tables {
             let Some(cluster) = clusters.iter().find(|cluster| cluster.name == table.cluster) else {
                 continue; // the check of the configuration has refused this already
             };
-            let routed = Arc::new(RoutedTable::new(table, cluster, spool)?);
-            routed.keep_schema_of(before);
-            targets.insert(table.target.clone(), routed.name.clone());
-            by_text.insert(routed.name.clone(), routed.clone());
-            tables.insert(table.name.clone(), routed);
+            tables.push(PreparedTable::new(table, cluster)?);
         }
         Ok(Self {
             config,
             clusters,
             tables,
+        })
+    }
+
+    /// Has the spool's lanes made or changed. The lanes were checked, so an error is a mistake of ours.
+    pub fn routing(self, spool: &Spool, before: Option<&Routing>) -> Result<Routing, RoutingError> {
+        let mut tables = HashMap::new();
+        let mut targets = HashMap::new();
+        let mut by_text = HashMap::new();
+        for prepared in self.tables {
+            let routed = Arc::new(prepared.routed(spool)?);
+            routed.keep_schema_of(before);
+            targets.insert(routed.config.target.clone(), routed.name.clone());
+            by_text.insert(routed.name.clone(), routed.clone());
+            tables.insert(routed.config.name.clone(), routed);
+        }
+        Ok(Routing {
+            config: self.config,
+            clusters: self.clusters,
+            tables,
             targets,
             by_text,
         })
     }
+}
 
+impl Routing {
     /// What a named table is.
     pub fn lookup(&self, database: &str, table: &str) -> Lookup {
         let name = TableName::new(database, table);
@@ -163,19 +184,6 @@ impl Routing {
         match self.targets.get(&name) {
             Some(distributed) => Lookup::Target(distributed.clone()),
             None => Lookup::Unknown,
-        }
-    }
-
-    /// The user of these credentials, if it may come from this address.
-    pub fn admit(&self, credentials: &Credentials, address: IpAddr) -> Result<&config::User, Exception> {
-        let user = self
-            .config
-            .users
-            .iter()
-            .find(|user| user.name == credentials.user);
-        match user {
-            Some(user) if user.admits(address) && user.password_matches(&credentials.password) => Ok(user),
-            _ => Err(Exception::authentication_failed(&credentials.user)),
         }
     }
 
@@ -287,6 +295,12 @@ impl Cluster {
         })
     }
 
+    /// Whether the last word of every replica was none.
+    pub fn is_down(&self) -> bool {
+        let mut replicas = self.shards.iter().flat_map(|shard| &shard.replicas);
+        replicas.all(|replica| !replica.is_up())
+    }
+
     /// Its replicas in the order in which a read tries them: those that are up first, each group at random.
     pub fn read_order(&self) -> Vec<Arc<ReplicaRuntime>> {
         use rand::seq::SliceRandom as _;
@@ -324,6 +338,20 @@ impl Shard {
             internal_replication: shard.internal_replication,
             replicas: shard.replicas.iter().map(ready).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl Shard {
+    /// Which destinations of its remote lane have a replica that is up, by their place in the lane.
+    pub fn remote_destinations_up(&self) -> Vec<usize> {
+        if self.internal_replication {
+            let any_up = self.replicas.iter().any(|replica| replica.is_up());
+            return if any_up { vec![0] } else { Vec::new() };
+        }
+        // As `share_lanes` makes the lane.
+        let remote = self.replicas.iter().filter(|replica| !replica.config.local);
+        let up = remote.enumerate().filter(|(_, replica)| replica.is_up());
+        up.map(|(at, _)| at).collect()
     }
 }
 
@@ -374,8 +402,26 @@ pub fn password(secret: &config::Secret) -> shard_client::Password {
 
 // === impl RoutedTable ===
 
-impl RoutedTable {
-    fn new(table: &config::Table, cluster: &Arc<Cluster>, spool: &Spool) -> Result<Self, RoutingError> {
+/// A table whose lanes are described and not made.
+#[derive(Debug)]
+struct PreparedTable {
+    name: String,
+    config: config::Table,
+    cluster: Arc<Cluster>,
+    slots: Slots,
+    ring: Option<Ring>,
+    lanes: Vec<LaneSpecs>,
+}
+
+/// The lanes of one shard of a table.
+#[derive(Debug)]
+struct LaneSpecs {
+    local: Option<LaneSpec>,
+    remote: Option<LaneSpec>,
+}
+
+impl PreparedTable {
+    fn new(table: &config::Table, cluster: &Arc<Cluster>) -> Result<Self, RoutingError> {
         let name = table.name.to_string();
         let (slots, ring) = assignment(table, &cluster.config)?;
         let limits = BatchLimits {
@@ -386,14 +432,44 @@ impl RoutedTable {
         let lanes = cluster
             .shards
             .iter()
-            .map(|shard| share_lanes(&name, shard, limits, spool))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|shard| lane_specs(&name, shard, limits))
+            .collect::<Vec<_>>();
+        let specs = lanes
+            .iter()
+            .flat_map(|lanes| [&lanes.local, &lanes.remote])
+            .flatten();
+        specs.into_iter().try_for_each(spool::check_lane)?;
         Ok(Self {
+            name,
             config: table.clone(),
             cluster: cluster.clone(),
             slots,
             ring,
             lanes,
+        })
+    }
+
+    fn routed(self, spool: &Spool) -> Result<RoutedTable, RoutingError> {
+        let Self {
+            name,
+            config,
+            cluster,
+            slots,
+            ring,
+            lanes,
+        } = self;
+        let lane = |spec: Option<LaneSpec>| spec.map(|spec| spool.lane(&spec)).transpose();
+        let lanes = lanes.into_iter().map(|specs| {
+            Ok(ShareLanes {
+                local: lane(specs.local)?,
+                remote: lane(specs.remote)?,
+            })
+        });
+        Ok(RoutedTable {
+            lanes: lanes.collect::<Result<_, RoutingError>>()?,
+            config,
+            slots,
+            ring,
             destinations: cluster
                 .shards
                 .iter()
@@ -403,8 +479,23 @@ impl RoutedTable {
             schema_trouble: Mutex::default(),
             chooser: Mutex::new(crate::replica::chooser(cluster.config.load_balancing)),
             learning: tokio::sync::Mutex::default(),
+            cluster,
             name,
         })
+    }
+}
+
+impl RoutedTable {
+    /// Refuses an INSERT while the table's place is in doubt.
+    pub fn refuse_stopped(&self) -> Result<(), Exception> {
+        match &self.config.stopped {
+            None => Ok(()),
+            Some(why) => Err(Exception::try_again(
+                code::TABLE_IS_READ_ONLY,
+                30,
+                format!("Table {} takes no INSERTs: {why}.", self.name),
+            )),
+        }
     }
 
     /// The target's schema; asked of a replica or read from the disk when it is not known yet.
@@ -480,13 +571,7 @@ pub fn assignment(
     Ok((slots, Some(ring)))
 }
 
-/// The lanes of one shard of a table.
-fn share_lanes(
-    table: &str,
-    shard: &Shard,
-    limits: BatchLimits,
-    spool: &Spool,
-) -> Result<ShareLanes, RoutingError> {
+fn lane_specs(table: &str, shard: &Shard, limits: BatchLimits) -> LaneSpecs {
     let lane = |destinations: Vec<Destination>, local: bool| {
         let spec = LaneSpec {
             table: table.to_owned(),
@@ -495,30 +580,28 @@ fn share_lanes(
             local,
             limits,
         };
-        (!spec.destinations.is_empty())
-            .then(|| spool.lane(&spec))
-            .transpose()
+        (!spec.destinations.is_empty()).then_some(spec)
     };
     let has_local = shard.replicas.iter().any(|replica| replica.config.local);
     if shard.internal_replication {
         let destination = destinations(table, shard, |_| true);
-        return Ok(match has_local {
-            true => ShareLanes {
-                local: lane(destination, true)?,
+        return match has_local {
+            true => LaneSpecs {
+                local: lane(destination, true),
                 remote: None,
             },
-            false => ShareLanes {
+            false => LaneSpecs {
                 local: None,
-                remote: lane(destination, false)?,
+                remote: lane(destination, false),
             },
-        });
+        };
     }
     let local = destinations(table, shard, |replica| replica.config.local);
     let others = destinations(table, shard, |replica| !replica.config.local);
-    Ok(ShareLanes {
-        local: lane(local, true)?,
-        remote: lane(others, false)?,
-    })
+    LaneSpecs {
+        local: lane(local, true),
+        remote: lane(others, false),
+    }
 }
 
 /// A shard's destinations: one, or with internal_replication off one for each of its replicas that `wanted`

@@ -16,6 +16,7 @@ use types::{ColumnDef, DataType};
 
 use crate::app::App;
 use crate::exception::{Exception, code};
+use crate::insert::defaults::Defaults;
 use crate::replica::ReplicaRuntime;
 use crate::routing::RoutedTable;
 use crate::tasks::Stop;
@@ -42,8 +43,12 @@ pub struct TableSchema {
     pub time_zone: String,
     /// The server's own values of settings that decide how a client's rows are read ([`SERVER_DEFAULTS`]).
     pub reading_defaults: Vec<(String, String)>,
+    /// What rows without a value for a column get.
+    pub defaults: Defaults,
     /// The table's sharding key, compiled; none where the table has none.
     pub key: Option<Key>,
+    /// A hash of everything above that a replica told: another one after every change of the target.
+    pub fingerprint: u128,
 }
 
 /// What a replica says of a target.
@@ -77,19 +82,28 @@ impl TableSchema {
         let key = key
             .map(|text| compile(table, text, &columns, &time_zone))
             .transpose()?;
+        let defaults = Defaults::new(table, &described, &columns, &time_zone);
+        if let Some(key) = &key {
+            defaults.check_key(key.columns())?;
+        }
         let insertable = described
             .iter()
             .zip(&columns)
             .filter(|(d, _)| d.default_kind.is_insertable())
             .map(|(_, c)| c.clone())
             .collect();
-        Ok(Self {
+        let mut schema = Self {
             described,
             insertable,
             time_zone,
             reading_defaults,
+            defaults,
             key,
-        })
+            fingerprint: 0,
+        };
+        let (low, high) = types::city_hash_128(schema.to_json().as_bytes());
+        schema.fingerprint = u128::from(high) << 64 | u128::from(low);
+        Ok(schema)
     }
 
     /// Refuses a column that the table lacks or that cannot be inserted, with code 16 or 44.
@@ -285,6 +299,7 @@ pub async fn refresh(app: &App, table: &RoutedTable) {
     }
     match accept(app, table, description).await {
         Ok(_) => {
+            app.answers.table_changed(&table.config.name);
             tracing::info!(table = table.name, target = %table.config.target, "the table's columns are known");
         }
         Err(error) => {
@@ -351,7 +366,7 @@ async fn ask_replica(
     replica.observed(&facts);
     let described = describe(
         replica.client(),
-        &facts?,
+        &*facts?,
         replica.database(&target.database),
         &target.table,
     )

@@ -190,6 +190,7 @@ pub const CODES: &[Code] = &[
     ),
     entry(291, "DATABASE_ACCESS_DENIED", Class::Destination, Proof::Always),
     entry(294, "CANNOT_WRITE_TO_FILE", Class::Passing, Proof::None),
+    entry(307, "TOO_MANY_BYTES", Class::Unclear, Proof::None),
     entry(319, "UNKNOWN_STATUS_OF_INSERT", Class::Passing, Proof::None),
     entry(
         321,
@@ -217,7 +218,9 @@ pub const CODES: &[Code] = &[
         Class::Rows,
         Proof::OneBlock,
     ),
+    entry(372, "SESSION_NOT_FOUND", Class::Passing, Proof::Always),
     entry(373, "SESSION_IS_LOCKED", Class::Passing, Proof::Always),
+    entry(374, "INVALID_SESSION_TIMEOUT", Class::Statement, Proof::Always),
     entry(376, "CANNOT_PARSE_UUID", Class::Rows, Proof::OneBlock),
     entry(384, "PART_IS_TEMPORARILY_LOCKED", Class::Passing, Proof::None),
     entry(389, "INSERT_WAS_DEDUPLICATED", Class::Unclear, Proof::None),
@@ -238,6 +241,7 @@ pub const CODES: &[Code] = &[
     ),
     entry(416, "REPLICA_STATUS_CHANGED", Class::Passing, Proof::None),
     entry(425, "SYSTEM_ERROR", Class::Passing, Proof::None),
+    entry(432, "UNKNOWN_CODEC", Class::Passing, Proof::None),
     entry(439, "CANNOT_SCHEDULE_TASK", Class::Passing, Proof::None),
     entry(
         441,
@@ -245,6 +249,7 @@ pub const CODES: &[Code] = &[
         Class::Rows,
         Proof::OneBlock,
     ),
+    entry(448, "BROTLI_READ_FAILED", Class::Passing, Proof::None),
     entry(452, "SETTING_CONSTRAINT_VIOLATION", Class::Statement, Proof::None),
     entry(456, "UNKNOWN_QUERY_PARAMETER", Class::Statement, Proof::None),
     entry(457, "BAD_QUERY_PARAMETER", Class::Statement, Proof::None),
@@ -258,6 +263,8 @@ pub const CODES: &[Code] = &[
     entry(516, "AUTHENTICATION_FAILED", Class::Destination, Proof::Always),
     entry(519, "NO_REMOTE_SHARD_AVAILABLE", Class::Passing, Proof::None),
     entry(529, "NOT_A_LEADER", Class::Passing, Proof::None),
+    entry(554, "LZMA_STREAM_DECODER_FAILED", Class::Passing, Proof::None),
+    entry(561, "ZSTD_DECODER_FAILED", Class::Passing, Proof::None),
     entry(563, "CANNOT_READ_MAP_FROM_TEXT", Class::Rows, Proof::OneBlock),
     entry(568, "RAFT_ERROR", Class::Passing, Proof::None),
     entry(
@@ -266,12 +273,15 @@ pub const CODES: &[Code] = &[
         Class::Passing,
         Proof::None,
     ),
+    entry(594, "BZIP2_STREAM_DECODER_FAILED", Class::Passing, Proof::None),
+    entry(618, "LZ4_DECODER_FAILED", Class::Passing, Proof::None),
     entry(
         632,
         "UNEXPECTED_DATA_AFTER_PARSED_VALUE",
         Class::Rows,
         Proof::OneBlock,
     ),
+    entry(638, "SNAPPY_UNCOMPRESS_FAILED", Class::Passing, Proof::None),
     entry(
         645,
         "NUMBER_OF_DIMENSIONS_MISMATCHED",

@@ -108,7 +108,7 @@ pub(crate) fn fields(line: &str) -> Vec<String> {
 
 /// Undoes TabSeparated's escapes: `\t`, `\n`, `\'`, `\\` and so on; any other escaped character stands for
 /// itself.
-pub(crate) fn unescape(field: &str) -> String {
+pub fn unescape(field: &str) -> String {
     let mut out = String::with_capacity(field.len());
     let mut chars = field.chars();
     while let Some(c) = chars.next() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::describe::{fields, unescape};
-use crate::error::{Failure, ShardError};
+use crate::error::{Failure, ShardError, Views};
 use crate::replica::Replica;
 use crate::request::quoted_text;
 use crate::settings::PINNED_SETTINGS;
@@ -25,6 +25,34 @@ pub struct Facts {
     pub shard_macro: Option<String>,
     /// Those of the settings asked for that this version has.
     pub known_settings: HashSet<String>,
+    /// Every setting of this version that begins with one of [`FORMAT_SETTINGS`], where the server says so.
+    pub format_settings: Option<HashSet<String>>,
+    /// Every format that this version reads, where the server says so.
+    pub input_formats: Option<HashSet<String>>,
+}
+
+/// How the settings begin that decide how an INSERT's rows are read.
+pub const FORMAT_SETTINGS: [&str; 2] = ["input_format_", "format_"];
+
+/// Formats that every server reads, also one that cannot list them.
+const OLD_FORMATS: [&str; 7] = [
+    "CSV",
+    "JSONEachRow",
+    "Native",
+    "RowBinary",
+    "TSKV",
+    "TabSeparated",
+    "Values",
+];
+
+impl Facts {
+    /// Whether an INSERT may be in that format, by ClickHouse's own name of it.
+    pub fn reads_format(&self, name: &str) -> bool {
+        match &self.input_formats {
+            Some(formats) => formats.contains(name),
+            None => OLD_FORMATS.contains(&name),
+        }
+    }
 }
 
 /// A server's version, by its numbers: `18.16.1` is `[18, 16, 1, 0]`.
@@ -64,6 +92,22 @@ const DEDUPLICATION_TOKEN: &str = "insert_deduplication_token";
 /// NOT_IMPLEMENTED, UNKNOWN_TABLE, SYNTAX_ERROR, ACCESS_DENIED).
 const NOT_TOLD: [u32; 6] = [46, 47, 48, 60, 62, 497];
 
+const INPUT_FORMATS_QUERY: &str = "SELECT name FROM system.formats WHERE is_input FORMAT TabSeparated";
+
+fn format_settings_query() -> String {
+    let likes = FORMAT_SETTINGS.map(|prefix| format!("name LIKE '{prefix}%'"));
+    format!(
+        "SELECT name FROM system.settings WHERE {} FORMAT TabSeparated",
+        likes.join(" OR ")
+    )
+}
+
+fn is_not_told(error: &ShardError) -> bool {
+    error
+        .server()
+        .is_some_and(|server| NOT_TOLD.contains(&server.code))
+}
+
 impl Replica {
     /// Asks the replica what it is. Besides [`PINNED_SETTINGS`] and `insert_deduplication_token` it is asked
     /// which of
@@ -82,6 +126,22 @@ impl Replica {
                 .told("SELECT substitution FROM system.macros WHERE macro = 'shard' FORMAT TabSeparated")
                 .await?,
             known_settings: self.known_settings(settings).await?,
+            format_settings: self.listed(&format_settings_query()).await?,
+            input_formats: self.listed(INPUT_FORMATS_QUERY).await?,
+        })
+    }
+
+    /// Whether materialized views hang on a table, as far as the server says: system.tables lists them.
+    pub async fn views(&self, database: &str, table: &str) -> Result<Views, ShardError> {
+        let sql = format!(
+            "SELECT length(dependencies_table) FROM system.tables WHERE database = {} AND name = {} FORMAT TabSeparated",
+            quoted_text(database),
+            quoted_text(table)
+        );
+        let answer = self.query(&sql, &[]).await?;
+        Ok(match answer.as_ref() {
+            b"0\n" => Views::None,
+            _ => Views::Possible,
         })
     }
 
@@ -96,17 +156,22 @@ impl Replica {
         Ok(String::from_utf8_lossy(&answer).lines().map(unescape).collect())
     }
 
+    /// The names that a query lists, or `None` where this server cannot tell them.
+    async fn listed(&self, sql: &str) -> Result<Option<HashSet<String>>, ShardError> {
+        match self.query(sql, &[]).await {
+            Ok(answer) => Ok(Some(
+                String::from_utf8_lossy(&answer).lines().map(unescape).collect(),
+            )),
+            Err(error) if is_not_told(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The only value of a query, or `None` where this server cannot tell it.
     async fn told(&self, sql: &str) -> Result<Option<String>, ShardError> {
         match self.first_row(sql).await {
             Ok(row) => Ok(row.into_iter().next().filter(|value| !value.is_empty())),
-            Err(error)
-                if error
-                    .server()
-                    .is_some_and(|server| NOT_TOLD.contains(&server.code)) =>
-            {
-                Ok(None)
-            }
+            Err(error) if is_not_told(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

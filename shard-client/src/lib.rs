@@ -74,10 +74,10 @@ mod tests;
 
 pub use choose::{Candidate, Choice, Chooser, LoadBalancing};
 pub use codes::{Class, Proof};
-pub use describe::{DefaultKind, DescribedColumn};
+pub use describe::{DefaultKind, DescribedColumn, unescape};
 pub use endpoint::{Endpoint, Password, TlsFiles};
 pub use error::{Failure, Fault, Phase, Retry, ShardError, Views, Wrote};
-pub use facts::{Facts, Version};
+pub use facts::{FORMAT_SETTINGS, Facts, Version};
 pub use forward::ForwardedBody;
 pub use health::{Backoff, Health};
 pub use payload::{Payload, PayloadError};

@@ -128,6 +128,17 @@ pub enum Outcome {
         /// The shard's words.
         text: String,
     },
+    /// Proof that nothing was written, and that table and statement do not fit each other: an unknown column, a setting or a
+    /// format that the server does not know. While its only INSERT is pending it is undone; otherwise the batch is set
+    /// aside, for what does not fit today may fit tomorrow.
+    Unfit {
+        /// ClickHouse's error code.
+        code: Option<i32>,
+        /// The shard's words, for the client.
+        text: String,
+        /// What listings may say.
+        error: String,
+    },
     /// This batch is set aside: a doubt that was not resolved, or an error that came after rows were written.
     HoldBatch {
         /// Why.

@@ -13,7 +13,7 @@ use crate::error::{CommitError, FileError, QueueError};
 use crate::files::now_ms;
 use crate::group::{Committed, Group, Wait};
 use crate::journal::{self, JournalError, Writer};
-use crate::model::InsertId;
+use crate::model::{InsertId, ProbeTarget};
 use crate::shared::{Shared, lock};
 use crate::stage::Staged;
 use crate::state::decide::{Answer, Request};
@@ -32,6 +32,10 @@ pub struct CommitHead {
     pub query_id: String,
     /// 128-bit hash of the decoded body, where it was computed.
     pub body_hash: Option<u128>,
+    /// Rows of a shape that no shard has read yet: the first of these destinations where nothing waits gets a batch of them
+    /// alone and at once, and the INSERT is pending until that is settled. Empty for a shape that is known to be good; not
+    /// looked at when the INSERT waits for a local replica anyway.
+    pub probe: Vec<ProbeTarget>,
 }
 
 /// A durable INSERT.
@@ -41,13 +45,16 @@ pub struct Accepted {
     pub insert: InsertId,
     /// Rows of all shares.
     pub rows: u64,
-    /// There when rows go to a local lane: the client's answer waits for it.
+    /// There when rows go to a local lane, or one destination is to take some first: the client's answer waits for it.
     pub pending: Option<PendingWait>,
 }
 
-/// The wait for an INSERT's local rows. Dropping it changes nothing.
+/// The wait for an INSERT's local rows, or for its probe. Dropping it changes nothing.
 #[derive(Debug)]
-pub struct PendingWait(oneshot::Receiver<PendingOutcome>);
+pub struct PendingWait {
+    outcome: oneshot::Receiver<PendingOutcome>,
+    is_probe: bool,
+}
 
 impl PendingWait {
     /// Waits for the end. There is no bound: the caller sets the timeout, and then asks
@@ -55,11 +62,12 @@ impl PendingWait {
     /// May be called again after a timeout that dropped the future, not after it gave an outcome.
     pub async fn outcome(&mut self) -> PendingOutcome {
         let closed = || PendingOutcome::Waiting("the spool is closed".to_owned());
-        (&mut self.0).await.unwrap_or_else(|_| closed())
+        (&mut self.outcome).await.unwrap_or_else(|_| closed())
     }
 
-    pub(crate) fn new(outcome: oneshot::Receiver<PendingOutcome>) -> PendingWait {
-        PendingWait(outcome)
+    /// Whether a destination of [`CommitHead::probe`] is waited for, not a local replica.
+    pub fn is_probe(&self) -> bool {
+        self.is_probe
     }
 }
 
@@ -254,14 +262,24 @@ impl JournalThread {
     }
 
     fn waiter(&self, insert: InsertId, wait: Wait) -> Option<PendingWait> {
-        let (sender, receiver) = oneshot::channel();
-        match wait {
+        let (sender, outcome) = oneshot::channel();
+        let is_probe = match wait {
             Wait::None => return None,
             // The receiver is in the same hands, so this always arrives.
-            Wait::Stalled(why) => drop(sender.send(PendingOutcome::Waiting(why))),
-            Wait::Pending => self.shared.wait_for(insert, sender),
-        }
-        Some(PendingWait::new(receiver))
+            Wait::Stalled { why, is_probe } => {
+                drop(sender.send(PendingOutcome::Waiting(why)));
+                is_probe
+            }
+            Wait::Local => {
+                self.shared.wait_for(insert, sender);
+                false
+            }
+            Wait::Probe(_) => {
+                self.shared.wait_for(insert, sender);
+                true
+            }
+        };
+        Some(PendingWait { outcome, is_probe })
     }
 
     /// The record was not written, or nobody knows whether it was.

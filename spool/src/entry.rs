@@ -1,11 +1,13 @@
 //! The bytes of what the journal, the checkpoint and a `.bin`'s trailer say. The only file that names
 //! bincode.
 //!
-//! Each struct's fields are listed here once, in the order of their bytes. **This is version 1, and it is
-//! frozen**: a field that is added to a struct and not listed here does not compile, and listing it is
-//! version 2. Whoever makes version 2 copies today's structs and these lists into a file `entry/v1.rs`, turns
-//! what it reads into the new structs, and raises the version in the files' heads; spool/golden/v1 then
+//! Each struct's fields are listed here once, in the order of their bytes. **This is version 1 of batch files, and
+//! version 2 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
+//! and listing it is the next version. Whoever makes that copies today's structs and these lists into a file
+//! `entry/v2.rs`, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden then
 //! proves that old files are still read.
+//!
+//! Version 2 of the journal is version 1 with one more tag of [`Awaits`], so one list reads both.
 //!
 //! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
 //! a byte 0 or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
@@ -25,8 +27,8 @@ use uuid::Uuid;
 
 use crate::bin_file::{Segment, Trailer};
 use crate::event::{
-    BatchInfo, BatchMark, Checkpoint, Chunk, Commit, Cut, DestinationMark, Event, Frame, Part, PendingMark,
-    Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict,
+    Awaits, BatchInfo, BatchMark, Checkpoint, Chunk, Commit, Cut, DestinationMark, Event, Frame, Part,
+    PendingMark, Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict,
 };
 use crate::model::{Destination, InsertId, LaneKey, Shape};
 
@@ -331,8 +333,15 @@ fields!(Commit {
     token,
     body_hash,
     committed_at_ms,
-    pending,
+    awaits,
     shares
+});
+// Version 1 had a bool in this place, whose bytes are the first two tags; version 2 of the journal added the third. So both
+// are read alike.
+variants!(Awaits {
+    0 = Nothing,
+    1 = Local,
+    2 = One { lane, destination },
 });
 fields!(Share {
     shard,

@@ -135,10 +135,27 @@ pub struct Commit {
     pub body_hash: Option<u128>,
     /// Milliseconds since 1970.
     pub committed_at_ms: u64,
-    /// It awaits `Go` or `Abort`.
-    pub pending: bool,
+    /// What must happen before its client is answered; while it awaits anything, it awaits `Go` or `Abort`.
+    pub awaits: Awaits,
     /// Its rows, shard by shard; shards without rows are not here.
     pub shares: Vec<Share>,
+}
+
+/// What an INSERT's client waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaits {
+    /// Nothing: it is answered once it is committed.
+    Nothing,
+    /// The delivery of its rows in local lanes.
+    Local,
+    /// That one destination took a batch of its rows, cut at once and alone: nobody knows yet whether any shard can read
+    /// rows of this shape.
+    One {
+        /// Index into the record's `lanes`.
+        lane: u32,
+        /// Which of the lane's destinations.
+        destination: u32,
+    },
 }
 
 /// One INSERT's rows for one shard.

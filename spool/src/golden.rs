@@ -7,15 +7,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::bin_file::{BatchHead, BinReader, BinWriter};
+use crate::bin_file::BinReader;
 use crate::disk::RealDisk;
 use crate::disk::sim::SimDisk;
 use crate::entry::tests as sample;
-use crate::event::Record;
+use crate::event::{Awaits, Event, Record};
 use crate::frames::FrameReader;
-use crate::journal::{
-    Item, SegmentReader, Writer, WriterOptions, decode_checkpoint, encode_checkpoint, segment_path,
-};
+use crate::journal::{Item, SegmentReader, Writer, WriterOptions, decode_checkpoint, segment_path};
 
 const SPOOL: Uuid = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
 const SEGMENT: u64 = 7;
@@ -49,6 +47,37 @@ fn a_journal_segment_of_version_1_is_read() {
     let mut reader = SegmentReader::open(&disk, directory, SEGMENT).unwrap();
     assert_eq!(reader.spool(), SPOOL);
     for expected in records() {
+        let item = reader.next_item().unwrap();
+        assert!(
+            matches!(&item, Some(Item::Record { record, .. }) if *record == expected),
+            "{item:?}"
+        );
+    }
+    assert_eq!(reader.next_item().unwrap(), None);
+}
+
+/// What version 2 added.
+fn records_of_version_2() -> [Record; 2] {
+    let mut commit = sample::commit();
+    commit.awaits = Awaits::One {
+        lane: 0,
+        destination: 1,
+    };
+    let mut record = sample::record();
+    record.events = vec![Event::Commit(commit)];
+    [record, sample::record()]
+}
+
+#[test]
+fn a_journal_segment_of_version_2_is_read() {
+    let disk = SimDisk::default();
+    let directory = Path::new("/journal");
+    disk.put(
+        &segment_path(directory, SEGMENT),
+        fs::read(golden("v2/journal.log")).unwrap(),
+    );
+    let mut reader = SegmentReader::open(&disk, directory, SEGMENT).unwrap();
+    for expected in records_of_version_2() {
         let item = reader.next_item().unwrap();
         assert!(
             matches!(&item, Some(Item::Record { record, .. }) if *record == expected),
@@ -137,47 +166,21 @@ fn the_hexdumps_of_the_format_page_are_these_files() {
 #[test]
 #[ignore = "run once for each version of the format, by hand: golden/README.md"]
 fn write_the_files() {
-    for name in ["v1/journal.log", "v1/checkpoint", "v1/batch.bin"] {
-        assert!(!golden(name).exists(), "{name} is there and must stay as it is");
-    }
-    write_journal();
-    fs::write(
-        golden("v1/checkpoint"),
-        encode_checkpoint(&sample::checkpoint()).unwrap(),
-    )
-    .unwrap();
-    write_batch();
-}
-
-fn write_journal() {
-    let directory = golden("v1");
+    assert!(
+        !golden("v2/journal.log").exists(),
+        "it is there and must stay as it is"
+    );
+    let directory = golden("v2");
+    fs::create_dir_all(&directory).unwrap();
     let options = WriterOptions {
         spool: SPOOL,
         segment_bytes: 4096,
         first_segment: SEGMENT,
     };
     let mut writer = Writer::create(Arc::new(RealDisk), &directory, options).unwrap();
-    for record in records() {
+    for record in records_of_version_2() {
         writer.append(&record).unwrap();
     }
     writer.close().unwrap();
     fs::rename(segment_path(&directory, SEGMENT), directory.join("journal.log")).unwrap();
-}
-
-fn write_batch() {
-    let file = fs::File::create_new(golden("v1/batch.bin")).unwrap();
-    let mut writer = BinWriter::new(file, SPOOL).unwrap();
-    writer
-        .append_rows(sample::insert_id(1), Some("mine"), &ROWS[..6], 1)
-        .unwrap();
-    writer
-        .append_rows(sample::insert_id(2), None, &ROWS[6..], 2)
-        .unwrap();
-    let shape = sample::shape();
-    let batch = BatchHead {
-        shape: &shape,
-        shard: "s01",
-        created_at_ms: 1_700_000_000_000,
-    };
-    writer.finish(batch, |_| "0f".repeat(32)).unwrap();
 }

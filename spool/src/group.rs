@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::batch::{Outcome, Settled};
 use crate::commit::CommitHead;
 use crate::error::QueueError;
-use crate::event::{Commit, Cut, Event, InsertNo, Part, Record, Share, Verdict};
-use crate::model::{LaneId, LaneKey, Shape};
+use crate::event::{Awaits, Commit, Cut, Event, InsertNo, Part, Record, Share, Verdict};
+use crate::model::{LaneId, LaneKey, ProbeTarget, Shape};
 use crate::stage::{Staged, StagedShare};
 use crate::state::State;
 use crate::state::decide::{Answer, Request, Touched, decide, touched};
@@ -36,15 +36,22 @@ pub struct Committed {
     pub wait: Wait,
 }
 
-/// Whether an INSERT's client waits for a local replica.
+/// Whether an INSERT's client waits for a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
-    /// It has no rows for a local lane.
+    /// It has no rows for a local lane, and its shape is known to be good.
     None,
-    /// Its rows wait like any other, for this reason.
-    Stalled(String),
-    /// It is pending.
-    Pending,
+    /// Its rows wait like any other.
+    Stalled {
+        /// The reason.
+        why: String,
+        /// A probe would have been waited for, not a local replica.
+        is_probe: bool,
+    },
+    /// It is pending until its local rows are delivered.
+    Local,
+    /// It is pending until that destination has a batch of its rows.
+    Probe(ProbeTarget),
 }
 
 impl Group {
@@ -80,7 +87,8 @@ impl Group {
 
     /// Adds an INSERT.
     pub fn commit(&mut self, state: &State, staged: &Staged, head: &CommitHead, now_ms: u64) -> Committed {
-        let wait = wait_of(state, staged);
+        let wait = wait_of(state, staged, &head.probe);
+        let awaits = self.awaits(state, &wait);
         let shape = self.shape(&staged.shape);
         let shares = staged
             .shares
@@ -96,7 +104,7 @@ impl Group {
             token: staged.token.clone(),
             body_hash: head.body_hash,
             committed_at_ms: now_ms,
-            pending: wait == Wait::Pending,
+            awaits,
             shares,
         };
         self.next_insert += 1;
@@ -132,6 +140,20 @@ impl Group {
     fn push(&mut self, event: Event) {
         self.needs_sync |= event.needs_sync();
         self.record.events.push(event);
+    }
+
+    fn awaits(&mut self, state: &State, wait: &Wait) -> Awaits {
+        match wait {
+            Wait::None | Wait::Stalled { .. } => Awaits::Nothing,
+            Wait::Local => Awaits::Local,
+            Wait::Probe(target) => match state.get_lane(target.lane) {
+                Some(lane) => Awaits::One {
+                    lane: self.lane(target.lane, &lane.key),
+                    destination: target.destination as u32,
+                },
+                None => Awaits::Nothing,
+            },
+        }
     }
 
     fn share(&mut self, state: &State, share: &StagedShare, shape: u32) -> Share {
@@ -186,18 +208,37 @@ impl Group {
     }
 }
 
-fn wait_of(state: &State, staged: &Staged) -> Wait {
-    let mut local = staged
+/// A local replica comes first; without one, or where its rows wait already, the first destination that can be probed.
+fn wait_of(state: &State, staged: &Staged, probe: &[ProbeTarget]) -> Wait {
+    let local: Vec<LaneId> = staged
         .shares
         .iter()
         .filter_map(|share| share.lanes.local)
-        .peekable();
-    if local.peek().is_none() {
-        return Wait::None;
+        .collect();
+    let local_stall = local.iter().find_map(|lane| state.stalled(*lane));
+    match (local.is_empty(), local_stall) {
+        (false, None) => Wait::Local,
+        (false, Some(why)) => match wait_of_probe(state, staged, probe) {
+            Wait::Probe(target) => Wait::Probe(target),
+            Wait::None | Wait::Stalled { .. } | Wait::Local => Wait::Stalled { why, is_probe: false },
+        },
+        (true, _) => wait_of_probe(state, staged, probe),
     }
-    local
-        .find_map(|lane| state.stalled(lane))
-        .map_or(Wait::Pending, Wait::Stalled)
+}
+
+fn wait_of_probe(state: &State, staged: &Staged, probe: &[ProbeTarget]) -> Wait {
+    let has_rows = |lane: LaneId| {
+        let mut lanes = staged.shares.iter().flat_map(|share| share.lanes.iter());
+        lanes.any(|with_rows| with_rows == lane)
+    };
+    let mut stall = None;
+    for target in probe.iter().filter(|target| has_rows(target.lane)) {
+        match state.stalled_at(*target) {
+            None => return Wait::Probe(*target),
+            Some(why) => drop(stall.get_or_insert(why)),
+        }
+    }
+    stall.map_or(Wait::None, |why| Wait::Stalled { why, is_probe: true })
 }
 
 impl Event {
@@ -236,6 +277,7 @@ impl Outcome {
             Outcome::Acknowledged => "acknowledged",
             Outcome::Retry { .. } => "retry",
             Outcome::Refused { .. } => "refused",
+            Outcome::Unfit { .. } => "unfit",
             Outcome::HoldBatch { .. } => "hold batch",
             Outcome::HoldDestination { .. } => "hold destination",
         }

@@ -20,8 +20,9 @@
 //! 3. A batch's bytes, token and settings are fixed on disk before its first attempt and never change.
 //!    `attempting` is
 //!    on disk before the first byte is sent, `acknowledged` before the file leaves its place.
-//! 4. Of a pending INSERT exactly one of `go` and `abort` is recorded; before `go` none of its remote shares
-//!    is cut.
+//! 4. Of a pending INSERT exactly one of `go` and `abort` is recorded; before `go` nothing of it is sent but what is awaited:
+//!    its rows for local replicas, or, to learn whether a shard can read rows of its shape at all, one batch for one
+//!    destination, cut at once and alone.
 //! 5. State is written down, never inferred from which files exist. What files and journal disagree on is
 //!    reported in
 //!    the [`RecoveryReport`], left in place, and stops nothing.
@@ -100,7 +101,10 @@ mod work;
 pub use batch::{Batch, BatchFile, Outcome, PendingOutcome, Segment, Settled, ShardRefusal};
 pub use commit::{Accepted, CommitHead, PendingWait};
 pub use error::{Closed, CommitError, FileError, LaneError, OpenError, QueueError, StageError};
-pub use model::{BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, Shape, ShareLanes};
+pub use model::{
+    BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, ProbeTarget, Shape, ShareLanes,
+};
 pub use queue::Spool;
+pub use queue::accept::check_lane;
 pub use stage::{Stage, Staged};
 pub use status::{DestinationStatus, RecoveryReport, Tally};

@@ -141,7 +141,7 @@ pub struct LaneSpec {
     /// Who gets each batch: one, or with internal_replication off each replica. Never empty.
     pub destinations: Vec<Destination>,
     /// Rows of this lane make their INSERT *pending*: it is answered when they are delivered, or `go` ends
-    /// the wait.
+    /// the wait. (Rows of any other lane do so for an INSERT with a [`ProbeTarget`].)
     pub local: bool,
     /// What one batch may hold.
     pub limits: BatchLimits,
@@ -196,6 +196,15 @@ impl ShareLanes {
     pub fn iter(self) -> impl Iterator<Item = LaneId> {
         self.local.into_iter().chain(self.remote)
     }
+}
+
+/// A destination that may be the first to get rows of an INSERT: one of a lane's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeTarget {
+    /// The lane, in which the INSERT has rows.
+    pub lane: LaneId,
+    /// Which of the lane's destinations, counted from 0.
+    pub destination: usize,
 }
 
 /// What rows must have in common to be joined into one batch: everything that decides how a shard reads their

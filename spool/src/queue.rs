@@ -1,6 +1,6 @@
 //! The spool's handle: what the router calls.
 
-mod accept;
+pub(crate) mod accept;
 mod admin;
 mod send;
 

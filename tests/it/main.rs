@@ -11,13 +11,20 @@
 
 mod arrival;
 mod bad_input;
+mod cached_answers;
+mod client_rules;
 mod commands;
 mod crash;
+mod discovery;
 mod facts_18;
 mod facts_modern;
+mod insert_select;
+mod logins;
 mod memory;
 mod modern;
 mod operations;
 mod replay;
 mod setup;
+mod shapes;
 mod tables;
+mod versions;

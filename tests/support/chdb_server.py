@@ -9,49 +9,41 @@ POST /control?fault=... was sent: see `Faults`. Usage: chdb_server.py PORT DATA_
 """
 
 import base64
+import io
 import json
+import os
 import re
 import sys
 import tempfile
 import threading
 import time
 import uuid
-import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-import lz4.block
+# The engine reads ./config.xml while it is loaded: clusters and macros, for the tests that need them.
+if len(sys.argv) > 2 and (Path(sys.argv[2]) / "config.xml").exists():
+    os.chdir(sys.argv[2])
+
 from chdb import session
 
-from frame import HEAD, LZ4, checksum
+from chdb_codings import ENGINE_CODINGS, Gunzip, encoded, framed, unframe
+from chdb_error import ClickHouseError, error
+from chdb_native import native
 
 PIECE_BYTES = 1 << 20
-# A frame's raw size beyond this is refused, as ClickHouse refuses it (DBMS_MAX_COMPRESSED_SIZE).
-MAX_FRAME_BYTES = 1 << 30
-NO_COMPRESSION = 0x02
 # URL parameters that are no settings.
 NOT_SETTINGS = {"query", "database", "user", "password", "query_id", "session_id", "session_timeout", "session_check",
-                "decompress", "compress", "default_format", "quota_key", "role", "wait_end_of_query", "buffer_size"}
+                "decompress", "compress", "default_format", "quota_key", "role", "wait_end_of_query", "buffer_size",
+                "client_protocol_version", "enable_http_compression", "http_zlib_compression_level",
+                "send_progress_in_http_headers", "http_headers_progress_interval_ms", "add_http_cors_header"}
 INSERT = re.compile(rb"\s*INSERT\s+INTO\s+(?:TABLE\s+)?(?P<target>.+?)\s*(?:\bSETTINGS\s+(?P<settings>.+?)\s+)?"
                     rb"(?:\bFORMAT\s+(?P<format>\w+)|\bVALUES)(?:[ \t]*\r?\n|[ \t;]|$)?", re.IGNORECASE | re.DOTALL)
 SELECT = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
 OUTPUT_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 STATUS = {192: 403, 194: 401, 497: 403, 516: 403, 60: 404, 81: 404, 16: 404, 47: 404, 115: 404}
 BAD_REQUEST = {6, 26, 27, 33, 38, 41, 53, 62, 69, 72, 117, 130, 131}
-
-
-class ClickHouseError(Exception):
-    """An error with ClickHouse's code; the text is its whole answer but for the version."""
-
-    def __init__(self, text):
-        super().__init__(text)
-        found = re.match(r"Code: (\d+)\.", text)
-        self.code = int(found.group(1)) if found else 1001
-
-
-def error(code, what, name):
-    return ClickHouseError(f"Code: {code}. DB::Exception: {what}. ({name})")
 
 
 class CutConnection(Exception):
@@ -73,17 +65,24 @@ class Engine:
         self.run("CREATE DATABASE IF NOT EXISTS default", "default")
         self.version, self.timezone = self.run("SELECT version(), timezone()", "default").bytes().decode().split()
 
-    def run(self, sql, database, output_format="TabSeparated"):
+    def run(self, sql, database, output_format="TabSeparated", parameters=None):
         sql = sql.replace("serverUUID()", f"toUUID('{self.identity}')") if "serverUUID()" in sql else sql
         try:
             with self.lock:
                 if database != self.database and not sql.startswith("CREATE DATABASE"):
                     self.session.query(f"USE `{database}`")
                     self.database = database
-                return self.session.query(sql, output_format)
+                return self.session.query(sql, output_format, params=parameters or {})
         except Exception as trouble:  # chdb's own error types differ between versions
             text = str(trouble)
             raise ClickHouseError(text[text.find("Code: "):] if "Code: " in text else text) from trouble
+
+    def decoded(self, body, coding):
+        """A whole body, its compression taken away by the engine."""
+        with tempfile.NamedTemporaryFile(suffix=".encoded") as file:
+            file.write(body)
+            file.flush()
+            return self.run(f"SELECT * FROM file('{file.name}', 'RawBLOB', 's String', '{coding}')", "default", "RawBLOB").bytes()
 
 
 class Faults:
@@ -122,50 +121,6 @@ class Faults:
             raise CutConnection
         if order["fault"] == "late":
             time.sleep(int(order["ms"]) / 1000)
-
-
-def unframe(source, target):
-    """Writes the contents of ClickHouse's compressed frames."""
-    cut = error(33, "Cannot read all data: a compressed frame is cut", "CANNOT_READ_ALL_DATA")
-    while expected := source.read(16):
-        head = source.read(HEAD.size)
-        if len(expected) < 16 or len(head) < HEAD.size:
-            raise cut
-        method, compressed_bytes, raw_bytes = HEAD.unpack(head)
-        if compressed_bytes < HEAD.size or max(compressed_bytes, raw_bytes) > MAX_FRAME_BYTES:
-            raise error(271, f"Cannot decompress: sizes {compressed_bytes} and {raw_bytes}", "CANNOT_DECOMPRESS")
-        payload = source.read(compressed_bytes - HEAD.size)
-        if len(payload) < compressed_bytes - HEAD.size:
-            raise cut
-        if checksum(head + payload) != expected:
-            raise error(40, "Checksum doesn't match: corrupted data", "CHECKSUM_DOESNT_MATCH")
-        if method == LZ4:
-            target.write(lz4.block.decompress(payload, uncompressed_size=raw_bytes))
-        elif method == NO_COMPRESSION:
-            target.write(payload)
-        else:
-            raise error(89, f"Unknown codec family code: {method}", "UNKNOWN_COMPRESSION_METHOD")
-
-
-class Gunzip:
-    """Writes the contents of gzip members; `end` refuses one that is not complete."""
-
-    def __init__(self, target):
-        self.target, self.member = target, None
-
-    def write(self, piece):
-        while piece:
-            self.member = self.member or zlib.decompressobj(wbits=31)
-            try:
-                self.target.write(self.member.decompress(piece))
-            except zlib.error as trouble:
-                raise error(354, f"inflate failed: {trouble}", "ZLIB_INFLATE_FAILED") from trouble
-            piece = self.member.unused_data
-            self.member = None if self.member.eof else self.member
-
-    def end(self):
-        if self.member is not None:
-            raise error(354, "inflate failed: buffer error, the gzip member does not end", "ZLIB_INFLATE_FAILED")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -243,10 +198,27 @@ class Handler(BaseHTTPRequestHandler):
 
     def read(self, sql, database):
         found = OUTPUT_FORMAT.search(sql)
-        kind = found.group(1) if found else self.parameters.get("default_format", "TabSeparated")
+        default = self.headers.get("X-ClickHouse-Format") or self.parameters.get("default_format", "TabSeparated")
+        kind = found.group(1) if found else default
         sql = (sql[:found.start()] if found else sql).rstrip().rstrip(";")
-        sql = f"{sql} {self.settings('')}" if SELECT.match(sql) else sql
-        self.answer(200, self.engine.run(sql, database, kind).bytes(), {"X-ClickHouse-Format": kind})
+        version = int(self.parameters.get("client_protocol_version", 0))
+        if kind == "Native" and version:
+            answer = native(self.engine, sql, database, version, self.substitutions())
+        else:
+            sql = f"{sql} {self.settings('')}" if SELECT.match(sql) else sql
+            answer = self.engine.run(sql, database, kind, self.substitutions()).bytes()
+        summary = {"read_rows": "0", "read_bytes": "0", "written_rows": "0", "written_bytes": "0", "result_rows": "0"}
+        headers = {"X-ClickHouse-Format": kind, "X-ClickHouse-Summary": json.dumps(summary)}
+        if self.parameters.get("compress") == "1":
+            answer = framed(answer)
+        elif self.parameters.get("enable_http_compression") in ("1", "true"):
+            answer, coding = encoded(answer, self.headers.get("Accept-Encoding", ""))
+            headers |= coding
+        self.answer(200, answer, headers)
+
+    def substitutions(self):
+        """The values of {name:Type} in the statement."""
+        return {name.removeprefix("param_"): value for name, value in self.parameters.items() if name.startswith("param_")}
 
     def settings(self, given):
         quote = lambda value: "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -258,18 +230,22 @@ class Handler(BaseHTTPRequestHandler):
     def read_body(self, target):
         """Reads, decodes and writes the whole body, or refuses it."""
         encoding = self.headers.get("Content-Encoding", "identity")
-        if encoding not in ("identity", "gzip"):
+        if encoding not in ("identity", "gzip") and encoding not in ENGINE_CODINGS:
             raise error(89, f"Unknown compression method: {encoding}", "UNKNOWN_COMPRESSION_METHOD")
         if self.parameters.get("decompress") != "1":
             return self.read_encoded(encoding, target)
         with tempfile.TemporaryFile() as frames:
             self.read_encoded(encoding, frames)
             frames.seek(0)
-            return unframe(frames, target)
+            return unframe(self.engine, frames, target)
 
     def read_encoded(self, encoding, target):
         if encoding == "identity":
             return self.read_plain(target)
+        if encoding != "gzip":
+            whole = io.BytesIO()
+            self.read_plain(whole)
+            return target.write(self.engine.decoded(whole.getvalue(), ENGINE_CODINGS[encoding]))
         gunzip = Gunzip(target)
         self.read_plain(gunzip)
         return gunzip.end()

@@ -23,6 +23,8 @@ pub struct Options {
     pub macros: Vec<(String, String)>,
     /// The only user, with its password; else `default` without one.
     pub user: Option<(String, String)>,
+    /// More clusters in `remote_servers`, as XML.
+    pub clusters: String,
     /// The cluster `peers` in `remote_servers`, for ClickHouse's own Distributed tables.
     pub peers: Vec<Peer>,
 }
@@ -84,6 +86,19 @@ impl ClickHouse18 {
             .iter()
             .map(|peer| Self::start_on(peer.tcp_port, &options))
             .collect()
+    }
+
+    /// Starts `count` servers whose options follow from the ports of their native protocols.
+    #[track_caller]
+    pub fn start_knowing(count: usize, options: impl Fn(&[u16]) -> Options) -> Vec<Self> {
+        let ports: Vec<_> = (0..count).map(|_| free_port()).collect();
+        let options = options(&ports);
+        ports.iter().map(|port| Self::start_on(*port, &options)).collect()
+    }
+
+    /// Its config.xml.
+    pub fn config_path(&self) -> std::path::PathBuf {
+        self.home.join("config.xml")
     }
 
     #[track_caller]
@@ -186,7 +201,12 @@ fn config_xml(home: &Path, http_port: u16, tcp_port: u16, options: &Options) -> 
         .map(|(name, value)| format!("<{name}>{value}</{name}>"))
         .collect();
     let _ = writeln!(xml, "  <macros>{macros}</macros>");
-    let _ = writeln!(xml, "  <remote_servers><peers>");
+    let _ = writeln!(xml, "  <remote_servers>{}", options.clusters);
+    if options.peers.is_empty() {
+        // A cluster without shards would keep every Distributed table from being made.
+        return xml + "  </remote_servers>\n</yandex>\n";
+    }
+    let _ = writeln!(xml, "  <peers>");
     for Peer { tcp_port, weight } in &options.peers {
         let replica = format!("<replica><host>127.0.0.1</host><port>{tcp_port}</port></replica>");
         let _ = writeln!(xml, "    <shard><weight>{weight}</weight>{replica}</shard>");

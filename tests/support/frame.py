@@ -20,11 +20,15 @@ def checksum(framed):
     return struct.pack("<QQ", both >> 64, both & (1 << 64) - 1)
 
 
-def main():
-    raw = sys.stdin.buffer.read()
+def frame(raw):
+    """`raw` as one frame."""
     payload = lz4.block.compress(raw, store_size=False)
     framed = HEAD.pack(LZ4, HEAD.size + len(payload), len(raw)) + payload
-    sys.stdout.buffer.write(checksum(framed) + framed)
+    return checksum(framed) + framed
+
+
+def main():
+    sys.stdout.buffer.write(frame(sys.stdin.buffer.read()))
 
 
 if __name__ == "__main__":

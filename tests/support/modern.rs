@@ -11,6 +11,10 @@ use crate::{Endpoint, Scratch};
 /// Loading chdb's 500 MB library from a cold disk takes longer than starting it.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
+const USERS: &str = "<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users><default>\
+    <password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>\
+    </default></users></clickhouse>";
+
 /// How INSERTs are to misbehave.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
@@ -46,7 +50,21 @@ impl Modern {
     /// Starts one and waits until it answers.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one whose config.xml has these elements: macros, remote_servers.
+    #[track_caller]
+    pub fn start_with(elements: &str) -> Self {
         let home = Scratch::new("modern");
+        if !elements.is_empty() {
+            std::fs::create_dir_all(home.join("data")).expect("the scratch directory can be written");
+            let data = home.join("server").display().to_string();
+            let users = "<users_config>users.xml</users_config><logger><level>none</level></logger>";
+            let config = format!("<clickhouse><path>{data}/</path>{users}{elements}</clickhouse>");
+            home.write("data/config.xml", config);
+            home.write("data/users.xml", USERS);
+        }
         let http = Endpoint::new(loopback(free_port()));
         let process = run(&home, &http);
         let mut server = Self { http, process, home };

@@ -36,7 +36,9 @@ pub enum DataType {
     Uuid,
     IPv4,
     IPv6,
+    /// Elements in the order of their values.
     Enum8(Vec<(String, i16)>),
+    /// Elements in the order of their values.
     Enum16(Vec<(String, i16)>),
     Decimal {
         precision: u8,
@@ -277,6 +279,8 @@ impl Parser<'_> {
             self.expect('=', "expected '=' and the value")?;
             values.push((name, self.number()?));
             if !self.take(',') {
+                // As ClickHouse keeps them, so that equal types are equal.
+                values.sort_by_key(|(_, value)| *value);
                 return Ok(values);
             }
         }
@@ -449,7 +453,7 @@ mod tests {
         check("DateTime64(6,'UTC')", "DateTime64(6, 'UTC')");
         check(
             "Enum8('a' = 1, 'b' = -2, 'c d' = 3)",
-            "Enum8('a' = 1, 'b' = -2, 'c d' = 3)",
+            "Enum8('b' = -2, 'a' = 1, 'c d' = 3)",
         );
         check("Enum16('it\\'s'=1000)", "Enum16('it\\'s' = 1000)");
         check("Decimal(18, 4)", "Decimal(18, 4)");

@@ -171,6 +171,12 @@ impl<'s> Section<'s> {
         list.is_some_and(|list| list.is_empty())
     }
 
+    /// The string under this key as written, for a look ahead: nothing is noted, and the key stays to be
+    /// read.
+    pub fn raw_text(&self, key: &str) -> Option<&str> {
+        self.table.get(key).and_then(|value| value.get_ref().as_str())
+    }
+
     /// Where the value of `key` stands, or else where the section starts.
     pub fn offset_of(&self, key: &str) -> usize {
         self.table

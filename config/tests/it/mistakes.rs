@@ -233,9 +233,6 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
         2,
     );
     for (key, line) in [
-        ("discover", "discover = ['https://a']"),
-        ("tables", "tables = ['*.*']"),
-        ("refresh", "refresh = '30s'"),
         ("ddl = 'forward'", "ddl = 'forward'"),
         ("ddl = 'replicate'", "ddl = 'replicate'"),
     ] {
@@ -262,24 +259,14 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
         &format!("{LEAST}when_shard_down = 'reroute'"),
         6,
     );
-    refused(
-        "auth = 'clickhouse'",
-        &format!("{LEAST}[[user]]\nname = 'u'\nauth = 'clickhouse'"),
-        8,
-    );
-    refused(
-        "auth_cache_time",
-        &format!("{LEAST}[[user]]\nname = 'u'\nauth_cache_time = '1m'"),
-        8,
-    );
 }
 
 #[test]
 fn a_setting_that_is_not_built_yet_is_checked_all_the_same() {
-    let text = cluster("tables = ['hits']\nshard = [{ replica = 'a' }]");
+    let text = format!("{LEAST}foreground_fallback_timeout = '7'");
     let expected = [
-        "2: tables is not supported yet by this version",
-        "2: tables: 'hits' is not a pattern of tables: write it as 'database.table' or 'database.*'",
+        "6: foreground_fallback_timeout is not supported yet by this version",
+        "6: foreground_fallback_timeout: '7' is not a duration: write it as '100ms', '30s', '10m', '1h' or '7d'",
     ];
     check_mistakes(&text, &expected);
 }

@@ -116,3 +116,63 @@ fn what_is_malformed_is_refused_at_its_place() {
     // ClickHouse takes the rest of the body for the string here; a body cut short looks the same.
     check_refused(&reader(), "1,a\n2,\"b", code::CANNOT_READ_ALL_DATA, 2, 8);
 }
+
+#[test]
+fn a_header_is_read_in_any_case_and_its_unknown_columns_may_be_skipped() {
+    let reader = Reader::new(Format::CsvWithNames, "k UInt8, s String", &["k"]);
+    check_key(&reader, "S,K\na,1\n", &["1"]);
+    let reader = reader.with("input_format_skip_unknown_fields", "1");
+    check_rows(&reader, "s,z,k\na, \"q,r\" ,1\n\"\",,2\n", &["a,1", "\"\",2"]);
+    check_refused(&reader, "x,z\n1,2\n", code::INCORRECT_DATA, 1, 0);
+}
+
+#[test]
+fn a_headers_types_must_be_the_columns() {
+    let reader = Reader::new(
+        Format::CsvWithNamesAndTypes,
+        "k Int32, t Tuple(x UInt8, y String)",
+        &["k"],
+    );
+    check_key(&reader, "t.x,t.y,k\nUInt8,String,Int32\n1,a,2\n", &["2"]);
+    check_refused(
+        &reader,
+        "t.x,t.y,k\nUInt8,UInt8,Int32\n1,a,2\n",
+        code::INCORRECT_DATA,
+        1,
+        10,
+    );
+}
+
+#[test]
+fn lines_that_are_nothing_are_passed_over() {
+    let reader = Reader::new(Format::Csv, "k UInt8, s String", &["k"]);
+    let first = reader.clone().with("input_format_csv_skip_first_lines", "1");
+    check_rows(&first, "\"x\ny\"\n1,a\n", &["1,a"]);
+    check_rows(&first, "\n1,a\n", &["1,a"]);
+    let trailing = reader
+        .clone()
+        .with("input_format_csv_skip_trailing_empty_lines", "1");
+    check_rows(&trailing, "1,a\n\r\n\n", &["1,a"]);
+    check_refused(&trailing, "1,a\n\n2,b\n", code::CANNOT_PARSE_INPUT, 2, 4);
+    let variable = reader.with("input_format_csv_allow_variable_number_of_columns", "1");
+    check_rows(&variable, "1\n2,b,\"c\n\"\n3,d", &["1", "2,b", "3,d"]);
+    check_key(&variable, "1\n2,b,c,d\n", &["1", "2"]);
+}
+
+#[test]
+fn quotes_line_ends_and_null_follow_the_settings() {
+    let reader = Reader::new(Format::Csv, "k Nullable(UInt8), s String", &["k", "s"]);
+    let bare = reader.clone().with("format_csv_allow_double_quotes", "0");
+    check_key(&bare, "1,\"a\"b\"\n", &["1 \\\"a\\\"b\\\""]);
+    let cr = reader.clone().with("input_format_csv_allow_cr_end_of_line", "1");
+    check_rows(
+        &cr,
+        "1,a\r2,\"b\"\r\n3,c\n4,d\r",
+        &["1,a", "2,\"b\"", "3,c", "4,d"],
+    );
+    let null = reader.clone().with("format_csv_null_representation", "NULL");
+    check_key(&null, "NULL,NULL\n1,\"NULL\"\n", &["NULL -", "1 NULL"]);
+    let strict =
+        Reader::new(Format::Csv, "k UInt8, s String", &["k"]).with("input_format_null_as_default", "0");
+    check_refused(&strict, "\\N,a\n", code::INCORRECT_DATA, 1, 0);
+}

@@ -6,7 +6,7 @@ use crate::error::code;
 use crate::framing::{Stop, Window, behind_space, byte};
 
 /// Deeper nesting is refused; ClickHouse's own limit (`input_format_json_max_depth`).
-pub(super) const DEPTH_MAX: usize = 1000;
+pub(crate) const DEPTH_MAX: usize = 1000;
 
 const VALUE: &str = "a value";
 const CLOSING_QUOTE: &str = "the closing quote";
@@ -23,7 +23,7 @@ enum Next {
 }
 
 /// The end of the value at `at`. `nesting` is memory for the brackets that are open.
-pub(super) fn value(window: &Window<'_>, at: usize, nesting: &mut Vec<u8>) -> Result<usize, Stop> {
+pub(crate) fn value(window: &Window<'_>, at: usize, nesting: &mut Vec<u8>) -> Result<usize, Stop> {
     match byte(window, at, VALUE)? {
         b'"' => string(window, at),
         b'{' | b'[' => nested(window, at, nesting),
@@ -32,7 +32,7 @@ pub(super) fn value(window: &Window<'_>, at: usize, nesting: &mut Vec<u8>) -> Re
 }
 
 /// The text between the quotes of the name at `at`.
-pub(super) fn name(window: &Window<'_>, at: usize) -> Result<Range<usize>, Stop> {
+pub(crate) fn name(window: &Window<'_>, at: usize) -> Result<Range<usize>, Stop> {
     if byte(window, at, "a field's name")? != b'"' {
         let message = "expected a field's name in double quotes";
         return Err(Stop::fault(code::CANNOT_PARSE_QUOTED_STRING, at, message));

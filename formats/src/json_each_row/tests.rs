@@ -155,3 +155,27 @@ fn nesting_is_followed_to_its_limit_and_no_further() {
         .unwrap_err();
     assert_eq!(error.code, code::INCORRECT_DATA);
 }
+
+#[test]
+fn a_row_may_be_printed_over_several_lines() {
+    let reader = Reader::new(Format::JsonEachRow, "k UInt8, s String", &["k"]);
+    check_rows(
+        &reader,
+        "{\n  \"k\": 1,\n  \"s\": {\n}\n}\n",
+        &["{\n  \"k\": 1,\n  \"s\": {\n}\n}"],
+    );
+}
+
+#[test]
+fn strings_hold_the_texts_of_values() {
+    let reader = Reader::new(
+        Format::JsonStringsEachRow,
+        "k Int32, s Nullable(String)",
+        &["k", "s"],
+    );
+    check_key(&reader, "{\"k\":\"1\",\"s\":\"NULL\"}", &["1 NULL"]);
+    check_key(&reader, "[{\"s\":\"a\"}]", &["-0 a"]);
+    check_refused(&reader, "{\"k\":1}", code::CANNOT_PARSE_QUOTED_STRING, 1, 5);
+    check_refused(&reader, "{\"k\":\"\"}", code::ATTEMPT_TO_READ_AFTER_EOF, 1, 5);
+    check_refused(&reader, "{\"k\":\"1\",\"k\":\"1\"}", code::INCORRECT_DATA, 1, 9);
+}

@@ -16,7 +16,7 @@ const LONE_SURROGATE: ValueError = ValueError {
 ///
 /// Bytes that are no UTF-8 stay as they are. A letter that escapes nothing stands for itself, as in
 /// ClickHouse.
-pub(super) fn unescape<'a>(inner: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], ValueError> {
+pub(crate) fn unescape<'a>(inner: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], ValueError> {
     let Some(first) = memchr::memchr(b'\\', inner) else {
         return Ok(inner);
     };

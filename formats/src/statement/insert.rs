@@ -1,5 +1,7 @@
 //! The head of an INSERT: table, columns, settings, format, and where the data start.
 
+use std::ops::Range;
+
 use super::lexer::{Lexer, Token, unescape};
 use super::{StatementError, TableRef};
 
@@ -39,8 +41,13 @@ pub enum Source {
         /// come.
         data_at: usize,
     },
-    /// `INSERT … SELECT`
-    Select,
+    /// `INSERT … SELECT`: [`select`](super::select) takes it out of the text.
+    Select {
+        /// Where a WITH clause stands that came before the INSERT; empty without one.
+        with: Range<usize>,
+        /// Where the SELECT begins.
+        at: usize,
+    },
     /// `INSERT INTO FUNCTION f(…)`: the function's name.
     Function(String),
     /// `FROM INFILE`, which only a client program can obey.
@@ -85,7 +92,7 @@ fn starts_a_name(lexer: &Lexer<'_>) -> Result<bool, StatementError> {
     const GO_ON: &[&str] = &["FORMAT", "VALUES", "SELECT", "SETTINGS", "FROM", "WITH"];
     Ok(match lexer.peek()? {
         Token::Word(word) => !GO_ON.iter().any(|next| word.eq_ignore_ascii_case(next)),
-        Token::QuotedName(..) => true,
+        Token::QuotedName(..) | Token::Punctuation(b'{') => true,
         _ => false,
     })
 }
@@ -141,7 +148,8 @@ fn names(lexer: &mut Lexer<'_>) -> Result<Vec<String>, StatementError> {
     let mut names = Vec::new();
     loop {
         names.push(column_name(lexer)?);
-        if !lexer.take(b',')? {
+        // A comma may stand behind the last name, too.
+        if !lexer.take(b',')? || lexer.peek()? == Token::Punctuation(b')') {
             return Ok(names);
         }
     }
@@ -175,9 +183,9 @@ fn source(lexer: &mut Lexer<'_>, settings: &mut Vec<(String, String)>) -> Result
                     .iter()
                     .any(|w| word.eq_ignore_ascii_case(w)) =>
             {
-                return Ok(Source::Select);
+                return Ok(select_at(lexer));
             }
-            Token::Punctuation(b'(') => return Ok(Source::Select),
+            Token::Punctuation(b'(') => return Ok(select_at(lexer)),
             Token::Punctuation(b';') => {
                 lexer.next()?;
             }
@@ -189,6 +197,13 @@ fn source(lexer: &mut Lexer<'_>, settings: &mut Vec<(String, String)>) -> Result
             }
             _ => return Err(lexer.error("FORMAT, VALUES, SELECT or SETTINGS")),
         }
+    }
+}
+
+fn select_at(lexer: &Lexer<'_>) -> Source {
+    Source::Select {
+        with: 0..0,
+        at: lexer.next_start(),
     }
 }
 
@@ -283,6 +298,7 @@ mod tests {
             Source::Data { format, data_at } => {
                 format!("{}|{}", format.as_deref().unwrap_or("?"), &text[*data_at..])
             }
+            Source::Select { .. } => "Select".to_owned(),
             other => format!("{other:?}"),
         };
         let database = insert.table.database.map(|d| d + ".").unwrap_or_default();
@@ -323,6 +339,12 @@ mod tests {
         check("INSERT INTO t\n FORMAT RowBinary \nxx", "t|*||RowBinary|xx");
         check("INSERT INTO t FORMAT CSV;\n1,2", "t|*||CSV|1,2");
         check("INSERT INTO t", "t|*||?|");
+        check("INSERT INTO t (a, b,) FORMAT CSV", "t|a,b||CSV|");
+        check("INSERT INTO `db` . `t` FORMAT TSV", "db.t|*||TSV|");
+        check(
+            "INSERT INTO TABLE `db`.\"t\" (a) VALUES (1);",
+            "db.t|a||Values| (1);",
+        );
         check("INSERT INTO t (a.b, `c.d`) FORMAT TSV", "t|a.b,c.d||TSV|");
         check("/* x */ INSERT -- y\n INTO # z\n t FORMAT TSV\r\n1", "t|*||TSV|1");
     }

@@ -21,12 +21,28 @@ pub(super) enum Token<'a> {
 pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
+    /// What `{name:Identifier}` stands for.
+    parameters: &'a [(String, String)],
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
+        Self::with(text, &[])
+    }
+
+    /// Reads a text whose identifiers may be parameters.
+    pub(super) fn with(text: &'a [u8], parameters: &'a [(String, String)]) -> Self {
         let text = &text[..text.len().min(super::STATEMENT_BYTES_MAX)];
-        Self { text, at: 0 }
+        Self {
+            text,
+            at: 0,
+            parameters,
+        }
+    }
+
+    /// Another reader at the same place.
+    fn ahead(&self) -> Self {
+        Self { ..*self }
     }
 
     /// Bytes that can be seen: the text's, up to the limit of a head.
@@ -41,10 +57,7 @@ impl<'a> Lexer<'a> {
 
     /// Where the next token starts, or the end.
     pub(super) fn next_start(&self) -> usize {
-        let mut ahead = Self {
-            text: self.text,
-            at: self.at,
-        };
+        let mut ahead = self.ahead();
         // A comment that does not end is an error for whoever reads the token.
         let _ = ahead.skip_space();
         ahead.at
@@ -61,20 +74,13 @@ impl<'a> Lexer<'a> {
 
     /// Whether everything was read, so that an error may only mean that the text is not all there.
     pub(super) fn at_end(&self) -> bool {
-        let mut ahead = Self {
-            text: self.text,
-            at: self.at,
-        };
+        let mut ahead = self.ahead();
         // A word or a quote that touches the end may go on; so may what follows it.
         matches!(ahead.next(), Err(_) | Ok(Token::End)) || ahead.at >= self.text.len()
     }
 
     pub(super) fn peek(&self) -> Result<Token<'a>, StatementError> {
-        Self {
-            text: self.text,
-            at: self.at,
-        }
-        .next()
+        self.ahead().next()
     }
 
     pub(super) fn next(&mut self) -> Result<Token<'a>, StatementError> {
@@ -204,7 +210,31 @@ impl<'a> Lexer<'a> {
                 self.next()?;
                 Ok(name)
             }
+            Token::Punctuation(b'{') => self.parameter(),
             _ => Err(self.error(expected)),
+        }
+    }
+
+    /// `{name:Identifier}`: the value of the parameter `name`, one identifier whatever it holds (a dot too, as in ClickHouse).
+    fn parameter(&mut self) -> Result<String, StatementError> {
+        self.next()?;
+        let Token::Word(name) = self.peek()? else {
+            return Err(self.error("the name of a query parameter"));
+        };
+        self.next()?;
+        self.expect(b':', "':' and the parameter's type")?;
+        if self.peek()? != Token::Word("Identifier") {
+            return Err(self.error("the substitution type Identifier"));
+        }
+        self.next()?;
+        self.expect(b'}', "the closing brace of the parameter")?;
+        let found = self.parameters.iter().rev().find(|(known, _)| known == name);
+        match found {
+            Some((_, value)) => Ok(value.clone()),
+            None => Err(StatementError {
+                unset: Some(name.to_owned()),
+                ..self.error("a parameter")
+            }),
         }
     }
 
@@ -246,6 +276,7 @@ impl<'a> Lexer<'a> {
             offset: at,
             found,
             expected,
+            unset: None,
         }
     }
 }

@@ -11,8 +11,12 @@
 
 mod insert;
 mod lexer;
+mod select;
+mod tokens;
 
 pub use insert::{Insert, InsertColumns, Source};
+pub use select::{Select, select};
+pub use tokens::{Token as StatementToken, tokens};
 
 use std::ops::Range;
 
@@ -82,9 +86,9 @@ pub enum Recognised {
     NeedMore,
 }
 
-/// A statement that cannot be read; ClickHouse's code 62 (SYNTAX_ERROR).
+/// A statement that cannot be read; ClickHouse's code 62 (SYNTAX_ERROR), or 456 for a parameter that is not set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Syntax error: failed at position {}{found}: expected {expected}", offset + 1)]
+#[error("{}", self.text())]
 pub struct StatementError {
     /// Byte offset in the text.
     pub offset: usize,
@@ -92,6 +96,33 @@ pub struct StatementError {
     pub found: String,
     /// What would have been understood.
     pub expected: &'static str,
+    /// The query parameter that the statement names and nobody has set.
+    pub unset: Option<String>,
+}
+
+impl StatementError {
+    /// ClickHouse's code: SYNTAX_ERROR, or UNKNOWN_QUERY_PARAMETER.
+    pub fn code(&self) -> i32 {
+        if self.unset.is_some() { 456 } else { 62 }
+    }
+
+    fn text(&self) -> String {
+        let Self {
+            offset,
+            found,
+            expected,
+            unset,
+        } = self;
+        match unset {
+            Some(name) => {
+                format!("Substitution `{name}` is not set: send its value as the parameter param_{name}")
+            }
+            None => format!(
+                "Syntax error: failed at position {}{found}: expected {expected}",
+                offset + 1
+            ),
+        }
+    }
 }
 
 /// Statements that read, or set something for their own session only.
@@ -110,10 +141,22 @@ const DDLS: &[&str] = &[
 ///
 /// With `complete` false the answer may be [`Recognised::NeedMore`]: call again with a longer text.
 pub fn recognise(text: &[u8], complete: bool) -> Result<Recognised, StatementError> {
-    let mut lexer = Lexer::new(text);
+    recognised(Lexer::new(text), text.len(), complete)
+}
+
+/// The same with the request's query parameters: where a name is asked for, `{x:Identifier}` stands for the value of `x`.
+pub fn recognise_with(
+    text: &[u8],
+    complete: bool,
+    parameters: &[(String, String)],
+) -> Result<Recognised, StatementError> {
+    recognised(Lexer::with(text, parameters), text.len(), complete)
+}
+
+fn recognised(mut lexer: Lexer<'_>, text_bytes: usize, complete: bool) -> Result<Recognised, StatementError> {
     match statement(&mut lexer) {
         Ok(statement) => Ok(settle(statement, &lexer, complete)),
-        Err(_) if !complete && lexer.at_end() && text.len() < STATEMENT_BYTES_MAX => Ok(Recognised::NeedMore),
+        Err(_) if !complete && lexer.at_end() && text_bytes < STATEMENT_BYTES_MAX => Ok(Recognised::NeedMore),
         Err(error) => Err(error),
     }
 }
@@ -129,7 +172,7 @@ fn settle(statement: Statement, lexer: &Lexer<'_>, complete: bool) -> Recognised
                     lexer.len().checked_sub(1).and_then(|last| lexer.byte_at(last)) == Some(b'\n');
                 *data_at >= lexer.len() && !(format.is_some() && ends_in_line_end)
             }
-            Source::Select | Source::Function(_) | Source::Infile => false,
+            Source::Select { .. } | Source::Function(_) | Source::Infile => false,
         },
         Statement::Empty => true,
         Statement::Read
@@ -170,6 +213,7 @@ fn statement(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
 /// `WITH …` is a read unless an INSERT stands outside all brackets: `WITH x AS (…) INSERT INTO t SELECT …`.
 fn with(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
     let mut depth = 0_usize;
+    let start = lexer.next_start();
     loop {
         match lexer.peek()? {
             Token::End => return Ok(Statement::Read),
@@ -177,7 +221,12 @@ fn with(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
                 return Ok(Statement::Read);
             }
             Token::Word(word) if depth == 0 && word.eq_ignore_ascii_case("INSERT") => {
-                return insert::insert(lexer).map(Statement::Insert);
+                let clause = start..lexer.next_start();
+                let mut insert = insert::insert(lexer)?;
+                if let Source::Select { with, .. } = &mut insert.source {
+                    *with = clause;
+                }
+                return Ok(Statement::Insert(insert));
             }
             Token::Punctuation(b'(' | b'[') => depth += 1,
             Token::Punctuation(b')' | b']') => depth = depth.saturating_sub(1),
@@ -297,7 +346,7 @@ mod tests {
         else {
             panic!("not an INSERT");
         };
-        assert_eq!(insert.source, Source::Select);
+        assert!(matches!(insert.source, Source::Select { .. }));
     }
 
     #[test]
@@ -383,6 +432,69 @@ mod tests {
             recognise(b"INSERT INTO t\n", false),
             Ok(Recognised::NeedMore),
             "FORMAT may come in the body"
+        );
+    }
+
+    #[track_caller]
+    fn table_with(text: &str, parameters: &[(&str, &str)]) -> Result<TableRef, StatementError> {
+        let parameters: Vec<_> = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        match recognise_with(text.as_bytes(), true, &parameters)? {
+            Recognised::Statement(Statement::Insert(insert)) => Ok(insert.table),
+            Recognised::Statement(Statement::Describe { table, name }) => {
+                assert!(text[name].starts_with('{'));
+                Ok(table)
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_identifier_parameter_stands_for_its_value_as_one_name() {
+        let both = [("database", "db"), ("table", "t t")];
+        let expected = Ok(table(Some("db"), "t t"));
+        assert_eq!(
+            table_with(
+                "INSERT INTO {database:Identifier}.{table:Identifier} FORMAT JSONEachRow",
+                &both
+            ),
+            expected
+        );
+        assert_eq!(
+            table_with(
+                "insert into { database : Identifier } . {table:Identifier} VALUES",
+                &both
+            ),
+            expected
+        );
+        assert_eq!(
+            table_with("DESCRIBE TABLE {database:Identifier}.{table:Identifier}", &both),
+            expected
+        );
+        assert_eq!(
+            table_with("INSERT INTO {t:Identifier} VALUES", &[("t", "a.b")]),
+            Ok(table(None, "a.b"))
+        );
+        assert_eq!(
+            table_with("INSERT INTO TABLE {t:Identifier} (a) VALUES", &[("t", "x")]),
+            Ok(table(None, "x"))
+        );
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_set_or_no_identifier_is_refused_with_clickhouse_s_code() {
+        let unset = table_with("INSERT INTO {nope:Identifier} VALUES (1)", &[("t", "x")]).unwrap_err();
+        assert_eq!(unset.code(), 456);
+        assert!(
+            unset.to_string().starts_with("Substitution `nope` is not set"),
+            "{unset}"
+        );
+        let string = table_with("INSERT INTO {t:String} VALUES (1)", &[("t", "x")]).unwrap_err();
+        assert_eq!(
+            (string.code(), string.expected),
+            (62, "the substitution type Identifier")
         );
     }
 

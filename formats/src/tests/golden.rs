@@ -27,16 +27,39 @@ fn read(format: Format) -> Body {
         .unwrap_or_else(|error| panic!("{}: {error}", format.name()))
 }
 
+/// The formats that ClickHouse can write too, and in which it reads again what it wrote.
+fn written() -> impl Iterator<Item = Format> {
+    use Format as F;
+    let unwritten = [
+        F::RowBinaryWithDefaults,
+        F::JsonAsString,
+        F::JsonAsObject,
+        F::LineAsString,
+        // Line ends in strings are not escaped.
+        F::TabSeparatedRaw,
+        F::TabSeparatedRawWithNames,
+        F::TabSeparatedRawWithNamesAndTypes,
+        // Written as CustomSeparated.
+        F::CustomSeparatedIgnoreSpaces,
+        F::CustomSeparatedIgnoreSpacesWithNames,
+        F::CustomSeparatedIgnoreSpacesWithNamesAndTypes,
+    ];
+    Format::all().filter(move |format| !unwritten.contains(format))
+}
+
 /// The same rows again from a body that is joined from them, header-less and with the columns that the stream
 /// named.
 #[track_caller]
 pub(super) fn check_joined(reader: &Reader, read: &Body) {
-    let format = Format::parse(reader.format.payload().name()).unwrap();
+    let format = Format::parse(reader.payload().name()).unwrap();
     let mut plain = Reader {
         format,
         listed: Some(read.columns.clone()),
+        payload: None,
         ..reader.clone()
     };
+    plain.settings.csv_skip_first_lines = 0;
+    plain.settings.tsv_skip_first_lines = 0;
     plain.settings.csv_detect_header = false;
     plain.settings.tsv_detect_header = false;
     // What may begin with a byte order mark when it is not in front of all rows is another matter.
@@ -56,11 +79,23 @@ pub(super) fn check_joined(reader: &Reader, read: &Body) {
 
 #[test]
 fn every_golden_file_has_its_200_rows_and_reads_the_same_when_joined() {
-    for format in ALL {
+    for format in written() {
         let body = read(format);
         assert_eq!(body.rows.len(), 200, "{}", format.name());
         assert_eq!(body.columns.len(), 28, "{}", format.name());
         check_joined(&reader(format), &body);
+    }
+}
+
+/// Reads the golden files with every value checked.
+pub(crate) fn check_values_of_all() {
+    for format in written() {
+        let mut reader = reader(format);
+        reader.check_values = true;
+        let read = reader
+            .read_all(&file(&format!("all_types.{}", format.name())))
+            .unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+        assert_eq!(read.rows.len(), 200);
     }
 }
 
@@ -75,7 +110,7 @@ fn every_golden_file_has_the_same_key() {
             vec![row["k"].as_u64().unwrap().to_string(), text]
         })
         .collect();
-    for format in ALL {
+    for format in written() {
         assert_eq!(read(format).key, expected, "{}", format.name());
     }
 }
@@ -100,14 +135,14 @@ fn every_type_of_the_golden_table_has_the_same_value_in_every_format() {
     };
     // RowBinary holds the values as they are stored.
     let expected = read(Format::RowBinary);
-    for format in ALL {
+    for format in written() {
         assert_eq!(read(format), expected, "{}", format.name());
     }
 }
 
 #[test]
 fn a_golden_file_in_small_chunks_reads_as_the_whole() {
-    for format in ALL {
+    for format in written() {
         let bytes = file(&format!("all_types.{}", format.name()));
         for size in [1, 7, 333, 4096] {
             let chunked = reader(format).read(bytes.chunks(size)).unwrap();
@@ -120,13 +155,13 @@ fn a_golden_file_in_small_chunks_reads_as_the_whole() {
 /// taken.
 #[test]
 fn a_golden_body_that_is_cut_short_never_yields_another_row() {
-    for format in ALL {
+    for format in written() {
         let body = read(format);
         let two = Body {
             rows: body.rows[..2].to_vec(),
             ..body.clone()
         };
-        let plain = Format::parse(format.payload().name()).unwrap();
+        let plain = Format::parse(reader(format).payload().name()).unwrap();
         let joined = two.joined(plain);
         for cut in 0..joined.len() {
             match reader(plain).read_all(&joined[..cut]) {

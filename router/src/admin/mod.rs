@@ -8,7 +8,12 @@
 //! | `GET /-/ready` | 200 while INSERTs are welcome, 503 otherwise |
 //! | `POST /-/reload` | reads the configuration again; 200, or 400 with every mistake |
 //! | `GET /clusters` | replicas and their state, JSON |
+//! | `GET /tables` | what is routed: target, key, whether listed or discovered, whether stopped; JSON |
+//! | `POST /clusters/accept` | `?table=…`: a discovered table's new sharding key is meant |
+//! | `POST /route` | `?table=…&format=…[&explain=1]`, rows in the body: where each would go, as `weir route --output json` |
 //! | `POST /spool/retry`, `/spool/drop` | `?table=…&shard=…[&replica=…][&seq=…]`; the change as JSON |
+
+mod route;
 
 use std::sync::Arc;
 
@@ -40,7 +45,7 @@ impl Handler for Admin {
             let text = "this page needs the token of admin_token_file as 'Authorization: Bearer …', or the unix socket\n";
             return answer::text(StatusCode::FORBIDDEN, text);
         }
-        trusted_page(app, &request).await
+        trusted_page(app, request).await
     }
 }
 
@@ -79,13 +84,22 @@ fn is_trusted(app: &App, peer: Peer, request: &Request<Incoming>) -> bool {
     given.as_bytes().ct_eq(token.expose().as_bytes()).into()
 }
 
-async fn trusted_page(app: &Arc<App>, request: &Request<Incoming>) -> Answer {
+async fn trusted_page(app: &Arc<App>, request: Request<Incoming>) -> Answer {
+    if (request.method(), request.uri().path()) == (&Method::POST, "/route") {
+        return match route::places(app, request).await {
+            Ok(lines) => answer::text(StatusCode::OK, lines),
+            Err(Refused(status, text)) => answer::text(status, format!("{text}\n")),
+        };
+    }
+    let request = &request;
     match (request.method(), request.uri().path()) {
         (&Method::POST, "/-/reload") => match app.reload().await {
             Ok(()) => answer::text(StatusCode::OK, "reloaded\n"),
             Err(error) => answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         },
         (&Method::GET, "/clusters") => json_answer(StatusCode::OK, &clusters(app)),
+        (&Method::GET, "/tables") => json_answer(StatusCode::OK, &tables(app)),
+        (&Method::POST, "/clusters/accept") => changed(accept(app, request).await),
         (&Method::POST, "/spool/retry") => changed(retry(app, request).await),
         (&Method::POST, "/spool/drop") => changed(drop_batch(app, request).await),
         (method, path) => answer::text(StatusCode::NOT_FOUND, format!("there is no {method} {path}\n")),
@@ -120,6 +134,16 @@ fn changed(result: Result<Value, Refused>) -> Answer {
 struct Chosen {
     destination: Destination,
     seq: Option<u64>,
+}
+
+/// One parameter of a URL.
+fn parameter(query: &str, name: &str) -> Result<String, Refused> {
+    let bad = |text: String| Refused(StatusCode::BAD_REQUEST, text);
+    let pairs = parameters(query).map_err(|error| bad(error.message))?;
+    let found = pairs.into_iter().find(|(given, _)| given == name);
+    found
+        .map(|(_, value)| value)
+        .ok_or_else(|| bad(format!("the parameter {name} is missing")))
 }
 
 fn chosen(request: &Request<Incoming>) -> Result<Chosen, Refused> {
@@ -210,6 +234,22 @@ fn clusters(app: &App) -> Value {
         })
     });
     Value::Array(replicas.collect())
+}
+
+fn tables(app: &App) -> Value {
+    let routing = app.routing();
+    let tables = routing.config.tables.iter().map(crate::discovery::table_json);
+    Value::Array(tables.collect())
+}
+
+/// The new sharding key of a discovered table.
+async fn accept(app: &Arc<App>, request: &Request<Incoming>) -> Result<Value, Refused> {
+    let bad = |text: String| Refused(StatusCode::BAD_REQUEST, text);
+    let named = parameter(request.uri().query().unwrap_or(""), "table")?;
+    let table = config::TableName::parse(&named).map_err(bad)?;
+    let refused = |why| Refused(StatusCode::CONFLICT, why);
+    app.accept_key(&table).await.map_err(refused)?;
+    Ok(json!({"table": table.to_string(), "accepted": true}))
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Answer {

@@ -6,14 +6,15 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use config::{Cluster, Config, Table as RoutedTable};
+use config::{Cluster, Config, Remark, Table as RoutedTable};
 
 use super::output::say;
 use super::reach::{self, Origin};
 use super::table::{Align, Table, counted};
 use super::{CommandError, ConfigArgs, block_on};
-use crate::layouts;
+use crate::dry_run::slots_in_words;
 use crate::schema::TableSchema;
+use crate::{discovery, layouts};
 
 const EXAMPLE: &str = "\
 Example:
@@ -37,7 +38,7 @@ pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
         CommandError(format!("{number}\n{mistakes}"))
     })?;
     let file = args.config.config.display();
-    let report = block_on(examine(&config))?;
+    let report = block_on(examine(&config, &file.to_string()))?;
     say(report.text.trim_end())?;
     if report.mistakes.is_empty() {
         let but = match report.warnings {
@@ -55,6 +56,7 @@ pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
 
 #[derive(Debug, Default)]
 struct Report {
+    file: String,
     text: String,
     mistakes: Vec<String>,
     warnings: u64,
@@ -71,16 +73,26 @@ impl Report {
         self.line(format_args!("warning: {text}"));
     }
 
-    fn mistake(&mut self, text: String) {
-        self.mistakes.push(text);
+    /// A mistake with the line that it is about, where it is about one.
+    fn mistake(&mut self, line: Option<usize>, text: &str) {
+        let remark = Remark {
+            file: self.file.clone(),
+            line,
+            text: text.to_owned(),
+        };
+        self.mistakes.push(remark.to_string());
     }
 }
 
-async fn examine(config: &Config) -> Report {
-    let mut report = Report::default();
+async fn examine(config: &Config, file: &str) -> Report {
+    let mut report = Report {
+        file: file.to_owned(),
+        ..Report::default()
+    };
     for warning in &config.warnings {
         report.warning(warning);
     }
+    let config = &with_discovered(config, &mut report).await;
     for cluster in &config.clusters {
         tell_cluster(config, cluster, &mut report);
         for table in config.tables.iter().filter(|table| table.cluster == cluster.name) {
@@ -91,13 +103,27 @@ async fn examine(config: &Config) -> Report {
     report
 }
 
+/// With the tables that the seeds show now; what they say that differs from the file is a mistake.
+async fn with_discovered(config: &Config, report: &mut Report) -> Config {
+    match discovery::of_seeds(config).await {
+        Ok((config, remarks)) => {
+            remarks.iter().for_each(|remark| report.warning(remark));
+            config
+        }
+        Err(error) => {
+            report.mistake(None, &error.to_string());
+            config.clone()
+        }
+    }
+}
+
 fn tell_cluster(config: &Config, cluster: &Cluster, report: &mut Report) {
     let standing = match layouts::successor(config, cluster) {
         Ok((_, None)) => "no layout is in force yet".to_owned(),
         Ok((new, Some(in_force))) if new.epoch == in_force.epoch => "the layout in force".to_owned(),
         Ok((_, Some(in_force))) => format!("will follow epoch {}", in_force.epoch),
         Err(error) => {
-            report.mistake(error.to_string());
+            report.mistake(Some(cluster.line), &error.to_string());
             "refused at a start".to_owned()
         }
     };
@@ -127,7 +153,7 @@ fn shards(cluster: &Cluster) -> Table {
         table.row(vec![
             shard.name.clone(),
             shard.weight.to_string(),
-            slots(first_slot, shard.weight),
+            slots_in_words(first_slot, shard.weight),
             if shard.internal_replication { "one" } else { "each" }.to_owned(),
             shard.replicas.iter().map(replica).collect::<Vec<_>>().join(", "),
         ]);
@@ -136,17 +162,15 @@ fn shards(cluster: &Cluster) -> Table {
     table
 }
 
-/// The slots of a shard in words: `0..8`, both ends included; `none` for a weight of 0.
-pub(super) fn slots(first: u64, weight: u32) -> String {
-    match u64::from(weight) {
-        0 => "none".to_owned(),
-        1 => first.to_string(),
-        weight => format!("{first}..{}", first + weight - 1),
-    }
-}
-
 async fn tell_table(config: &Config, cluster: &Cluster, table: &RoutedTable, report: &mut Report) {
-    report.line(format_args!("  table {} → {}", table.name, table.target));
+    let origin = match table.origin {
+        config::Origin::File => "",
+        config::Origin::Discovered => ", discovered",
+    };
+    report.line(format_args!("  table {} → {}{origin}", table.name, table.target));
+    if let Some(why) = &table.stopped {
+        report.mistake(None, &format!("{} takes no INSERTs: {why}", table.name));
+    }
     let key = table.sharding_key.as_deref();
     let name = table.name.to_string();
     match reach::described(config, cluster, table).await {
@@ -158,7 +182,7 @@ async fn tell_table(config: &Config, cluster: &Cluster, table: &RoutedTable, rep
             ));
         }
         Ok((origin, description)) => match TableSchema::new(&name, description, key) {
-            Err(error) => report.mistake(format!("{} ({origin})", error.message)),
+            Err(error) => report.mistake(table.line, &format!("{} ({origin})", error.message)),
             Ok(schema) => tell_key(&schema, key, &origin, report),
         },
     }
@@ -174,23 +198,5 @@ fn tell_key(schema: &TableSchema, key: Option<&str>, origin: &Origin, report: &m
             ));
         }
         _ => report.line(format_args!("    no key; {columns} {origin}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check_slots(first: u64, weight: u32, expected: &str) {
-        assert_eq!(slots(first, weight), expected);
-    }
-
-    #[test]
-    fn slots_are_told_with_both_ends() {
-        check_slots(0, 9, "0..8");
-        check_slots(9, 10, "9..18");
-        check_slots(3, 1, "3");
-        check_slots(3, 0, "none");
     }
 }

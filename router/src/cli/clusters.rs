@@ -1,36 +1,69 @@
-//! `weir clusters`: the shards as configured, and which of their replicas answer now.
+//! `weir clusters`: the shards as configured, which of their replicas answer now, and what is routed.
 
-use clap::Args;
-use config::{Cluster, Replica, Shard};
+use clap::{Args, Subcommand};
+use config::{Cluster, Config, Replica, Shard, TableName};
 use futures_util::future;
 use serde_json::{Value, json};
 
-use super::check::slots;
-use super::output::Output;
+use super::admin_socket::AdminSocket;
+use super::output::{Output, say};
 use super::reach::{self, PATIENCE};
 use super::table::{Align, Table, one_line};
 use super::{CommandError, ConfigArgs, block_on};
+use crate::app::spool_options;
+use crate::dry_run::slots_in_words;
+use crate::{discovery, layouts};
 
 const EXAMPLE: &str = "\
 Example:
   weir clusters --config weir.toml
   weir clusters --config weir.toml --output json | jq '.[] | select(.up | not) | .replica'
+  weir clusters --config weir.toml --tables
 
 Every replica is asked for its version as the cluster's own user, all at once, for 2 seconds at most. SLOTS are the \
-remainders of sharding value / sum of weights that belong to the shard.";
+remainders of sharding value / sum of weights that belong to the shard. With --tables: what is routed, the \
+discovered tables as the router last kept them in the spool's meta/.";
+
+const ACCEPT_EXAMPLE: &str = "\
+Example:
+  weir clusters accept --config weir.toml logs.events
+
+Rows of one key that came before lie where the old key put them, new ones go where the new key says. What waits in the spool \
+goes where it was routed.";
 
 /// Characters of an error in the table; JSON has it whole.
 const ERROR_CHARS: usize = 80;
 
 /// List clusters, shards and replicas, and which replicas answer.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLE, args_conflicts_with_subcommands = true)]
 pub struct ClustersArgs {
+    #[command(subcommand)]
+    change: Option<Change>,
     #[command(flatten)]
     config: ConfigArgs,
+    /// List the routed tables instead: where they came from, their keys, and whether they take INSERTs.
+    #[arg(long)]
+    tables: bool,
     /// The form of the listing.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Change {
+    /// Take the new sharding key of a discovered table, which stopped its INSERTs.
+    Accept(AcceptArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = ACCEPT_EXAMPLE)]
+struct AcceptArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The distributed table, `database.table`.
+    #[arg(value_name = "TABLE")]
+    table: String,
 }
 
 /// One replica and what it answered.
@@ -44,11 +77,74 @@ struct Line<'a> {
 
 /// Asks all replicas and lists them.
 pub fn run(args: &ClustersArgs) -> Result<(), CommandError> {
+    if let Some(Change::Accept(args)) = &args.change {
+        return accept(args);
+    }
     let config = args.config.load()?;
+    if args.tables {
+        return list_tables(&config, args.output);
+    }
     let asked = config.clusters.iter().flat_map(lines);
     let lines = block_on(future::join_all(asked))?;
     let json = lines.iter().map(Line::json).collect();
     args.output.show(&table(&lines), &Value::Array(json))
+}
+
+/// The routed tables, as a router that starts now would route them.
+fn list_tables(config: &Config, output: Output) -> Result<(), CommandError> {
+    let (config, remarks) = discovery::of_disk(config).map_err(|error| CommandError(error.to_string()))?;
+    let mut listing = Table::new(&[
+        ("CLUSTER", Align::Left),
+        ("TABLE", Align::Left),
+        ("TARGET", Align::Left),
+        ("KEY", Align::Left),
+        ("FROM", Align::Left),
+        ("INSERTS", Align::Left),
+    ]);
+    for table in &config.tables {
+        listing.row(vec![
+            table.cluster.clone(),
+            table.name.to_string(),
+            table.target.to_string(),
+            table.sharding_key.clone().unwrap_or_else(|| "none".to_owned()),
+            discovery::origin_word(table).to_owned(),
+            if table.stopped.is_some() { "stopped" } else { "yes" }.to_owned(),
+        ]);
+    }
+    let json = config.tables.iter().map(discovery::table_json);
+    output.show(&listing, &Value::Array(json.collect()))?;
+    remarks.iter().for_each(|remark| eprintln!("{remark}"));
+    Ok(())
+}
+
+/// Through the router that runs on the spool, or, when none does, in its meta/ under its lock.
+fn accept(args: &AcceptArgs) -> Result<(), CommandError> {
+    let table = TableName::parse(&args.table).map_err(CommandError)?;
+    let config = args.config.load()?;
+    block_on(async {
+        match AdminSocket::of_spool(&config.spool.path).await? {
+            Some(router) => {
+                let name = table.to_string();
+                let answer = router.post("/clusters/accept", &[("table", &name)]).await?;
+                if !answer.status.is_success() {
+                    return Err(CommandError(answer.text));
+                }
+            }
+            None => accept_offline(&config, &table).await?,
+        }
+        say(format_args!("{table}: its new sharding key holds from now on"))
+    })?
+}
+
+async fn accept_offline(config: &Config, table: &TableName) -> Result<(), CommandError> {
+    let told = |error: &dyn std::fmt::Display| CommandError(error.to_string());
+    // Held until the change is on disk: no router starts meanwhile.
+    let (spool, _) = spool::Spool::open(spool_options(config)).map_err(|error| told(&error))?;
+    let accepted = discovery::of_disk(config)
+        .map_err(|error| told(&error))
+        .and_then(|(config, _)| layouts::accept_key(&config, table).map_err(CommandError));
+    spool.shutdown().await;
+    accepted
 }
 
 fn lines(cluster: &Cluster) -> impl Iterator<Item = impl Future<Output = Line<'_>>> {
@@ -57,7 +153,7 @@ fn lines(cluster: &Cluster) -> impl Iterator<Item = impl Future<Output = Line<'_
         .shards
         .iter()
         .map(|shard| {
-            let slots = slots(first_slot, shard.weight);
+            let slots = slots_in_words(first_slot, shard.weight);
             first_slot += u64::from(shard.weight);
             slots
         })

@@ -19,10 +19,11 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::output::say;
-use super::route::{Routed, Router};
+use super::route;
 use super::serve::Running;
 use super::table::{Align, Table, counted};
 use super::{CommandError, block_on, spool};
+use crate::dry_run::Routed;
 use crate::tasks::Tasks;
 use crate::time::now_ms;
 
@@ -195,8 +196,9 @@ impl World {
             .tables
             .first()
             .ok_or_else(|| CommandError("no table is configured".to_owned()))?;
-        let router = Router::of_config(&self.config, table).await?;
-        router.places_of(Format::JsonEachRow, rows)
+        let router = route::of_config(&self.config, table).await?;
+        let places = router.places_of(Format::JsonEachRow, rows);
+        places.map_err(|failed| CommandError(failed.to_string()))
     }
 
     fn place_table(&self, places: &[Routed]) -> Table {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `serve` | the router |
 //! | `check`, `route`, `clusters` | what a configuration means; they change nothing and need no running router |
+//! | `import` | a configuration from a config.xml or a live node |
 //! | `spool …` | what the spool holds: reading commands look at its files, changing ones ask the running router or take the lock |
 //! | `demo`, `dev-shard` | for trying: nothing to install |
 //!
@@ -14,9 +15,10 @@
 mod admin_socket;
 mod check;
 mod clusters;
-mod columns;
+pub(crate) mod columns;
 mod demo;
 mod dev_shard;
+mod import;
 mod output;
 mod reach;
 mod route;
@@ -55,6 +57,8 @@ enum Command {
     Route(route::RouteArgs),
     /// List clusters, shards and replicas, and which replicas answer.
     Clusters(clusters::ClustersArgs),
+    /// Write a configuration from a ClickHouse config.xml or a live node.
+    Import(import::ImportArgs),
     /// See and change what waits in the spool.
     Spool(spool::SpoolArgs),
     /// Run a small ClickHouse-like shard on SQLite, for trying and testing.
@@ -82,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Route(args) => route::run(&args),
         Command::Clusters(args) => clusters::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Spool(args) => spool::run(args),
         Command::DevShard(args) => dev_shard::run(args),
     };

@@ -9,7 +9,7 @@ use shard_client::Replica;
 
 use super::CommandError;
 use crate::routing;
-use crate::schema::{self, Description, SchemaFiles, TableSchema};
+use crate::schema::{self, Description, SchemaFiles};
 
 /// Nobody wants to wait longer for a listing because a replica is gone.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,18 +62,20 @@ pub async fn described(
     kept.map(|description| (Origin::Kept, description)).ok_or(trouble)
 }
 
-/// The table's schema with its sharding key compiled, even where one shard makes it idle.
-pub async fn schema(config: &Config, cluster: &Cluster, table: &Table) -> Result<TableSchema, CommandError> {
-    let name = table.name.to_string();
+/// What is known of a table's target, or why nothing is.
+pub async fn description(
+    config: &Config,
+    cluster: &Cluster,
+    table: &Table,
+) -> Result<Description, CommandError> {
     let (_, description) = described(config, cluster, table).await.map_err(|trouble| {
         CommandError(format!(
-            "the columns of {}, which {name} stands for, are not known: no replica of cluster {} tells them and none \
+            "the columns of {}, which {} stands for, are not known: no replica of cluster {} tells them and none \
              were kept; {trouble}",
-            table.target, cluster.name
+            table.target, table.name, cluster.name
         ))
     })?;
-    let schema = TableSchema::new(&name, description, table.sharding_key.as_deref());
-    schema.map_err(|error| CommandError(error.message))
+    Ok(description)
 }
 
 /// The first replica's answer: all are asked at once.

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use shard_client::{Facts, Inserted, ShardError};
+use shard_client::{Facts, Inserted, ShardError, Views};
 use spool::{Batch, Closed, Destination, Outcome, Settled};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::insert::shapes::ShapeKey;
 use crate::logs::Repeats;
 use crate::replica::ReplicaRuntime;
 use crate::routing::Route;
@@ -32,6 +33,9 @@ use verdict::Next;
 /// A destination without a table or shard in the configuration is looked at again after this long: a reload
 /// may bring it back.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A replica that does not say soon which views a target has is taken to have one.
+const VIEWS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a held destination without a table in the configuration is looked at.
 const PROBE_PAUSE: Duration = Duration::from_secs(30);
@@ -128,7 +132,7 @@ impl Sender {
     /// A refusal proves that this attempt wrote nothing. If an earlier one may have, the batch can neither be taken apart nor undone.
     fn weigh(&self, seq: u64, outcome: Outcome) -> Outcome {
         match outcome {
-            Outcome::Refused { code, .. } if self.unproved == Some(seq) => {
+            Outcome::Refused { code, .. } | Outcome::Unfit { code, .. } if self.unproved == Some(seq) => {
                 let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("code {code}"));
                 Outcome::HoldBatch {
                     error: format!("refused ({code}) after an attempt whose outcome is not known"),
@@ -169,10 +173,13 @@ impl Sender {
 
     /// One attempt at one replica: recorded before the first byte is sent.
     async fn attempt(&self, batch: &Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
-        let next = |error: &ShardError| verdict::next(error, batch.segments().len());
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
+        if let Some(error) = request::cannot_read(batch.shape(), &facts) {
+            let error = format!("{}: {error}", replica.address());
+            return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
+        }
         let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {
@@ -186,14 +193,26 @@ impl Sender {
         match result {
             Ok(inserted) => {
                 self.delivered(batch, replica, &inserted, began.elapsed());
+                // Before the client of a probe is told, whose next INSERT must not be one.
+                self.shape_is_good(batch, route);
                 Ok(())
             }
             Err(error) => {
                 if error.hints_schema_change() {
                     self.app.refresh_schema(route.table());
                 }
-                Err(next(&error))
+                let views = views_behind(&error, route, replica).await;
+                Err(verdict::next(&error, batch.segments().len(), views))
             }
+        }
+    }
+
+    /// A shard has read the batch as the target is now.
+    fn shape_is_good(&self, batch: &Batch, route: &Route) {
+        if let Some(schema) = route.table().known_schema() {
+            self.app
+                .shapes
+                .proved(ShapeKey::of(batch.shape(), schema.fingerprint));
         }
     }
 
@@ -227,7 +246,7 @@ impl Sender {
         let destination = &self.destination;
         match settled {
             Settled::Aborted { insert } => {
-                tracing::info!(%destination, %insert, "the local replica refused an INSERT's rows: its client was told, nothing is kept");
+                tracing::info!(%destination, %insert, "a replica refused an INSERT's rows: its client was told, nothing is kept");
             }
             Settled::Recut { seqs } => {
                 tracing::info!(%destination, batch = seq, into = ?seqs, "a refused batch is tried again INSERT by INSERT");
@@ -235,7 +254,10 @@ impl Sender {
             Settled::Broken => {
                 tracing::error!(%destination, batch = seq, "a shard cannot take rows, they are in broken/: `weir spool ls --files`, then `retry` or `drop`");
             }
-            Settled::Acknowledged | Settled::Waits | Settled::Held | Settled::DestinationHeld => {}
+            Settled::Held => {
+                tracing::error!(%destination, batch = seq, "a batch is set aside: `weir spool retry` or `drop`");
+            }
+            Settled::Acknowledged | Settled::Waits | Settled::DestinationHeld => {}
         }
     }
 
@@ -256,12 +278,28 @@ impl Sender {
                 }
             }
             Outcome::HoldBatch { error } => {
-                tracing::error!(%destination, batch = seq, rows, error, "a batch is set aside: `weir spool retry` or `drop`");
+                tracing::error!(%destination, batch = seq, rows, error, "a batch cannot be sent");
             }
-            Outcome::Refused { code, .. } => {
+            Outcome::Refused { code, .. } | Outcome::Unfit { code, .. } => {
                 tracing::debug!(%destination, batch = seq, rows, code, "a shard cannot take rows");
             }
         }
+    }
+}
+
+/// Whether a view of the target may have thrown the error, where that makes a difference: a view runs behind the block that
+/// was written. A server that cannot say leaves it possible.
+async fn views_behind(error: &ShardError, route: &Route, replica: &ReplicaRuntime) -> Views {
+    if error.wrote(Views::Possible) == error.wrote(Views::None) {
+        return Views::Possible;
+    }
+    let target = &route.table().config.target;
+    let asked = replica
+        .client()
+        .views(replica.database(&target.database), &target.table);
+    match tokio::time::timeout(VIEWS_TIMEOUT, asked).await {
+        Ok(Ok(views)) => views,
+        Ok(Err(_)) | Err(_) => Views::Possible,
     }
 }
 

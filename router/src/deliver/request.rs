@@ -74,6 +74,14 @@ fn pinned() -> Vec<&'static str> {
     blocks.chain(reading_settings()).collect()
 }
 
+/// Why a replica that said `facts` of itself cannot read a batch, whatever is in it. Rows in a format that no replica of a
+/// shard reads are refused at accept; this is for one that was not known then, or has come back older.
+pub fn cannot_read(shape: &Shape, facts: &Facts) -> Option<String> {
+    let format = &shape.format;
+    let reads = facts.reads_format(format);
+    (!reads).then(|| format!("version {} does not read format {format}", facts.version))
+}
+
 /// Whether the replica recognises a repeat by its token; older ones do by the block's content, if the target
 /// is replicated.
 pub fn knows_tokens(facts: &Facts) -> bool {
@@ -126,7 +134,20 @@ mod tests {
             server_uuid: None,
             shard_macro: None,
             known_settings: known.iter().map(|name| (*name).to_owned()).collect(),
+            ..Facts::default()
         }
+    }
+
+    #[test]
+    fn a_batch_in_a_format_that_a_version_lacks_is_not_sent_to_it() {
+        let old = facts(&[]);
+        assert_eq!(cannot_read(&shape(), &old), None);
+        let new = Shape {
+            format: "MsgPack".into(),
+            ..shape()
+        };
+        let why = "version 18.16.1 does not read format MsgPack";
+        assert_eq!(cannot_read(&new, &old).as_deref(), Some(why));
     }
 
     #[test]

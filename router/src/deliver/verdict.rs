@@ -6,7 +6,8 @@
 //! | rows that no shard can take | nothing was written | refused: isolated by INSERT, then aborted or broken/ |
 //! | rows that no shard can take | nothing (a view may have thrown it after rows were written) | the batch is held |
 //! | too much for one INSERT | nothing was written, several INSERTs | refused: each alone |
-//! | the table or the statement does not fit any more | anything | the batch is held |
+//! | the table or the statement does not fit any more | nothing was written | undone while its client waits, else held |
+//! | the table or the statement does not fit any more | nothing | the batch is held |
 //! | no table, no rights, wrong password | anything | the destination is held |
 
 use shard_client::{Class, ShardError, Views, Wrote};
@@ -23,11 +24,10 @@ pub enum Next {
     Settled(Outcome),
 }
 
-/// Decides about a batch of so many INSERTs.
-pub fn next(error: &ShardError, inserts: usize) -> Next {
+/// Decides about a batch of so many INSERTs, for a target that has such views.
+pub fn next(error: &ShardError, inserts: usize, views: Views) -> Next {
     let text = told(error);
-    // Nobody has looked at the target's views here: an error that may be a view's proves nothing.
-    let wrote = error.wrote(Views::Possible);
+    let wrote = error.wrote(views);
     match (error.class(), wrote) {
         (Class::Passing | Class::Unclear, Wrote::Nothing) => {
             Next::OtherReplica(Outcome::Retry { error: text })
@@ -37,6 +37,7 @@ pub fn next(error: &ShardError, inserts: usize) -> Next {
         }
         (Class::Rows, Wrote::Nothing) => Next::Settled(refused(error)),
         (Class::Recut, Wrote::Nothing) if inserts > 1 => Next::Settled(refused(error)),
+        (Class::Schema | Class::Statement, Wrote::Nothing) => Next::Settled(unfit(error)),
         (Class::Rows | Class::Recut | Class::Schema | Class::Statement, _) => {
             Next::Settled(Outcome::HoldBatch { error: text })
         }
@@ -69,11 +70,22 @@ fn told(error: &ShardError) -> String {
 
 /// The shard's whole words go beside the rows and to the client whose rows they are; logs get the summary.
 fn refused(error: &ShardError) -> Outcome {
+    let (code, text) = words(error);
+    Outcome::Refused { code, text }
+}
+
+fn unfit(error: &ShardError) -> Outcome {
+    let (code, text) = words(error);
+    let error = told(error);
+    Outcome::Unfit { code, text, error }
+}
+
+fn words(error: &ShardError) -> (Option<i32>, String) {
     let code = error.server().and_then(|server| i32::try_from(server.code).ok());
     let text = error
         .server()
         .map_or_else(|| error.to_string(), |server| server.text.clone());
-    Outcome::Refused { code, text }
+    (code, text)
 }
 
 #[cfg(test)]
@@ -102,7 +114,12 @@ mod tests {
 
     #[track_caller]
     fn check(error: &ShardError, inserts: usize, expected: &str) {
-        let next = next(error, inserts);
+        check_with(Views::Possible, error, inserts, expected);
+    }
+
+    #[track_caller]
+    fn check_with(views: Views, error: &ShardError, inserts: usize, expected: &str) {
+        let next = next(error, inserts, views);
         let (kind, outcome) = match &next {
             Next::OtherReplica(outcome) => ("other replica", outcome),
             Next::SameReplica(outcome) => ("same replica", outcome),
@@ -112,6 +129,7 @@ mod tests {
             Outcome::Acknowledged => "acknowledged",
             Outcome::Retry { .. } => "retry",
             Outcome::Refused { .. } => "refused",
+            Outcome::Unfit { .. } => "unfit",
             Outcome::HoldBatch { .. } => "hold batch",
             Outcome::HoldDestination { .. } => "hold destination",
         };
@@ -161,6 +179,18 @@ mod tests {
             &answered("Code: 60. DB::Exception: Table default.t doesn't exist."),
             1,
             "settled: hold destination",
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_the_table_proves_something_only_where_no_view_can_have_said_it() {
+        let column = answered("Code: 16. DB::Exception: No such column c in table default.t");
+        check(&column, 1, "settled: hold batch");
+        check_with(Views::None, &column, 1, "settled: unfit");
+        check(
+            &answered("Code: 115. DB::Exception: Unknown setting x"),
+            1,
+            "settled: unfit",
         );
     }
 

@@ -3,10 +3,13 @@
 //! A [`Listener`] may speak TLS; keep-alive and pipelining are hyper's. At shutdown no new connection is
 //! taken, idle ones are closed, and requests under way are finished. Limits: `connections_max` connections
 //! (the next one waits in the kernel's backlog),
-//! [`HEAD_BYTES_MAX`] for a request's head (431 by hyper), [`HEAD_TIMEOUT`] for a slow one.
+//! [`HEAD_BYTES_MAX`] for a request's head and 65,534 bytes for its URL (431 and 414, in ClickHouse's form by [`refusal`]), [`HEAD_TIMEOUT`] for a slow one.
 
 pub mod answer;
 pub mod body;
+pub mod decode;
+pub mod form;
+mod refusal;
 pub mod request;
 pub mod tls;
 
@@ -17,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use answer::Answer;
+use refusal::Refusals;
 
 /// Bytes of a request's head. hyper's `Uri` ends at 65,534 bytes; headers come on top.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -35,6 +40,9 @@ const HEAD_BYTES_MAX: usize = 256 * 1024;
 /// kept, longer than clients keep theirs (Node 2.5 s, Go 90 s when idle pools are left at their default), so
 /// that it is they who close.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What clients are told of it, a little less, so that they do not begin a request while the connection closes.
+const KEEP_ALIVE: &str = "timeout=100";
 
 /// A handshake that takes longer is given up.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -148,6 +156,15 @@ async fn rest_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
+/// Says how long an idle connection is kept: without it Node.js drops its own after 2.5 seconds.
+fn kept_alive(mut answer: Answer) -> Answer {
+    let name = HeaderName::from_static("keep-alive");
+    answer
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(KEEP_ALIVE));
+    answer
+}
+
 struct Connection<H> {
     peer: Peer,
     handler: Arc<H>,
@@ -185,14 +202,14 @@ impl<H: Handler> Connection<H> {
         } = self;
         let service = service_fn(move |request| {
             let handler = handler.clone();
-            async move { Ok::<_, Infallible>(handler.handle(peer, request).await) }
+            async move { Ok::<_, Infallible>(kept_alive(handler.handle(peer, request).await)) }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_BYTES_MAX);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(Refusals::new(stream)), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(?peer, %error, "a connection ended badly");
         }

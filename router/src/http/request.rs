@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING};
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 
+use super::form::{self, Form};
 use crate::exception::{Exception, code};
 
 /// The URL's parameters and the headers that ClickHouse reads, in one place.
@@ -29,8 +30,10 @@ pub struct Head {
     pub default_format: Option<String>,
     /// Every other parameter: settings, in the URL's order.
     pub settings: Vec<(String, String)>,
-    /// A body's encoding other than `identity`.
+    /// The body's Content-Encoding as the client names it.
     pub content_encoding: Option<String>,
+    /// The boundary of a multipart form, whose parts hold the query and its parameters.
+    pub boundary: Option<String>,
 }
 
 /// A user's name and password as the client sent them.
@@ -66,7 +69,7 @@ impl Head {
     /// Reads a request's head.
     pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Exception> {
         let parameters = parameters(uri.query().unwrap_or(""))?;
-        refuse_ambiguous(&parameters, headers)?;
+        refuse_ambiguous(&parameters)?;
         let parameter = |name: &str| {
             parameters
                 .iter()
@@ -91,7 +94,48 @@ impl Head {
                 .filter(|(key, _)| !NOT_SETTINGS.contains(&key.as_str()))
                 .collect(),
             content_encoding: content_encoding(headers),
+            boundary: boundary(headers)?,
         })
+    }
+
+    /// The last value of a setting, or of another parameter that is kept with them.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        let said = self.settings.iter().rev().find(|(known, _)| known == name);
+        said.map(|(_, value)| value.as_str())
+    }
+
+    /// The query parameters (`param_x`) by their own names.
+    pub fn query_parameters(&self) -> Vec<(String, String)> {
+        let named = |(name, value): &(String, String)| {
+            let name = name.strip_prefix("param_")?;
+            Some((name.to_owned(), value.clone()))
+        };
+        self.settings.iter().filter_map(named).collect()
+    }
+
+    /// Takes over what a form's parts say: the query, and parameters of it. ClickHouse takes no settings from there.
+    pub fn fill_from(&mut self, form: Form) -> Result<(), Exception> {
+        if !self.query.is_empty() && !form.query.is_empty() {
+            return Err(Exception::bad_input(
+                code::BAD_ARGUMENTS,
+                "The query stands in the URL and in a part of the form: send it once.",
+            ));
+        }
+        if self.query.is_empty() {
+            self.query = form.query;
+        }
+        self.settings.extend(form.parameters);
+        Ok(())
+    }
+}
+
+impl Head {
+    /// The whole statement, when `body` is all of the body: ClickHouse joins the halves of a query with a line feed.
+    pub fn statement_with(&self, body: &[u8]) -> Vec<u8> {
+        match self.query.is_empty() {
+            true => body.to_vec(),
+            false => [self.query.as_bytes(), b"\n", body].concat(),
+        }
     }
 }
 
@@ -102,7 +146,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Refuses what a server might read otherwise than Weir does: then Weir would judge one statement and the server run another.
-fn refuse_ambiguous(parameters: &[(String, String)], headers: &HeaderMap) -> Result<(), Exception> {
+fn refuse_ambiguous(parameters: &[(String, String)]) -> Result<(), Exception> {
     let twice = NOT_SETTINGS
         .iter()
         .find(|name| parameters.iter().filter(|(key, _)| key == *name).count() > 1);
@@ -111,24 +155,36 @@ fn refuse_ambiguous(parameters: &[(String, String)], headers: &HeaderMap) -> Res
         let message = format!("The parameter {name} stands twice in the URL: send it once.");
         return Err(Exception::bad_input(code::BAD_ARGUMENTS, message));
     }
-    let is_form = header(headers, "content-type")
-        .is_some_and(|t| t.trim_start().to_ascii_lowercase().starts_with("multipart/"));
-    if is_form {
-        return Err(Exception::not_implemented(
-            "Multipart forms are not read by this version of Weir: send the query in the URL or in the body.",
-        ));
-    }
     Ok(())
 }
 
+/// The boundary of a multipart body; a multipart body of another kind is none that ClickHouse reads.
+fn boundary(headers: &HeaderMap) -> Result<Option<String>, Exception> {
+    let Some(content_type) = header(headers, "content-type") else {
+        return Ok(None);
+    };
+    let is_form = content_type
+        .trim_start()
+        .to_ascii_lowercase()
+        .starts_with("multipart/form-data");
+    if !is_form {
+        return Ok(None);
+    }
+    form::boundary(&content_type).map(Some).ok_or_else(|| {
+        Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            "The Content-Type multipart/form-data names no boundary.",
+        )
+    })
+}
+
 fn content_encoding(headers: &HeaderMap) -> Option<String> {
-    let value = headers
-        .get(CONTENT_ENCODING)?
-        .to_str()
-        .ok()?
-        .trim()
-        .to_ascii_lowercase();
-    (!value.is_empty() && value != "identity").then_some(value)
+    let values: Vec<_> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 /// The query string's pairs, decoded; `+` is a blank, as in forms.
@@ -165,11 +221,11 @@ fn credentials(
         .get(AUTHORIZATION)
         .map(|value| basic_credentials(value.as_bytes()))
         .transpose()?;
+    let by_url = url_user.is_some() || url_password.is_some();
     match (by_header, basic) {
-        (Some(_), Some(_)) => Err(Exception::bad_input(
-            code::BAD_ARGUMENTS,
-            "Credentials came in X-ClickHouse-User/Key and in Authorization: send one of them.",
-        )),
+        (Some(_), Some(_)) => Err(mixed("X-ClickHouse-User/Key", "Authorization")),
+        (Some(_), None) if by_url => Err(mixed("X-ClickHouse-User/Key", "the URL's user and password")),
+        (None, Some(_)) if by_url => Err(mixed("Authorization", "the URL's user and password")),
         (Some(user), None) => {
             let user = if user.is_empty() {
                 "default".to_owned()
@@ -188,6 +244,16 @@ fn credentials(
                 .unwrap_or_else(|| "default".to_owned()),
             password: url_password.unwrap_or_default(),
         }),
+    }
+}
+
+/// ClickHouse's code for it.
+fn mixed(one: &str, other: &str) -> Exception {
+    Exception {
+        message: format!(
+            "Invalid authentication: it is not allowed to use {one} and {other} at the same time: send one of them."
+        ),
+        ..Exception::authentication_failed("")
     }
 }
 
@@ -254,7 +320,7 @@ mod tests {
         check_credentials("/?user=u&password=p%26", &[], "u", "p&");
         check_credentials("/", &[("authorization", "Basic dTpwOnE=")], "u", "p:q");
         check_credentials(
-            "/?user=other",
+            "/",
             &[("x-clickhouse-user", "u"), ("x-clickhouse-key", "k")],
             "u",
             "k",
@@ -264,11 +330,18 @@ mod tests {
 
     #[test]
     fn a_mixture_of_credentials_is_refused_and_a_password_is_never_shown() {
-        let mixed = head(
-            "/",
-            &[("x-clickhouse-user", "u"), ("authorization", "Basic dTpw")],
-        );
-        assert_eq!(mixed.unwrap_err().code, code::BAD_ARGUMENTS);
+        let (user, basic) = (("x-clickhouse-user", "u"), ("authorization", "Basic dTpw"));
+        for (uri, headers) in [
+            ("/", &[user, basic][..]),
+            ("/?user=other", &[user]),
+            ("/?password=p", &[basic]),
+        ] {
+            let mixed = head(uri, headers).unwrap_err();
+            assert_eq!(
+                (mixed.code, mixed.status.as_u16()),
+                (code::AUTHENTICATION_FAILED, 403)
+            );
+        }
         let shown = format!("{:?}", head("/?user=u&password=secret", &[]).unwrap().credentials);
         assert!(!shown.contains("secret"), "{shown}");
     }
@@ -279,8 +352,33 @@ mod tests {
         assert_eq!(twice.unwrap_err().code, code::BAD_ARGUMENTS);
         let encoded = head("/?query=SELECT+1&%71uery=DROP+TABLE+t", &[]);
         assert_eq!(encoded.unwrap_err().code, code::BAD_ARGUMENTS);
-        let form = head("/", &[("content-type", "multipart/form-data; boundary=x")]);
-        assert_eq!(form.unwrap_err().code, code::NOT_IMPLEMENTED);
+        let form = head("/", &[("content-type", "multipart/form-data")]);
+        assert_eq!(form.unwrap_err().code, code::BAD_ARGUMENTS);
+    }
+
+    #[test]
+    fn a_role_may_be_given_several_times_and_a_boundary_is_found() {
+        assert!(head("/?role=a&role=b&query=SELECT+1", &[]).is_ok());
+        let form = head("/", &[("content-type", "multipart/form-data; boundary=\"x y\"")]).unwrap();
+        assert_eq!(form.boundary.as_deref(), Some("x y"));
+    }
+
+    #[test]
+    fn query_parameters_are_known_by_their_own_names_and_a_form_adds_to_them() {
+        let mut head = head("/?param_table=t&async_insert=1", &[]).unwrap();
+        let form = Form {
+            query: "SELECT 1".into(),
+            parameters: vec![("param_x".into(), "1".into())],
+        };
+        head.fill_from(form).unwrap();
+        assert_eq!(head.query, "SELECT 1");
+        let expected = [("table", "t"), ("x", "1")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(head.query_parameters(), expected);
+        let again = Form {
+            query: "SELECT 2".into(),
+            parameters: Vec::new(),
+        };
+        assert_eq!(head.fill_from(again).unwrap_err().code, code::BAD_ARGUMENTS);
     }
 
     #[test]

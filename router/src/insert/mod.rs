@@ -3,23 +3,28 @@
 //! Nothing reaches the journal before the whole body was read and is sound; nothing after the commit can be
 //! undone by the client.
 
+pub mod defaults;
 pub mod plan;
+pub mod select;
 pub mod settings;
+pub mod shapes;
 pub mod split;
 mod stage;
+mod versions;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use spool::{Accepted, CommitError, CommitHead, PendingOutcome, QueueError, StageError};
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::exception::{Exception, code};
 use crate::http::answer::InsertSummary;
-use crate::http::body::RequestBody;
 use crate::routing::RoutedTable;
 use plan::Plan;
+use select::Rows;
+use shapes::Turn;
 use stage::Staging;
 
 /// Bodies up to here are split where their request is served; larger ones on blocking threads, a window at a
@@ -44,7 +49,7 @@ pub struct Asker {
     /// The query id.
     pub query_id: String,
     /// When the request's head was read.
-    pub since: Instant,
+    pub since: std::time::Instant,
 }
 
 /// Reads the body, splits it, commits it, and waits for what the answer has to wait for.
@@ -52,7 +57,7 @@ pub async fn insert(
     app: &Arc<App>,
     plan: Plan,
     asker: Asker,
-    body: &mut RequestBody,
+    body: &mut impl Rows,
 ) -> Result<Inserted, Exception> {
     let table = plan.table.clone();
     let staging = read_and_stage(app, plan, body).await?;
@@ -81,9 +86,14 @@ async fn commit_and_wait(
     asker: Asker,
 ) -> Result<Inserted, Exception> {
     let (rows, raw_bytes) = (staging.rows(), staging.raw_bytes());
-    let accepted = commit(&app, &table, staging, &asker).await?;
+    let deadline = Instant::now() + table.config.send.local_insert_timeout;
+    let turn = match staging.shape_key() {
+        Some(key) => app.shapes.turn(key, deadline).await,
+        None => Turn::Proven,
+    };
+    let accepted = commit(&app, &table, staging, &asker, &turn).await?;
     let receipt = accepted.insert.to_string();
-    let waiting = wait_for_local_share(&app, &table, accepted).await?;
+    let waiting = wait_for_shard(&app, &table, accepted, &turn, deadline).await?;
     let summary = InsertSummary {
         written_rows: rows,
         written_bytes: raw_bytes,
@@ -94,12 +104,12 @@ async fn commit_and_wait(
     Ok(Inserted { summary })
 }
 
-fn elapsed_ns(since: Instant) -> u64 {
+fn elapsed_ns(since: std::time::Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The whole body through the splitter. An error drops what was staged, files included.
-async fn read_and_stage(app: &App, plan: Plan, body: &mut RequestBody) -> Result<Staging, Exception> {
+async fn read_and_stage(app: &App, plan: Plan, body: &mut impl Rows) -> Result<Staging, Exception> {
     let mut staging = Staging::new(&app.spool, plan);
     let mut window = BytesMut::new();
     while let Some(chunk) = body.next().await? {
@@ -150,11 +160,17 @@ async fn commit(
     table: &RoutedTable,
     staging: Staging,
     asker: &Asker,
+    turn: &Turn<'_>,
 ) -> Result<Accepted, Exception> {
+    let probe = match turn {
+        Turn::Probe(_) => staging.probe_targets(),
+        Turn::Proven | Turn::Unknown(_) => Vec::new(),
+    };
     let head = CommitHead {
         user: asker.user.clone(),
         query_id: asker.query_id.clone(),
         body_hash: None,
+        probe,
     };
     let began = Instant::now();
     // The part of the budget is given back when the spool has the rows, not before.
@@ -195,18 +211,20 @@ impl From<StageError> for Exception {
     }
 }
 
-/// The answer waits for the local replica, at most `local_insert_timeout`; why it did not wait to the end, if
-/// it did not.
-async fn wait_for_local_share(
+/// The answer waits for the local replica, or for what a shard says of the first rows of a new shape, at most
+/// `local_insert_timeout`; why it did not wait to the end, if it did not.
+async fn wait_for_shard(
     app: &App,
     table: &RoutedTable,
     accepted: Accepted,
+    turn: &Turn<'_>,
+    deadline: Instant,
 ) -> Result<Option<String>, Exception> {
     let Some(mut pending) = accepted.pending else {
-        return Ok(None);
+        return Ok(not_probed(turn));
     };
-    let timeout = table.config.send.local_insert_timeout;
-    let outcome = match tokio::time::timeout(timeout, pending.outcome()).await {
+    let kind = if pending.is_probe() { "shape" } else { "local" };
+    let outcome = match tokio::time::timeout_at(deadline, pending.outcome()).await {
         Ok(outcome) => outcome,
         // It may be delivered or undone this very moment: the spool has the last word.
         Err(_) => {
@@ -224,16 +242,30 @@ async fn wait_for_local_share(
     };
     match outcome {
         PendingOutcome::Delivered => Ok(None),
-        PendingOutcome::Waiting(why) => Ok(Some(format!("local: {why}"))),
-        PendingOutcome::Aborted(refusal) => Err(refused_by_local_replica(&table.name, &refusal)),
+        PendingOutcome::Waiting(why) => {
+            if let Turn::Probe(probe) = turn {
+                probe.unanswered();
+            }
+            Ok(Some(format!("{kind}: {why}")))
+        }
+        PendingOutcome::Aborted(refusal) => Err(refused_by_shard(&table.name, &refusal)),
     }
 }
 
-fn refused_by_local_replica(table: &str, refusal: &spool::ShardRefusal) -> Exception {
+/// Why no shard was asked about a new shape; none for one that is known.
+fn not_probed(turn: &Turn<'_>) -> Option<String> {
+    match turn {
+        Turn::Proven => None,
+        Turn::Unknown(why) => Some(format!("shape: {why}")),
+        Turn::Probe(_) => Some("shape: no replica of the shards that get rows is up".to_owned()),
+    }
+}
+
+fn refused_by_shard(table: &str, refusal: &spool::ShardRefusal) -> Exception {
     Exception::bad_input(
         refusal.code.unwrap_or(code::INCORRECT_DATA),
         format!(
-            "The local replica of {table} refused the rows, and nothing of the INSERT was written anywhere: {}",
+            "A shard of {table} refused the rows, and nothing of the INSERT was written anywhere: {}",
             refusal.text
         ),
     )

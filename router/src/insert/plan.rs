@@ -2,20 +2,31 @@
 //! refused here.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use formats::statement::{Insert, InsertColumns, Source};
 use formats::{Format, RowStream, Spec};
-use types::ColumnDef;
+use sharding::Context;
 
+use super::defaults::Filling;
 use super::settings::{InsertSettings, OwnSettings};
 use super::split::{Placement, random_shard};
+use super::versions;
 use crate::exception::{Exception, code};
 use crate::routing::RoutedTable;
 use crate::schema::TableSchema;
 
-/// A format's rows are larger than this only in attacks: the configuration's `max_row_bytes`.
-pub type RowBytesMax = usize;
+/// What an INSERT is planned by beside itself.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// A format's rows are larger than this only in attacks: the configuration's `max_row_bytes`.
+    pub row_bytes_max: usize,
+    /// Where a scratch file may lie while a body is read that cannot be read row by row.
+    pub scratch: &'a Path,
+    /// What defaults that are no functions of the row are computed by.
+    pub context: Context,
+}
 
 /// How one INSERT is split and stored.
 pub struct Plan {
@@ -27,14 +38,16 @@ pub struct Plan {
     pub stream: RowStream,
     /// Finds their shards.
     pub placement: Placement,
-    /// What the key's columns would become in rows that have no value for them.
-    pub defaults: KeyDefaults,
+    /// What the rows' columns become where they have no value for them.
+    pub filling: Filling,
     /// How the body is read; the shard has to read it the same way.
     pub reading: formats::Settings,
     /// The client's payload settings, sorted.
     pub payload_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
     pub token: Option<String>,
+    /// Which target the rows were planned for: [`TableSchema::fingerprint`].
+    pub schema: u128,
 }
 
 impl Plan {
@@ -45,36 +58,53 @@ impl Plan {
         insert: &Insert,
         default_format: Option<&str>,
         settings: InsertSettings,
-        row_bytes_max: RowBytesMax,
+        surroundings: Surroundings<'_>,
     ) -> Result<Self, Exception> {
         let format = format_of(insert, default_format)?;
         let listed = listed_columns(&insert.columns, schema)?;
         let placement = placement(&table, schema, &settings.own)?;
-        let key_columns = placement.key_columns();
-        let defaults = KeyDefaults::of(&table.name, key_columns, schema);
-        defaults.refuse_left_out(listed.as_deref())?;
         // What the client says comes behind what its server would do, and so wins.
         let said = schema.reading_defaults.iter().chain(&settings.payload);
-        let reading = formats::Settings::read(said.map(|(name, value)| (name.as_str(), value.as_str())))?;
+        let said = said.map(|(name, value)| (name.as_str(), value.as_str()));
+        let revision = settings.own.client_protocol_version.as_deref();
+        let revision = revision.map(|revision| ("client_protocol_version", revision));
+        let reading = formats::Settings::read(said.chain(revision))?;
+        let payload = versions::payload(&table, &format.payloads(&reading))?;
+        let filling = schema.defaults.filling(
+            placement.key_columns(),
+            payload,
+            &reading,
+            surroundings.context,
+        )?;
+        filling.refuse_left_out(listed.as_deref())?;
         let spec = Spec {
             columns: &schema.insertable,
             listed: listed.as_deref(),
-            key: key_columns,
+            key: filling.read(),
+            watched: filling.watched(),
             settings: &reading,
             time_zone: &schema.time_zone,
-            max_row_bytes: row_bytes_max,
+            max_row_bytes: surroundings.row_bytes_max,
+            payload: Some(payload),
+            check_values: false,
+            scratch: Some(surroundings.scratch),
         };
         let stream = RowStream::new(format, &spec)?;
+        // What Weir obeyed itself, no shard has to know.
+        let passed_on = settings.payload.iter().map(|(name, _)| name.as_str());
+        let passed_on = passed_on.filter(|name| !formats::Settings::is_obeyed(name));
+        versions::check_settings(&table, passed_on)?;
         let token = settings.own.deduplication_token;
         Ok(Self {
             table,
             format,
             stream,
             placement,
-            defaults,
+            filling,
             reading,
             payload_settings: settings.payload,
             token,
+            schema: schema.fingerprint,
         })
     }
 
@@ -82,8 +112,9 @@ impl Plan {
     /// read the rows as Weir read them, and what makes a batch one block. The later wins.
     pub fn shape_settings(&self) -> Vec<(String, String)> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let reading = self.reading.pinned(self.format.payload());
-        let all = (self.payload_settings.iter().cloned())
+        let reading = self.reading.pinned(self.stream.payload());
+        let is_left = |(name, _): &&(String, String)| !formats::Settings::is_obeyed(name);
+        let all = (self.payload_settings.iter().filter(is_left).cloned())
             .chain(
                 self.table
                     .config
@@ -102,9 +133,8 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
         Source::Data { format, .. } => Ok(Format::parse(
             format.as_deref().or(default_format).unwrap_or("Values"),
         )?),
-        Source::Select => Err(Exception::not_implemented(
-            "INSERT … SELECT into a distributed table is not split by this version of Weir; send the rows as data.",
-        )),
+        // The result of the SELECT comes here as data: `insert::select`.
+        Source::Select { .. } => Err(Exception::internal("a SELECT was planned before it was run")),
         Source::Function(function) => Err(Exception::not_implemented(format!(
             "INSERT INTO FUNCTION {function} names no table that Weir could route: run it on a server."
         ))),
@@ -115,7 +145,10 @@ fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Ex
 }
 
 /// The INSERT's column list as names, or none for all insertable columns.
-fn listed_columns(columns: &InsertColumns, schema: &TableSchema) -> Result<Option<Vec<String>>, Exception> {
+pub fn listed_columns(
+    columns: &InsertColumns,
+    schema: &TableSchema,
+) -> Result<Option<Vec<String>>, Exception> {
     match columns {
         InsertColumns::All => Ok(None),
         InsertColumns::Listed(names) => {
@@ -165,74 +198,5 @@ fn chosen_shard(id: u64, shards: usize) -> Result<Placement, Exception> {
             code::INVALID_SHARD_ID,
             format!("insert_shard_id is {id}, the cluster has shards 1 to {shards}."),
         )),
-    }
-}
-
-/// The DEFAULT expressions of the sharding key's columns.
-///
-/// Where a row has no value for such a column, the shard would compute the default: to route the row, Weir
-/// would have to compute the same.
-/// This version does not, and refuses the row; a column without an expression is its type's default on both
-/// sides.
-#[derive(Debug, Clone)]
-pub struct KeyDefaults {
-    table: String,
-    columns: Vec<(String, Option<String>)>,
-}
-
-impl KeyDefaults {
-    /// Of a table's key.
-    pub fn of(table: &str, key: &[ColumnDef], schema: &TableSchema) -> Self {
-        let default = |column: &ColumnDef| {
-            let expression = schema.default_expression(&column.name).map(str::to_owned);
-            (column.name.clone(), expression)
-        };
-        Self {
-            table: table.to_owned(),
-            columns: key.iter().map(default).collect(),
-        }
-    }
-
-    /// No key column has a default.
-    #[cfg(test)]
-    pub fn none() -> Self {
-        Self {
-            table: String::new(),
-            columns: Vec::new(),
-        }
-    }
-
-    /// Refuses an INSERT whose column list leaves such a column out.
-    pub fn refuse_left_out(&self, listed: Option<&[String]>) -> Result<(), Exception> {
-        let Some(listed) = listed else { return Ok(()) };
-        match self
-            .columns
-            .iter()
-            .find(|(name, default)| default.is_some() && !listed.contains(name))
-        {
-            Some((name, default)) => Err(self.refusal(name, default.as_deref(), "The INSERT leaves out")),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses rows without a value for such a column; `absent` has their positions for each of the key's
-    /// columns, `first_row` is the number of the first of them, from 1.
-    pub fn refuse_absent(&self, absent: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
-        for ((name, default), rows) in self.columns.iter().zip(absent) {
-            if let (Some(_), Some(row)) = (default, rows.first()) {
-                let what = format!("Row {} has no value for", first_row + *row as u64);
-                return Err(self.refusal(name, default.as_deref(), &what));
-            }
-        }
-        Ok(())
-    }
-
-    fn refusal(&self, column: &str, default: Option<&str>, what: &str) -> Exception {
-        Exception::not_implemented(format!(
-            "{what} column {column} of {}'s sharding key, whose default is {}: this version of Weir does not compute it, so \
-             name the column and send its values.",
-            self.table,
-            default.unwrap_or("an expression"),
-        ))
     }
 }

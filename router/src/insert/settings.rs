@@ -18,18 +18,63 @@ pub enum Class {
     Other,
 }
 
-/// Settings by exact name or, with a trailing `*`, by prefix. The first match holds.
+/// Settings by exact name or, with a trailing `*`, by prefix. The first match holds, so exceptions stand in front. What is in
+/// no line is [`Class::Other`]. Held against ClickHouse 26.9's system.settings.
 const CLASSES: &[(&str, Class)] = &[
+    // How the rows' bytes are read, by every format or by one.
+    ("max_dynamic_subcolumns_in_json_type_parsing", Class::Payload),
+    ("aggregate_function_input_format", Class::Payload),
+    ("allow_special_bool_values_inside_variant", Class::Payload),
+    ("bool_false_representation", Class::Payload),
+    ("bool_true_representation", Class::Payload),
+    ("cast_ipv4_ipv6_default_on_conversion_error", Class::Payload),
+    ("cast_string_to_date_time_mode", Class::Payload),
+    ("cast_string_to_dynamic_use_inference", Class::Payload),
+    ("cast_string_to_variant_use_inference", Class::Payload),
+    ("check_conversion_from_numbers_to_enum", Class::Payload),
+    ("date_time_input_format", Class::Payload),
+    ("date_time_overflow_behavior", Class::Payload),
+    ("insert_null_as_default", Class::Payload),
+    ("json_type_escape_dots_in_keys", Class::Payload),
+    ("precise_float_parsing", Class::Payload),
+    ("session_timezone", Class::Payload),
+    (
+        "type_json_allow_duplicated_key_with_literal_and_nested_object",
+        Class::Payload,
+    ),
+    ("type_json_skip_duplicated_paths", Class::Payload),
+    ("type_json_skip_invalid_typed_paths", Class::Payload),
+    ("type_json_skip_null_typed_paths", Class::Payload),
+    (
+        "type_json_use_partial_match_to_skip_paths_by_regexp",
+        Class::Payload,
+    ),
+    // How a server cuts what it reads into blocks: a batch is one block, by Weir's own settings.
+    ("input_format_parallel_parsing", Class::Own),
+    ("input_format_max_block_size_bytes", Class::Own),
+    ("input_format_max_block_wait_ms", Class::Own),
+    ("input_format_connection_handling", Class::Own),
+    // How a server prints errors, and writes: nothing of an INSERT.
+    ("format_display_secrets_in_show_and_select", Class::Own),
+    ("input_format_*", Class::Payload),
+    ("format_*", Class::Payload),
+    // Tokens, quorums, shards, asynchronous INSERTs: Weir's own business.
     ("insert_deduplication_token", Class::Own),
     ("insert_deduplicate", Class::Own),
     ("deduplicate_insert*", Class::Own),
     ("deduplicate_blocks_in_dependent_materialized_views", Class::Own),
     ("insert_quorum*", Class::Own),
+    ("insert_keeper_*", Class::Own),
     ("insert_shard_id", Class::Own),
     ("insert_distributed_*", Class::Own),
     ("distributed_*", Class::Own),
+    ("prefer_localhost_replica", Class::Own),
+    ("load_balancing", Class::Own),
+    ("fsync_metadata", Class::Own),
     ("async_insert*", Class::Own),
     ("wait_for_async_insert*", Class::Own),
+    ("select_sequential_consistency", Class::Own),
+    // The connection between a client and its server.
     ("wait_end_of_query", Class::Own),
     ("buffer_size", Class::Own),
     ("send_progress_in_http_headers", Class::Own),
@@ -37,44 +82,113 @@ const CLASSES: &[(&str, Class)] = &[
     ("http_*", Class::Own),
     ("add_http_cors_header", Class::Own),
     ("enable_http_compression", Class::Own),
+    ("network_compression_method", Class::Own),
+    ("network_zstd_compression_level", Class::Own),
     ("compress", Class::Own),
     ("decompress", Class::Own),
     ("client_protocol_version", Class::Own),
-    ("log_comment", Class::Own),
-    ("log_queries", Class::Own),
-    ("priority", Class::Own),
     ("session_id", Class::Own),
     ("session_timeout", Class::Own),
     ("session_check", Class::Own),
+    ("close_session", Class::Own),
     ("stacktrace", Class::Own),
-    ("max_*", Class::Own),
-    ("min_insert_block_size_*", Class::Own),
     ("connect_timeout*", Class::Own),
     ("receive_timeout", Class::Own),
     ("send_timeout", Class::Own),
-    ("output_format_*", Class::Own),
-    ("extremes", Class::Own),
+    ("tcp_keep_alive_timeout", Class::Own),
+    ("idle_connection_timeout", Class::Own),
+    ("poll_interval", Class::Own),
+    ("interactive_delay", Class::Own),
+    ("replace_running_query*", Class::Own),
+    // Notes, priorities and limits: of this request, not of the rows; frozen into a file they could stop it for ever.
+    ("log_*", Class::Own),
+    ("send_logs_level", Class::Own),
+    ("opentelemetry_*", Class::Own),
+    ("priority", Class::Own),
+    ("os_thread_priority", Class::Own),
+    ("workload", Class::Own),
+    ("max_*", Class::Own),
+    ("min_*", Class::Own),
+    ("timeout_overflow_mode", Class::Own),
+    ("timeout_before_checking_execution_speed", Class::Own),
+    ("read_overflow_mode", Class::Own),
+    ("result_overflow_mode", Class::Own),
+    ("memory_overcommit_ratio_denominator*", Class::Own),
+    ("memory_usage_overcommit_max_wait_microseconds", Class::Own),
     ("readonly", Class::Own),
+    ("quota_key", Class::Own),
+    ("role", Class::Own),
     ("param_*", Class::Own),
-    ("input_format_parallel_parsing", Class::Own),
-    ("input_format_*", Class::Payload),
-    ("format_*", Class::Payload),
-    ("date_time_input_format", Class::Payload),
-    ("insert_null_as_default", Class::Payload),
-    ("session_timezone", Class::Payload),
-    ("cast_string_to_dynamic_use_inference", Class::Payload),
+    // What clients set for a whole session, and what says nothing of an INSERT: reads, DDL, other types' permission.
+    ("output_format_*", Class::Own),
+    ("date_time_output_format", Class::Own),
+    ("extremes", Class::Own),
+    ("final", Class::Own),
+    ("join_use_nulls", Class::Own),
+    ("use_uncompressed_cache", Class::Own),
+    ("use_query_cache", Class::Own),
+    ("schema_inference_*", Class::Own),
+    ("column_names_for_schema_inference", Class::Own),
+    ("mutations_sync", Class::Own),
+    ("lightweight_deletes_sync", Class::Own),
+    ("alter_sync", Class::Own),
+    ("replication_alter_partitions_sync", Class::Own),
+    ("database_replicated_enforce_synchronous_settings", Class::Own),
+    ("allow_experimental_*", Class::Own),
+    ("allow_suspicious_*", Class::Own),
+    ("enable_dynamic_type", Class::Own),
+    ("enable_json_type", Class::Own),
+    ("enable_qbit_type", Class::Own),
+    ("enable_time_time64_type", Class::Own),
+    ("enable_variant_type", Class::Own),
 ];
 
 /// The class of a setting.
 pub fn class(name: &str) -> Class {
+    place(name).map_or(Class::Other, |at| CLASSES[at].1)
+}
+
+/// The line of [`CLASSES`] that decides about a setting.
+fn place(name: &str) -> Option<usize> {
     let matches = |pattern: &str| match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => name == pattern,
     };
-    CLASSES
-        .iter()
-        .find(|(pattern, _)| matches(pattern))
-        .map_or(Class::Other, |(_, class)| *class)
+    CLASSES.iter().position(|(pattern, _)| matches(pattern))
+}
+
+/// The payload settings that stand in the table by their whole name.
+pub fn payload_names() -> impl Iterator<Item = &'static str> {
+    let whole = |(name, class): &&(&'static str, Class)| *class == Class::Payload && !name.ends_with('*');
+    CLASSES.iter().filter(whole).map(|(name, _)| *name)
+}
+
+/// Whether a setting of an `INSERT … SELECT` travels with the SELECT: everything that a client may say of a read, and nothing
+/// that is said of the INSERT, of this connection, or of the format, which is Weir's choice.
+pub fn goes_with_a_select(name: &str) -> bool {
+    const STAYS: &[&str] = &[
+        "insert_",
+        "async_insert",
+        "wait_for_async_insert",
+        "deduplicate_",
+        "distributed_foreground_insert",
+        "http_",
+        "output_format_",
+        "date_time_output_format",
+        "enable_http_compression",
+        "compress",
+        "decompress",
+        "wait_end_of_query",
+        "buffer_size",
+        "send_progress_in_http_headers",
+        "client_protocol_version",
+        "session_",
+        "extremes",
+        "readonly",
+        "stacktrace",
+    ];
+    const GOES: &[&str] = &["session_timezone"];
+    GOES.contains(&name) || !STAYS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The settings of one INSERT, sorted into what each is for.
@@ -96,6 +210,8 @@ pub struct OwnSettings {
     pub shard_id: Option<u64>,
     /// insert_distributed_one_random_shard
     pub one_random_shard: bool,
+    /// client_protocol_version: the revision in which Native blocks are written.
+    pub client_protocol_version: Option<String>,
 }
 
 impl InsertSettings {
@@ -116,6 +232,14 @@ impl InsertSettings {
         Ok(read)
     }
 
+    /// Of an `INSERT … SELECT`: those that Weir obeys. The others are the SELECT's, and the replica judges them.
+    pub fn of_select<'a>(
+        settings: impl IntoIterator<Item = &'a (String, String)>,
+    ) -> Result<Self, Exception> {
+        let own = settings.into_iter().filter(|(name, _)| class(name) == Class::Own);
+        Self::read(own, &[])
+    }
+
     fn set_payload(&mut self, name: &str, value: &str) {
         match self
             .payload
@@ -134,6 +258,7 @@ impl OwnSettings {
                 self.deduplication_token = (!value.is_empty()).then(|| value.to_owned());
             }
             "insert_shard_id" => self.shard_id = Some(number(name, value)?).filter(|id| *id > 0),
+            "client_protocol_version" => self.client_protocol_version = Some(value.to_owned()),
             "insert_distributed_one_random_shard" => self.one_random_shard = flag(name, value)?,
             "distributed_foreground_insert" | "insert_distributed_sync" if flag(name, value)? => {
                 return Err(not_yet(name, "waiting for every shard"));
@@ -188,26 +313,96 @@ fn refused(name: &str) -> Exception {
 mod tests {
     use super::*;
 
+    #[test]
+    fn every_line_of_the_table_decides_about_the_settings_it_names() {
+        for (at, (pattern, class_of_line)) in CLASSES.iter().enumerate() {
+            let examples = match pattern.strip_suffix('*') {
+                Some(prefix) => vec![format!("{prefix}of_tomorrow")],
+                None => vec![(*pattern).to_owned()],
+            };
+            for example in examples {
+                assert_eq!(
+                    place(&example),
+                    Some(at),
+                    "{example} is decided by another line than {pattern}"
+                );
+                assert_eq!(class(&example), *class_of_line);
+            }
+        }
+    }
+
     #[track_caller]
-    fn check(name: &str, expected: Class) {
-        assert_eq!(class(name), expected, "{name}");
+    fn check(expected: Class, names: &[&str]) {
+        for name in names {
+            assert_eq!(class(name), expected, "{name}");
+        }
     }
 
     #[test]
-    fn every_setting_real_clients_send_has_its_class() {
-        check("async_insert", Class::Own);
-        check("wait_for_async_insert", Class::Own);
-        check("wait_end_of_query", Class::Own);
-        check("insert_deduplication_token", Class::Own);
-        check("insert_quorum_timeout", Class::Own);
-        check("max_insert_block_size", Class::Own);
-        check("http_headers_progress_interval_ms", Class::Own);
-        check("date_time_input_format", Class::Payload);
-        check("input_format_skip_unknown_fields", Class::Payload);
-        check("input_format_parallel_parsing", Class::Own);
-        check("format_csv_delimiter", Class::Payload);
-        check("cast_string_to_dynamic_use_inference", Class::Payload);
-        check("flatten_nested", Class::Other);
+    fn what_real_clients_send_with_an_insert_is_taken() {
+        // reference/peers-and-clients.md, section 6, rule 15, and dbt's.
+        check(
+            Class::Payload,
+            &[
+                "date_time_input_format",
+                "cast_string_to_dynamic_use_inference",
+                "input_format_import_nested_json",
+                "input_format_skip_unknown_fields",
+                "input_format_null_as_default",
+                "input_format_values_interpret_expressions",
+                "input_format_allow_errors_ratio",
+                "input_format_native_allow_types_conversion",
+                "format_csv_delimiter",
+                "format_custom_escaping_rule",
+                "format_template_row",
+                "format_schema",
+                "session_timezone",
+                "bool_true_representation",
+            ],
+        );
+        check(
+            Class::Own,
+            &[
+                "cancel_http_readonly_queries_on_client_close",
+                "send_progress_in_http_headers",
+                "http_headers_progress_interval_ms",
+                "wait_end_of_query",
+                "async_insert",
+                "async_insert_busy_timeout_ms",
+                "wait_for_async_insert",
+                "insert_distributed_one_random_shard",
+                "insert_distributed_sync",
+                "distributed_foreground_insert",
+                "insert_quorum",
+                "insert_quorum_timeout",
+                "mutations_sync",
+                "alter_sync",
+                "database_replicated_enforce_synchronous_settings",
+                "log_comment",
+                "max_insert_block_size",
+                "max_execution_time",
+                "allow_experimental_json_type",
+                "output_format_json_quote_64bit_integers",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_would_change_the_write_itself_is_not_taken_unasked() {
+        check(
+            Class::Other,
+            &[
+                "flatten_nested",
+                "insert_allow_materialized_columns",
+                "materialized_views_ignore_errors",
+                "optimize_on_insert",
+                "throw_on_max_partitions_per_insert_block",
+                "parallel_view_processing",
+                "input_format",
+                "format",
+                "no_such_setting",
+            ],
+        );
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

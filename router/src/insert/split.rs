@@ -1,14 +1,16 @@
 //! Rows to shares: each row's sharding value picks its slot and so its shard; its bytes are copied there.
 //! Pure but for the stage it fills.
 
-use formats::{RowStream, Rows};
+use std::ops::Range;
+
+use formats::{Block, Fill, RowStream, Rows, RowsBody};
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use sharding::{Key, Ring, Slots};
 use types::ColumnDef;
 
-use super::plan::KeyDefaults;
+use super::defaults::{Filled, Filling};
 use crate::exception::Exception;
 
 /// How the rows of one INSERT find their shards.
@@ -26,11 +28,16 @@ pub enum Placement {
 impl Placement {
     /// The sharding values of some rows, one a row; none at all where no key is evaluated. `first_row` is the
     /// number of the first of them in the body, from 1.
-    pub fn values(&self, rows: &Rows<'_>, first_row: u64, rng: &mut SmallRng) -> Result<Vec<u64>, Exception> {
+    pub fn values(
+        &self,
+        rows: &Filled<'_>,
+        first_row: u64,
+        rng: &mut SmallRng,
+    ) -> Result<Vec<u64>, Exception> {
         match self {
             Self::Whole(_) => Ok(Vec::new()),
             Self::Slots(key, _) | Self::Ring(key, _) => {
-                let values = key.values(rows.key, rows.ranges.len(), rng);
+                let values = key.values(rows.key, rows.rows.count, rng);
                 values.map_err(|error| evaluation(&error, first_row))
             }
         }
@@ -85,14 +92,20 @@ pub struct Splitter {
 #[derive(Debug)]
 struct Scatter {
     placement: Placement,
-    defaults: KeyDefaults,
+    filling: Filling,
     /// Rows of the windows before.
     rows: u64,
-    terminator: &'static [u8],
     rng: SmallRng,
-    /// The shard of each row of the present window.
+    heap: Heap,
+}
+
+/// The rows of the present window on their way to their shards.
+#[derive(Debug)]
+struct Heap {
+    terminator: &'static [u8],
+    /// The shard of each row.
     shard_of_row: Vec<usize>,
-    /// The rows of the present window, shard by shard; emptied at its end, the memory kept.
+    /// The rows, shard by shard; emptied at the window's end, the memory kept.
     shares: Vec<Share>,
 }
 
@@ -114,19 +127,21 @@ impl Splitter {
     pub fn new(
         stream: RowStream,
         placement: Placement,
-        defaults: KeyDefaults,
+        filling: Filling,
         shards: usize,
         terminator: &'static [u8],
     ) -> Self {
         let shares = std::iter::repeat_with(Share::default).take(shards).collect();
         let scatter = Scatter {
             placement,
-            defaults,
+            filling,
             rows: 0,
-            terminator,
             rng: SmallRng::from_rng(&mut rand::rng()),
-            shard_of_row: Vec::new(),
-            shares,
+            heap: Heap {
+                terminator,
+                shard_of_row: Vec::new(),
+                shares,
+            },
         };
         Self { stream, scatter }
     }
@@ -147,41 +162,81 @@ impl Splitter {
 impl Scatter {
     fn rows(&mut self, rows: &Rows<'_>, shares: &mut impl Shares) -> Result<(), Exception> {
         let first_row = self.rows + 1;
-        self.defaults.refuse_absent(rows.absent, first_row)?;
-        self.rows += rows.ranges.len() as u64;
-        shares.columns_are(rows.columns)?;
+        self.rows += rows.count as u64;
+        let filled = self.filling.fill(rows, first_row, &mut self.rng)?;
+        shares.columns_are(filled.rows.columns)?;
+        let values = self.placement.values(&filled, first_row, &mut self.rng)?;
+        self.heap.assign(&self.placement, &values, rows.count);
+        match filled.rows.body {
+            RowsBody::Ranges { bytes, ranges } => self.heap.take_ranges(bytes, ranges, shares)?,
+            RowsBody::Block(block) => self.heap.take_block(block, &filled.fills, shares)?,
+        }
+        self.heap.hand_over(shares)
+    }
+}
+
+impl Heap {
+    fn assign(&mut self, placement: &Placement, values: &[u64], rows: usize) {
+        let shard_of_row = &mut self.shard_of_row;
+        shard_of_row.clear();
+        match placement {
+            Placement::Whole(shard) => shard_of_row.resize(rows, *shard),
+            Placement::Slots(_, slots) => {
+                shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)));
+            }
+            Placement::Ring(_, ring) => shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value))),
+        }
+    }
+
+    fn take_ranges(
+        &mut self,
+        bytes: &[u8],
+        ranges: &[Range<usize>],
+        shares: &mut impl Shares,
+    ) -> Result<(), Exception> {
         let run_rows_max = shares.run_rows_max();
-        self.assign(rows, first_row)?;
-        for (range, shard) in rows.ranges.iter().zip(&self.shard_of_row) {
+        for (range, shard) in ranges.iter().zip(&self.shard_of_row) {
             let share = &mut self.shares[*shard];
-            share.bytes.extend_from_slice(&rows.bytes[range.clone()]);
+            share.bytes.extend_from_slice(&bytes[range.clone()]);
             share.bytes.extend_from_slice(self.terminator);
             share.rows += 1;
             if share.bytes.len() >= RUN_BYTES || share.rows >= run_rows_max {
                 share.hand_over(*shard, shares)?;
             }
         }
-        let waiting = self
-            .shares
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, share)| share.rows > 0);
-        for (shard, share) in waiting {
-            share.hand_over(shard, shares)?;
+        Ok(())
+    }
+
+    /// Each shard's rows as a block of their own, or as many as a run may have.
+    fn take_block(
+        &mut self,
+        block: &dyn Block,
+        fills: &[Fill<'_>],
+        shares: &mut impl Shares,
+    ) -> Result<(), Exception> {
+        let mut rows_of_shard = vec![Vec::new(); self.shares.len()];
+        for (row, shard) in self.shard_of_row.iter().enumerate() {
+            rows_of_shard[*shard].push(row);
+        }
+        let run_rows_max = usize::try_from(shares.run_rows_max())
+            .unwrap_or(usize::MAX)
+            .max(1);
+        for (shard, rows) in rows_of_shard.iter().enumerate() {
+            for run in rows.chunks(run_rows_max) {
+                let share = &mut self.shares[shard];
+                block.write(run, fills, &mut share.bytes);
+                share.rows = run.len() as u64;
+                share.hand_over(shard, shares)?;
+            }
         }
         Ok(())
     }
 
-    fn assign(&mut self, rows: &Rows<'_>, first_row: u64) -> Result<(), Exception> {
-        let values = self.placement.values(rows, first_row, &mut self.rng)?;
-        self.shard_of_row.clear();
-        let shard_of_row = &mut self.shard_of_row;
-        match &self.placement {
-            Placement::Whole(shard) => shard_of_row.resize(rows.ranges.len(), *shard),
-            Placement::Slots(_, slots) => {
-                shard_of_row.extend(values.iter().map(|value| slots.shard_of(*value)));
-            }
-            Placement::Ring(_, ring) => shard_of_row.extend(values.iter().map(|value| ring.shard_of(*value))),
+    /// Hands over what is left of the window.
+    fn hand_over(&mut self, shares: &mut impl Shares) -> Result<(), Exception> {
+        let waiting = self.shares.iter_mut().enumerate();
+        for (shard, share) in waiting.filter(|(_, share)| share.rows > 0) {
+            share.hand_over(shard, shares)?;
         }
         Ok(())
     }
@@ -215,9 +270,12 @@ pub fn random_shard(slots: &Slots) -> usize {
 #[cfg(test)]
 mod tests {
     use formats::{Format, Settings, Spec};
+    use shard_client::{DefaultKind, DescribedColumn};
+    use sharding::Context;
     use types::DataType;
 
     use super::*;
+    use crate::insert::defaults::Defaults;
 
     /// What each shard was given.
     #[derive(Default)]
@@ -253,22 +311,41 @@ mod tests {
         vec![column("k", DataType::UInt64), column("s", DataType::String)]
     }
 
+    fn described(columns: &[ColumnDef]) -> Vec<DescribedColumn> {
+        let described = |column: &ColumnDef| DescribedColumn {
+            name: column.name.clone(),
+            type_name: column.data_type.to_string(),
+            default_kind: DefaultKind::None,
+            default_expression: String::new(),
+        };
+        columns.iter().map(described).collect()
+    }
+
     /// Splits a body over shards of weights 1, 0 and 2, in chunks of `chunk` bytes.
     fn split(format: Format, key: &str, body: &[u8], chunk: usize) -> Result<Given, Exception> {
         let columns = columns();
         let key = Key::compile(key, &columns).unwrap();
+        let reading = Settings::default();
+        let filling = Defaults::new("t", &described(&columns), &columns, "UTC");
+        let filling = filling
+            .filling(key.columns(), format.payload(), &reading, Context::default())
+            .unwrap();
         let spec = Spec {
             columns: &columns,
             listed: None,
             key: key.columns(),
-            settings: &Settings::default(),
+            watched: &[],
+            settings: &reading,
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
+            payload: None,
+            check_values: false,
+            scratch: None,
         };
         let stream = RowStream::new(format, &spec)?;
         let placement = Placement::Slots(key, Slots::new(&[1, 0, 2]).unwrap());
         let terminator = format.payload().terminator();
-        let mut splitter = Splitter::new(stream, placement, KeyDefaults::none(), 3, terminator);
+        let mut splitter = Splitter::new(stream, placement, filling, 3, terminator);
         let mut given = Given::default();
         for chunk in body.chunks(chunk) {
             splitter.push(chunk, &mut given)?;

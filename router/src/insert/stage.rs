@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use spool::{Destination, InsertId, Shape, Spool, Stage, Staged};
+use spool::{Destination, InsertId, ProbeTarget, Shape, Spool, Stage, Staged};
 use types::ColumnDef;
 
 use super::plan::Plan;
+use super::shapes::ShapeKey;
 use super::split::{Shares, Splitter};
 use crate::budget::Part;
 use crate::exception::Exception;
@@ -29,6 +30,8 @@ struct LazyStage {
     table: Arc<RoutedTable>,
     format: &'static str,
     settings: Vec<(String, String)>,
+    schema: u128,
+    key: Option<ShapeKey>,
     stage: Option<Stage>,
     staged: Option<Staged>,
     rows: u64,
@@ -41,13 +44,15 @@ impl Staging {
     /// Starts an INSERT.
     pub fn new(spool: &Spool, plan: Plan) -> Self {
         let shards = plan.table.lanes.len();
-        let payload = plan.format.payload();
+        let payload = plan.stream.payload();
         let shares = LazyStage {
             spool: spool.clone(),
             insert: InsertId::random(),
             token: plan.token.clone(),
             format: payload.name(),
             settings: plan.shape_settings(),
+            schema: plan.schema,
+            key: None,
             stage: None,
             staged: None,
             rows: 0,
@@ -58,7 +63,7 @@ impl Staging {
         let splitter = Splitter::new(
             plan.stream,
             plan.placement,
-            plan.defaults,
+            plan.filling,
             shards,
             payload.terminator(),
         );
@@ -119,6 +124,28 @@ impl Staging {
         table.destinations.iter().filter(has_rows).cloned().collect()
     }
 
+    /// What its rows have in common; none before the first.
+    pub fn shape_key(&self) -> Option<ShapeKey> {
+        self.shares.key
+    }
+
+    /// Where a batch of its rows may go ahead of the others: destinations of shards that it has rows for and whose replica
+    /// is up, in the order of the shards. Local replicas are not among them: they are waited for anyway.
+    pub fn probe_targets(&self) -> Vec<ProbeTarget> {
+        let LazyStage { table, used, .. } = &self.shares;
+        let with_rows = (table.cluster.shards.iter())
+            .zip(&table.lanes)
+            .zip(used)
+            .filter(|(_, used)| **used);
+        let lanes = with_rows.filter_map(|((shard, lanes), _)| Some((shard, lanes.remote?)));
+        lanes
+            .flat_map(|(shard, lane)| {
+                let up = shard.remote_destinations_up().into_iter();
+                up.map(move |destination| ProbeTarget { lane, destination })
+            })
+            .collect()
+    }
+
     /// Rows of all shares.
     pub fn rows(&self) -> u64 {
         self.shares.rows
@@ -138,6 +165,7 @@ impl Shares for LazyStage {
                 .map(|c| (c.name.clone(), c.data_type.to_string()))
                 .collect();
             let shape = Arc::new(self.shape(columns));
+            self.key = Some(ShapeKey::of(&shape, self.schema));
             self.stage = Some(
                 self.spool
                     .stage(self.insert, self.token.clone(), shape, &self.table.lanes),

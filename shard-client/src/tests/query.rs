@@ -94,6 +94,8 @@ async fn the_facts_of_a_modern_server_are_read() {
         Reply::ok("2d1c2b1e-0000-0000-0000-000000000001\n"),
         Reply::ok("s01\n"),
         Reply::ok("async_insert\nmax_insert_threads\n"),
+        Reply::ok("format_csv_delimiter\n"),
+        Reply::ok("CSV\nMsgPack\n"),
     ])
     .await;
     let facts = replica(mock.port).facts(&["flatten_nested"]).await.unwrap();
@@ -111,7 +113,12 @@ async fn the_facts_of_a_modern_server_are_read() {
         facts.known_settings,
         ["async_insert", "max_insert_threads"].map(str::to_owned).into()
     );
-    let asked = String::from_utf8(mock.received(4).await[3].body.clone()).unwrap();
+    assert!(facts.reads_format("MsgPack") && !facts.reads_format("BSONEachRow"));
+    assert_eq!(
+        facts.format_settings,
+        Some(["format_csv_delimiter".to_owned()].into())
+    );
+    let asked = String::from_utf8(mock.received(6).await[3].body.clone()).unwrap();
     assert!(
         asked.contains("'insert_deduplication_token', 'flatten_nested')"),
         "{asked}"
@@ -127,9 +134,12 @@ async fn the_facts_of_a_server_without_uuid_and_macro_are_read() {
         Reply::status(404, "", unknown),
         Reply::ok(""),
         Reply::ok("max_insert_block_size\n"),
+        Reply::ok(""),
+        Reply::status(404, "", "Code: 60, e.displayText() = DB::Exception: Table system.formats doesn't exist., e.what() = DB::Exception"),
     ])
     .await;
     let facts = replica(mock.port).facts(&[]).await.unwrap();
+    assert!(facts.reads_format("CSV") && !facts.reads_format("MsgPack"));
     assert_eq!((facts.server_uuid, facts.shard_macro), (None, None));
 }
 

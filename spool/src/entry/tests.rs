@@ -62,7 +62,7 @@ pub(crate) fn commit() -> Commit {
         token: Some("t".into()),
         body_hash: Some(u128::MAX - 5),
         committed_at_ms: 1_700_000_000_001,
-        pending: true,
+        awaits: Awaits::Local,
         shares: vec![Share {
             shard: 2,
             shape: 0,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  8  magic "WEIR.CHK"
-//!  8  4  version, 1
+//!  8  4  version, 1 or 2
 //! 12  4  zeros
 //! 16  8  bytes of the body
 //! 24  8  XXH3 of the 24 bytes before and the body

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  8  magic "WEIR.LOG"
-//!  8  4  version, 1
+//!  8  4  version, 1 or 2
 //! 12  4  bytes of the head, 64: the records begin here
 //! 16 16  the spool's id
 //! 32  8  the segment's number
@@ -54,7 +54,7 @@ impl SegmentHead {
         }
         match u32_at(bytes, 8) {
             0 => return Err(damaged("its version is 0")),
-            VERSION => {}
+            1..=VERSION => {}
             found => return Err(SegmentError::Newer { segment, found }),
         }
         if u64_at(bytes, CHECKED_BYTES) != xxh3_64(&bytes[..CHECKED_BYTES]) {

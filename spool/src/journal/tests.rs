@@ -564,10 +564,10 @@ fn a_segment_with_any_bit_of_its_head_flipped_is_refused_or_says_that_it_is_newe
 #[test]
 fn a_newer_segment_is_told_from_damage() {
     let (disk, _) = crashed_after_four();
-    disk.edit(&path(1), |bytes| bytes[8] = 2);
+    disk.edit(&path(1), |bytes| bytes[8] = 3);
     let error = SegmentReader::open(&disk, directory(), 1).unwrap_err();
     assert!(
-        matches!(error, SegmentError::Newer { segment: 1, found: 2 }),
+        matches!(error, SegmentError::Newer { segment: 1, found: 3 }),
         "{error}"
     );
 }
@@ -666,6 +666,6 @@ fn a_checkpoint_with_any_bit_flipped_is_refused() {
 #[test]
 fn a_newer_checkpoint_is_told_from_damage() {
     let mut file = encode_checkpoint(&sample::checkpoint()).unwrap();
-    file[8] = 2;
-    assert_eq!(decode_checkpoint(&file), Err(CheckpointError::Newer { found: 2 }));
+    file[8] = 3;
+    assert_eq!(decode_checkpoint(&file), Err(CheckpointError::Newer { found: 3 }));
 }

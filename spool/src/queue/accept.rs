@@ -125,7 +125,8 @@ impl Spool {
     }
 }
 
-fn check_lane(spec: &LaneSpec) -> Result<(), LaneError> {
+/// Whether [`Spool::lane`] takes this spec. Changes nothing.
+pub fn check_lane(spec: &LaneSpec) -> Result<(), LaneError> {
     if spec.destinations.is_empty() {
         return Err(LaneError::NoDestination {
             table: spec.table.clone(),

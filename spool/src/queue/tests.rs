@@ -3,6 +3,7 @@
 
 mod crash;
 mod local;
+mod probe;
 pub mod support;
 
 use std::time::Duration;

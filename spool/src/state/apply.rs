@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::destination::Entry;
-use super::pending::{Parked, Pending};
+use super::pending::{Awaited, Parked, Pending};
 use super::share::{Content, Cursor, SHARE_OVERHEAD_BYTES, Uncut};
 use super::{Applied, Effect, PendingBatch, SHAPES_BEFORE_PRUNING, State};
 use crate::batch::{PendingOutcome, ShardRefusal};
@@ -70,7 +70,7 @@ impl State {
     fn happened(&mut self, event: &Event, tables: &Tables, at: Applied, effects: &mut Vec<Effect>) {
         match event {
             Event::Commit(_) => {}
-            Event::Go { insert } => self.gone(*insert, at.now),
+            Event::Go { insert } => self.gone(*insert, at.now, effects),
             Event::Abort { insert, code, text } => {
                 let refusal = ShardRefusal {
                     code: *code,
@@ -117,8 +117,9 @@ impl State {
         at: Applied,
     ) {
         self.next_insert = self.next_insert.max(commit.number + 1);
-        if commit.pending {
-            self.pending.insert(commit.number, Pending::new(commit.insert));
+        if let Some(awaited) = Awaited::of(commit.awaits, &tables.lanes) {
+            self.pending
+                .insert(commit.number, Pending::new(commit.insert, awaited));
         }
         let token: Option<Arc<str>> = commit.token.as_deref().map(Arc::from);
         for (share, content) in commit.shares.iter().zip(contents) {
@@ -136,12 +137,12 @@ impl State {
         }
     }
 
-    /// Puts a share into its lane, or aside while its INSERT is pending and the lane is not local.
-    pub(super) fn enqueue(&mut self, lane: LaneId, shape: &Arc<Shape>, share: Uncut) {
+    /// Puts a share into its lane, or aside while its INSERT is pending and the share is not what it awaits.
+    pub(super) fn enqueue(&mut self, lane: LaneId, shape: &Arc<Shape>, mut share: Uncut) {
         self.hold_on_to(&share);
         let is_local = self.lanes[lane.index()].key.local;
         match self.pending.get_mut(share.insert).filter(|pending| !pending.gone) {
-            Some(pending) if !is_local => {
+            Some(pending) if !pending.awaited.covers(lane, is_local) => {
                 pending.parked.push(Parked {
                     lane,
                     shape: Arc::clone(shape),
@@ -149,7 +150,15 @@ impl State {
                 });
                 return;
             }
-            Some(pending) => pending.uncut += 1,
+            Some(pending) => {
+                pending.uncut += 1;
+                if pending.awaited.is_one() {
+                    share.alone = true;
+                    // At once, and whatever is in front of it.
+                    let lane = &mut self.lanes[lane.index()];
+                    lane.flush_through = lane.flush_through.max(share.insert);
+                }
+            }
             None => {}
         }
         self.lanes[lane.index()].push(shape, share);
@@ -158,11 +167,12 @@ impl State {
 
     /// A pending INSERT's other shares join their queues. It stays known only while a client may yet be told
     /// that its local rows, of which some are written, all are.
-    fn gone(&mut self, insert: InsertNo, now: u64) {
+    fn gone(&mut self, insert: InsertNo, now: u64, effects: &mut Vec<Effect>) {
         let Some(pending) = self.pending.get_mut(insert) else {
             return;
         };
         pending.gone = true;
+        let withheld = std::mem::take(&mut pending.withheld);
         let stays = pending.written && !pending.is_delivered();
         for Parked {
             lane,
@@ -174,6 +184,12 @@ impl State {
             self.lanes[lane.index()].push(&shape, share);
             self.reschedule(lane);
         }
+        for (destination, seq) in withheld {
+            let queue = self.queue(&destination);
+            queue.withheld.remove(&seq);
+            queue.no_longer_pending(seq, insert);
+            effects.push(Effect::Wake(destination));
+        }
         if !stays {
             self.forget_pending(insert);
         }
@@ -181,12 +197,8 @@ impl State {
 
     fn forget_pending(&mut self, insert: InsertNo) -> Option<Pending> {
         let pending = self.pending.remove(insert)?;
-        for (destination, seq) in &pending.batches {
-            let batches = &mut self.queue(destination).pending;
-            if let Some(batch) = batches.get_mut(seq) {
-                batch.inserts.remove(&insert);
-                batch.has_others = true;
-            }
+        for (destination, seq) in pending.all_batches() {
+            self.queue(destination).no_longer_pending(*seq, insert);
         }
         Some(pending)
     }
@@ -195,11 +207,12 @@ impl State {
         let Some(pending) = self.forget_pending(insert) else {
             return;
         };
-        for parked in pending.parked {
+        for parked in &pending.parked {
             self.let_go_of(&parked.share, parked.share.start, true, effects);
         }
         for index in 0..self.lanes.len() {
-            if self.lanes[index].key.local {
+            let is_local = self.lanes[index].key.local;
+            if pending.awaited.covers(LaneId(index as u32), is_local) {
                 for mut share in self.lanes[index].remove(insert) {
                     let from = share.start;
                     share.start = share.end();
@@ -208,8 +221,10 @@ impl State {
                 self.reschedule(LaneId(index as u32));
             }
         }
-        for (destination, seq) in pending.batches {
-            self.departs(&destination, seq, Verdict::Dropped, effects);
+        for (destination, seq) in pending.all_batches() {
+            self.departs(destination, *seq, Verdict::Dropped, effects);
+            // What stood behind a withheld one may go.
+            effects.push(Effect::Wake(destination.clone()));
         }
         effects.push(Effect::Answer {
             insert: pending.id,
@@ -223,13 +238,24 @@ impl State {
         };
         let destinations = self.lanes[id.index()].key.destinations.clone();
         let batch = self.take_shares(id, cut, effects);
-        for (destination, seq) in destinations.iter().zip(&cut.seqs) {
+        for (at, (destination, seq)) in destinations.iter().zip(&cut.seqs).enumerate() {
+            let mut is_withheld = false;
             for insert in &batch.inserts {
-                if let Some(pending) = self.pending.get_mut(*insert) {
-                    pending.batches.insert((destination.clone(), *seq));
+                let Some(pending) = self.pending.get_mut(*insert) else {
+                    continue;
+                };
+                let named = (destination.clone(), *seq);
+                if pending.gone || pending.awaited.is_sent_to(at) {
+                    pending.batches.insert(named);
+                } else {
+                    pending.withheld.insert(named);
+                    is_withheld = true;
                 }
             }
             let queue = self.queue(destination);
+            if is_withheld {
+                queue.withheld.insert(*seq);
+            }
             queue.insert(*seq, Entry::of(&cut.batch));
             if !batch.inserts.is_empty() {
                 queue.pending.insert(*seq, batch.clone());
@@ -250,7 +276,8 @@ impl State {
                 continue;
             };
             self.let_go_of(&taking.share, taking.from, taking.emptied, effects);
-            match self.pending.get_mut(taken.insert).filter(|_| is_local) {
+            let pending = self.pending.get_mut(taken.insert);
+            match pending.filter(|pending| pending.awaited.covers(id, is_local)) {
                 Some(pending) => {
                     pending.uncut -= usize::from(taking.emptied);
                     batch.inserts.insert(taken.insert);
@@ -445,6 +472,7 @@ impl Uncut {
             start: Cursor::default(),
             rows,
             raw_bytes,
+            alone: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! it.
 
 use super::State;
+use super::destination::Phase;
 use super::share::SHARE_OVERHEAD_BYTES;
 use crate::status::Tally;
 
@@ -124,6 +125,19 @@ impl State {
                 );
                 assert!(queue.pending[seq].inserts.contains(&number));
             }
+            for (destination, seq) in &pending.withheld {
+                let queue = self
+                    .get_queue(destination)
+                    .expect("a withheld batch's destination");
+                assert!(queue.withheld.contains(seq), "batch {seq} may be sent before go");
+                let entry = queue
+                    .line
+                    .get(seq)
+                    .or(queue.aside.get(seq))
+                    .expect("a withheld batch");
+                assert_eq!(entry.phase, Phase::Cut, "batch {seq} was sent before go");
+            }
+            assert!(!pending.gone || pending.withheld.is_empty(), "withheld after go");
             assert!(!pending.gone || pending.parked.is_empty(), "parked after go");
             assert!(pending.gone || !pending.written, "written without go");
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::destination::{Entry, Note, Phase, Queue};
-use super::pending::Pending;
+use super::pending::{Awaited as AwaitedRows, Pending};
 use super::share::{Content, Uncut};
 use super::{Applied, PendingBatch, State};
 use crate::event::{
@@ -67,7 +67,8 @@ impl State {
         open.map(|(insert, pending)| PendingMark {
             insert,
             id: pending.id,
-            batches: pending.batches.iter().filter_map(batch).collect(),
+            // The withheld ones too: an abort behind the checkpoint must take them back.
+            batches: pending.all_batches().filter_map(batch).collect(),
         })
         .collect()
     }
@@ -153,7 +154,8 @@ impl State {
     }
 
     fn restore_pending(&mut self, mark: &PendingMark, destinations: &[DestinationMark]) {
-        let mut pending = Pending::new(mark.id);
+        // What it awaits is in its commit record, as long as a share of it is uncut; behind that it makes no difference.
+        let mut pending = Pending::new(mark.id, AwaitedRows::Local);
         for (at, seq) in &mark.batches {
             let Some(destination) = destinations.get(*at as usize).map(|mark| &mark.destination) else {
                 continue;
@@ -183,6 +185,10 @@ impl State {
         let mut contents = contents.into_iter();
         let commits = record.events.iter().filter_map(Commit::of);
         for commit in commits {
+            let awaited_rows = AwaitedRows::of(commit.awaits, &tables.lanes);
+            if let (Some(pending), Some(rows)) = (self.pending.get_mut(commit.number), awaited_rows) {
+                pending.awaited = rows;
+            }
             let token: Option<Arc<str>> = commit.token.as_deref().map(Arc::from);
             for (share, content) in commit.shares.iter().zip(contents.by_ref()) {
                 let Some(shape) = tables.shapes.get(share.shape as usize) else {

@@ -153,9 +153,12 @@ pub fn decide(state: &State, request: &Request) -> Result<Decision, QueueError> 
 
 impl State {
     fn pending_of_plan(&self, plan: &CutPlan) -> impl Iterator<Item = InsertNo> {
-        let local = plan.key.local;
+        let (lane, is_local) = (plan.lane, plan.key.local);
         let inserts = plan.pieces.iter().map(|piece| piece.insert);
-        inserts.filter(move |insert| local && self.pending.get(*insert).is_some())
+        inserts.filter(move |insert| {
+            let pending = self.pending.get(*insert);
+            pending.is_some_and(|pending| pending.awaited.covers(lane, is_local))
+        })
     }
 
     fn touched_by_settling(&self, to: &Destination, seq: Seq) -> Vec<Touched> {
@@ -163,7 +166,7 @@ impl State {
         // An abort drops the INSERT's other batches as well.
         let batches = inserts.iter().filter_map(|insert| self.pending.get(*insert));
         let others: Vec<_> = batches
-            .flat_map(|pending| pending.batches.iter().cloned())
+            .flat_map(|pending| pending.all_batches().cloned())
             .collect();
         let mut touched: Vec<Touched> = inserts.into_iter().map(Touched::Insert).collect();
         touched.extend(others.into_iter().map(|(to, seq)| Touched::Batch(to, seq)));
@@ -254,6 +257,15 @@ impl State {
                 Answer::Settled(Settled::Held),
             ),
             Outcome::HoldDestination { error } => self.decide_hold(to, seq, error),
+            Outcome::Unfit { code, text, error } => match self.undoable(to, seq) {
+                Some(insert) => self.decide_abort(insert, *code, text),
+                None => self.verdict(
+                    to,
+                    seq,
+                    Verdict::Held { error: error.clone() },
+                    Answer::Settled(Settled::Held),
+                ),
+            },
             Outcome::Refused { .. } if inserts > 1 => Decision::new(Vec::new(), Answer::MustRecut),
             Outcome::Refused { code, text } => {
                 let file_bytes = queue
@@ -303,16 +315,7 @@ impl State {
         has_room: bool,
     ) -> Result<Decision, QueueError> {
         if let Some(insert) = self.undoable(to, seq) {
-            let id = self.pending.get(insert).map(|pending| pending.id);
-            let events = vec![Event::Abort {
-                insert,
-                code,
-                text: text.to_owned(),
-            }];
-            let answer = id.map_or(Answer::Done, |insert| {
-                Answer::Settled(Settled::Aborted { insert })
-            });
-            return Decision::new(events, answer);
+            return self.decide_abort(insert, code, text);
         }
         let error = match code {
             Some(code) => format!("code {code}: {text}"),
@@ -328,6 +331,19 @@ impl State {
         }
         let error = format!("broken/ is full, the batch stays in its place: {error}");
         self.verdict(to, seq, Verdict::Held { error }, Answer::Settled(Settled::Held))
+    }
+
+    fn decide_abort(&self, insert: InsertNo, code: Option<i32>, text: &str) -> Result<Decision, QueueError> {
+        let id = self.pending.get(insert).map(|pending| pending.id);
+        let events = vec![Event::Abort {
+            insert,
+            code,
+            text: text.to_owned(),
+        }];
+        let answer = id.map_or(Answer::Done, |insert| {
+            Answer::Settled(Settled::Aborted { insert })
+        });
+        Decision::new(events, answer)
     }
 
     /// The one INSERT in the batch, if nothing of it was written anywhere and nothing was sent that may have

@@ -1,9 +1,9 @@
 //! A destination: its batches by number, which of them is first in line, and what is known of their attempts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::PendingBatch;
-use crate::event::{BatchInfo, Seq, Verdict};
+use crate::event::{BatchInfo, InsertNo, Seq, Verdict};
 use crate::model::LaneId;
 use crate::status::Tally;
 
@@ -64,6 +64,8 @@ pub struct Queue {
     pub leaving: BTreeMap<Seq, Verdict>,
     /// Pending INSERTs with rows in a batch.
     pub pending: BTreeMap<Seq, PendingBatch>,
+    /// Batches of a pending INSERT that is probed at another destination: not to be sent before its `go`.
+    pub withheld: BTreeSet<Seq>,
     /// The batch that a sender has in hand.
     pub leased: Option<Seq>,
     /// Lanes of local replicas that lead here.
@@ -132,11 +134,15 @@ impl Queue {
         }
     }
 
-    /// The first batch that may be sent, unless the destination is held or its sender is at work.
+    /// The first batch that may be sent, unless the destination is held or its sender is at work. One that is withheld
+    /// holds the others back, for the order's sake; not for longer than a client waits.
     pub fn first(&self) -> Option<(Seq, Entry)> {
         let may_send = self.held.is_none() && self.leased.is_none();
         let first = || self.line.first_key_value().map(|(seq, entry)| (*seq, *entry));
-        may_send.then(first).flatten()
+        may_send
+            .then(first)
+            .flatten()
+            .filter(|(seq, _)| !self.withheld.contains(seq))
     }
 
     /// Whether a batch waits, in line or aside.
@@ -189,9 +195,18 @@ impl Queue {
         Some(entry)
     }
 
+    /// Rows of that INSERT in the batch are rows like any other from now on.
+    pub fn no_longer_pending(&mut self, seq: Seq, insert: InsertNo) {
+        if let Some(batch) = self.pending.get_mut(&seq) {
+            batch.inserts.remove(&insert);
+            batch.has_others = true;
+        }
+    }
+
     /// Forgets a batch.
     pub fn remove(&mut self, seq: Seq) -> Option<Entry> {
         self.notes.remove(&seq);
+        self.withheld.remove(&seq);
         if let Some(entry) = self.line.remove(&seq) {
             self.waiting.subtract(entry.tally());
             return Some(entry);

@@ -183,8 +183,8 @@ impl Lane {
             let take = share.fitting(total, &self.limits);
             let fits_whole = take.raw_bytes == share.raw_bytes && take.rows == share.rows;
             // An INSERT that a local replica refuses can be undone only while its rows share no batch with
-            // others', so one that needs several batches has them to itself.
-            let stands_alone = self.key.local && (share.is_rest() || !fits_whole);
+            // others', so one that needs several batches has them to itself; and so has a probe.
+            let stands_alone = share.alone || (self.key.local && (share.is_rest() || !fits_whole));
             if take.units == 0 || (stands_alone && !pieces.is_empty()) {
                 break;
             }

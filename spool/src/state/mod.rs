@@ -31,7 +31,7 @@ use self::lane::Lane;
 use self::pending::PendingInserts;
 use crate::batch::PendingOutcome;
 use crate::event::{InsertNo, Seq, StagedFile};
-use crate::model::{BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Shape};
+use crate::model::{BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, ProbeTarget, Shape};
 
 /// Shapes that are kept before those that no share has any more are looked for.
 const SHAPES_BEFORE_PRUNING: usize = 1024;
@@ -180,6 +180,17 @@ impl State {
         key.destinations
             .iter()
             .find_map(|destination| self.get_queue(destination)?.stalled())
+    }
+
+    /// Why a probe there is not to be waited for; `None` when it is.
+    pub fn stalled_at(&self, target: ProbeTarget) -> Option<String> {
+        let Some(destination) = self
+            .get_lane(target.lane)
+            .and_then(|lane| lane.key.destinations.get(target.destination))
+        else {
+            return Some("no such destination".to_owned());
+        };
+        self.get_queue(destination)?.stalled()
     }
 
     /// Whether some uncut share needs the INSERT's staged file.

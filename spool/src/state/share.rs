@@ -269,6 +269,8 @@ pub struct Uncut {
     pub rows: u64,
     /// Raw bytes left.
     pub raw_bytes: u64,
+    /// It is never joined with others: its INSERT awaits what a shard says of it.
+    pub alone: bool,
 }
 
 fn raw_runs<'a>(rows: &'a Bytes, chunks: &[Chunk], units: Range<usize>) -> Vec<Run<'a>> {

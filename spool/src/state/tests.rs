@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::decide::{Answer, Request, decide};
 use super::*;
 use crate::batch::Outcome;
-use crate::event::{BatchInfo, Chunk, Commit, Cut, Event, Frame, Part, Record, Share};
+use crate::event::{Awaits, BatchInfo, Chunk, Commit, Cut, Event, Frame, Part, Record, Share};
 
 /// What may happen. Numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ enum Step {
         lanes: u8,
         units: u8,
         staged: bool,
-        pending: bool,
+        awaited: Rows,
     },
     /// The next cut that is due.
     Cut,
@@ -34,6 +34,15 @@ enum Step {
     Roll,
     /// The process dies, and another reads what there is.
     Reopen,
+}
+
+/// What an INSERT waits for, if it has rows there.
+#[derive(Debug, Clone, Copy)]
+enum Rows {
+    None,
+    Local,
+    /// Of one lane, at one of its destinations.
+    Probed(u8),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -177,8 +186,8 @@ impl World {
                 lanes,
                 units,
                 staged,
-                pending,
-            } => self.commit(*lanes, *units, *staged, *pending),
+                awaited,
+            } => self.commit(*lanes, *units, *staged, *awaited),
             Step::Cut => self.cut(),
             Step::Flush => drop(self.state.flush(None)),
             Step::Send { destination, ending } => self.send(*destination, *ending),
@@ -194,7 +203,7 @@ impl World {
         }
     }
 
-    fn commit(&mut self, lanes: u8, units: u8, staged: bool, pending: bool) {
+    fn commit(&mut self, lanes: u8, units: u8, staged: bool, awaited: Rows) {
         let number = self.state.next_insert();
         let chosen: Vec<u32> = (0..3).filter(|lane| lanes & (1 << lane) != 0).collect();
         let share = |(shard, lane): (usize, &u32)| Share {
@@ -211,7 +220,7 @@ impl World {
             token: None,
             body_hash: None,
             committed_at_ms: 1,
-            pending: pending && chosen.contains(&0),
+            awaits: awaits(awaited, &chosen),
             shares: chosen.iter().enumerate().map(share).collect(),
         };
         for to in chosen
@@ -378,6 +387,19 @@ impl World {
     }
 }
 
+fn awaits(rows: Rows, chosen: &[u32]) -> Awaits {
+    match rows {
+        Rows::Local if chosen.contains(&0) => Awaits::Local,
+        Rows::None | Rows::Local => Awaits::Nothing,
+        Rows::Probed(nth) => {
+            let lane = chosen[usize::from(nth) % chosen.len()];
+            let destinations = keys()[lane as usize].destinations.len() as u32;
+            let destination = u32::from(nth) % destinations;
+            Awaits::One { lane, destination }
+        }
+    }
+}
+
 fn part(units: u8, staged: bool) -> Part {
     if staged {
         let frames = vec![
@@ -412,10 +434,18 @@ fn ending() -> impl Strategy<Value = Ending> {
     ]
 }
 
+fn rows() -> impl Strategy<Value = Rows> {
+    prop_oneof![
+        2 => Just(Rows::None),
+        2 => Just(Rows::Local),
+        2 => (0..6_u8).prop_map(Rows::Probed),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (1..8_u8, 1..8_u8, any::<bool>(), any::<bool>())
-            .prop_map(|(lanes, units, staged, pending)| Step::Commit { lanes, units, staged, pending }),
+        6 => (1..8_u8, 1..8_u8, any::<bool>(), rows())
+            .prop_map(|(lanes, units, staged, awaited)| Step::Commit { lanes, units, staged, awaited }),
         8 => Just(Step::Cut),
         1 => Just(Step::Flush),
         8 => (0..4_usize, ending()).prop_map(|(destination, ending)| Step::Send { destination, ending }),
@@ -442,7 +472,7 @@ proptest! {
 #[test]
 fn a_cut_of_rows_that_were_undone_meanwhile_is_stale() {
     let mut world = World::new();
-    world.commit(0b001, 8, false, true);
+    world.commit(0b001, 8, false, Rows::Local);
     world.now = 10;
     let first = world.state.claim_cut(world.now, false).unwrap();
     let taken = first.pieces.iter().map(lane::Piece::taken).collect();
@@ -467,8 +497,8 @@ fn a_cut_of_rows_that_were_undone_meanwhile_is_stale() {
 #[test]
 fn a_share_that_was_pending_joins_its_lane_in_commit_order() {
     let mut world = World::new();
-    world.commit(0b011, 1, false, true);
-    world.commit(0b010, 1, false, false);
+    world.commit(0b011, 1, false, Rows::Local);
+    world.commit(0b010, 1, false, Rows::None);
     let waiting = |world: &World| -> Vec<InsertNo> {
         world.state.lanes[1].shares().map(|share| share.insert).collect()
     };
@@ -480,7 +510,7 @@ fn a_share_that_was_pending_joins_its_lane_in_commit_order() {
 #[test]
 fn under_pressure_a_lane_is_cut_before_its_time() {
     let mut world = World::new();
-    world.commit(0b010, 1, false, false);
+    world.commit(0b010, 1, false, Rows::None);
     world.now = 0;
     assert!(world.state.claim_cut(0, false).is_none());
     assert!(world.state.claim_cut(0, true).is_some());

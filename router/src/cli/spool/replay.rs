@@ -21,7 +21,7 @@ use crate::cli::table::{Align, Table, age, count, counted, size};
 use crate::cli::{CommandError, ConfigArgs, block_on, reach};
 use crate::deliver::file_body;
 use crate::deliver::request::{BatchInsert, InsertInto, knows_tokens, quoted};
-use crate::replica::reading_settings;
+use crate::replica::asked_settings;
 use crate::time::now_ms;
 
 const EXAMPLE: &str = "\
@@ -263,7 +263,7 @@ impl Receiver {
             .database
             .clone()
             .unwrap_or_else(|| table.target.database.clone());
-        let facts = client.facts(&reading_settings()).await.map_err(told)?;
+        let facts = client.facts(&asked_settings()).await.map_err(told)?;
         let mut receiver = Self {
             client,
             facts,

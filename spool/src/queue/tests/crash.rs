@@ -90,6 +90,18 @@ fn rows_of_insert(insert: usize, shard: usize, count: usize) -> Vec<Vec<u8>> {
 }
 
 async fn insert(spool: &Spool, ledger: &mut Ledger, number: usize, shares: &[(LaneId, usize)], likes: bool) {
+    insert_probed(spool, ledger, number, shares, None, likes).await;
+}
+
+/// An INSERT of which `probe` gets some rows first.
+async fn insert_probed(
+    spool: &Spool,
+    ledger: &mut Ledger,
+    number: usize,
+    shares: &[(LaneId, usize)],
+    probe: Option<ProbeTarget>,
+    likes: bool,
+) {
     let cluster = Cluster::of(spool);
     let lanes: Vec<ShareLanes> = shares
         .iter()
@@ -118,21 +130,36 @@ async fn insert(spool: &Spool, ledger: &mut Ledger, number: usize, shares: &[(La
         }
     }
     let Ok(staged) = stage.finish() else { return };
-    match tokio::time::timeout(PATIENCE, spool.commit(staged, CommitHead::default())).await {
-        Ok(Ok(accepted)) => finish_insert(spool, ledger, accepted, rows, likes).await,
+    let asked = match probe {
+        Some(probe) => cluster.destinations_of(probe.lane)[probe.destination].clone(),
+        None => destination("here"),
+    };
+    let head = CommitHead {
+        probe: probe.into_iter().collect(),
+        ..CommitHead::default()
+    };
+    match tokio::time::timeout(PATIENCE, spool.commit(staged, head)).await {
+        Ok(Ok(accepted)) => finish_insert(spool, ledger, accepted, &asked, rows, likes).await,
         Ok(Err(CommitError::Poisoned(_))) | Err(_) => ledger.unknown.push(rows),
         Ok(Err(_)) => {}
     }
 }
 
-/// The local replica answers at once, for better or worse.
-async fn finish_insert(spool: &Spool, ledger: &mut Ledger, mut accepted: Accepted, rows: Rows, likes: bool) {
+/// Who is asked answers at once, for better or worse.
+async fn finish_insert(
+    spool: &Spool,
+    ledger: &mut Ledger,
+    mut accepted: Accepted,
+    asked: &Destination,
+    rows: Rows,
+    likes: bool,
+) {
     let Some(pending) = &mut accepted.pending else {
         return ledger.accepted.push(rows);
     };
     if likes {
-        deliver_one(spool, ledger, &destination("here")).await;
-    } else if let Ok(Ok(batch)) = tokio::time::timeout(PATIENCE, spool.next(&destination("here"))).await {
+        deliver_one(spool, ledger, asked).await;
+    } else if let Ok(Ok(batch)) = tokio::time::timeout(PATIENCE, spool.next(asked)).await {
         let refused = Outcome::Refused {
             code: Some(27),
             text: "bad".into(),
@@ -191,6 +218,12 @@ fn rows_in(spool: &Spool, batch: &Batch) -> Vec<u8> {
 async fn history(spool: &Spool, ledger: &mut Ledger) {
     let Cluster { here, there, pair } = Cluster::of(spool);
     let [_, to_there, to_a, _] = destinations();
+    let at = |destination| ProbeTarget {
+        lane: pair,
+        destination,
+    };
+    insert_probed(spool, ledger, 6, &[(there, 1), (pair, 3)], Some(at(1)), false).await;
+    insert_probed(spool, ledger, 7, &[(there, 1), (pair, 2)], Some(at(0)), true).await;
     insert(spool, ledger, 1, &[(there, 2), (pair, 1)], true).await;
     deliver_one(spool, ledger, &to_there).await;
     insert(spool, ledger, 2, &[(here, 1), (there, 1)], true).await;
@@ -291,7 +324,7 @@ async fn crash_at(operation: u64, keep_names: bool) -> u64 {
             check(&ledger, &context);
             assert_eq!(
                 (ledger.accepted.len(), ledger.aborted.len(), ledger.unknown.len()),
-                (4, 1, 0)
+                (5, 2, 0)
             );
             return operations;
         }

@@ -1,0 +1,22 @@
+"""Has ClickHouse (chdb) read the shares that the ignored test `shares_for_clickhouse_to_read` wrote, and compares them
+with the originals: WEIR_NATIVE_OUT=/tmp/out cargo test -p formats shares_for -- --ignored; make.py's Python, this file,
+the directory."""
+
+import pathlib
+import sys
+import chdb
+
+HERE = pathlib.Path(__file__).parent
+OUT = pathlib.Path(sys.argv[1])
+ON = ("SETTINGS allow_experimental_qbit_type = 1, enable_time_time64_type = 1, "
+      "allow_suspicious_low_cardinality_types = 1, allow_suspicious_variant_types = 1")
+
+
+def rows(files):
+    query = f"SELECT * FROM file('{files}', Native) ORDER BY k {ON}"
+    return chdb.query(query, "JSONEachRow").bytes()
+
+
+for original in sorted(HERE.glob("*.Native")):
+    same = rows(original) == rows(OUT / f"{original.stem}.*.Native")
+    print(original.stem, "same" if same else "DIFFERENT")

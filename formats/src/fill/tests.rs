@@ -1,0 +1,152 @@
+use types::{Bytes, Column, Data};
+
+use super::{Fill, Filler};
+use crate::tests::{Body, Reader};
+use crate::{Format, FormatError, Rows};
+
+const TABLE: &str = "a UInt8, k UInt64, s Nullable(String), t DateTime('UTC'), u UUID";
+
+/// Values for `count` rows: k, s, t and u of [`TABLE`], with their texts.
+fn values(count: usize) -> [(Column, Bytes); 4] {
+    let texts = |text: &dyn Fn(usize) -> String| {
+        let mut bytes = Bytes::default();
+        (0..count).for_each(|row| bytes.push(text(row).as_bytes()));
+        bytes
+    };
+    let strange = |row: usize| format!("\t\n\r\\'\"\0é,{row}");
+    let nulls = Some((0..count).map(|row| row % 3 == 2).collect());
+    [
+        (
+            Column::new(Data::UInt64(vec![u64::MAX; count])),
+            texts(&|_| u64::MAX.to_string()),
+        ),
+        (
+            Column {
+                data: Data::Bytes(texts(&strange)),
+                nulls,
+            },
+            texts(&strange),
+        ),
+        (
+            Column::new(Data::UInt32(vec![1_700_000_000; count])),
+            texts(&|_| "2023-11-14 22:13:20".to_owned()),
+        ),
+        (
+            Column::new(Data::UInt128(vec![0xfb; count])),
+            texts(&|_| "00000000-0000-0000-0000-0000000000fb".to_owned()),
+        ),
+    ]
+}
+
+/// Reads a body, fills what it lacks, and reads the filled rows again.
+fn fill_and_read_again(format: Format, body: &[u8], listed: &[&str]) -> (Body, Vec<String>) {
+    let mut reader = Reader::new(format, TABLE, &["k", "s", "t", "u"]);
+    if !listed.is_empty() {
+        reader.listed = Some(listed.iter().map(|name| (*name).to_owned()).collect());
+    }
+    let mut filled_body = Body::default();
+    let mut columns = Vec::new();
+    let mut filler = Filler::new(format.payload(), &reader.settings);
+    let mut take = |rows: &Rows<'_>| {
+        let values = values(rows.count);
+        let fills: Vec<Fill<'_>> = (0..4)
+            .map(|field| Fill {
+                field,
+                column: &reader.key[field],
+                values: &values[field].0,
+                texts: &values[field].1,
+            })
+            .collect();
+        let filled = filler.fill(rows, &fills);
+        columns = filled.columns.iter().map(|column| column.name.clone()).collect();
+        filled_body.take(&filled);
+        Ok::<(), FormatError>(())
+    };
+    let mut stream = reader.stream().unwrap();
+    stream.push(body, &mut take).unwrap();
+    stream.finish(&mut take).unwrap();
+    let plain = Format::parse(format.payload().name()).unwrap();
+    let again = Reader {
+        format: plain,
+        listed: Some(columns.clone()),
+        ..reader
+    };
+    let joined = filled_body.joined(plain);
+    let read = again
+        .read_all(&joined)
+        .unwrap_or_else(|error| panic!("{format:?} {}: {error}", joined.escape_ascii()));
+    (read, columns)
+}
+
+/// That three rows which hold only `a` come out with the values of the other columns.
+#[track_caller]
+fn check(format: Format, body: &[u8], listed: &[&str]) {
+    let (read, columns) = fill_and_read_again(format, body, listed);
+    assert_eq!(columns, ["a", "k", "s", "t", "u"], "{format:?}");
+    for (row, key) in read.key.iter().enumerate() {
+        let text = format!("\t\n\r\\'\"\0é,{row}")
+            .into_bytes()
+            .escape_ascii()
+            .to_string();
+        let text = if row == 2 { "NULL".to_owned() } else { text };
+        let expected = [
+            u64::MAX.to_string(),
+            text,
+            "1700000000".to_owned(),
+            "251".to_owned(),
+        ];
+        assert_eq!(key, &expected, "{format:?}");
+    }
+    assert_eq!(read.rows.len(), 3, "{format:?}");
+}
+
+#[test]
+fn columns_that_the_insert_leaves_out_are_added_to_every_row() {
+    check(Format::TabSeparated, b"1\n2\n3\n", &["a"]);
+    check(Format::Csv, b"1\n2\n3\n", &["a"]);
+    check(Format::Values, b"(1),(2), ( 3 ) ;", &["a"]);
+    check(Format::RowBinary, b"\x01\x02\x03", &["a"]);
+    check(Format::RowBinaryWithDefaults, b"\0\x01\0\x02\x01", &["a"]);
+    check(Format::MsgPack, b"\x01\x02\x03", &["a"]);
+    check(Format::JsonEachRow, b"{\"a\":1}\n{ }\n{\"a\" : 3 }\n", &["a"]);
+    check(
+        Format::BsonEachRow,
+        &b"\x08\0\0\0\x0aa\0\0\x05\0\0\0\0\x0c\0\0\0\x10a\0\x01\0\0\0\0"[..],
+        &["a"],
+    );
+}
+
+#[test]
+fn fields_that_say_they_have_no_value_are_replaced_where_they_stand() {
+    let (read, columns) = fill_and_read_again(Format::Csv, b"1,,x,,\n2,7,\\N,,\n", &[]);
+    assert_eq!(columns, ["a", "k", "s", "t", "u"]);
+    assert_eq!(read.key[0], [&u64::MAX.to_string(), "x", "1700000000", "251"]);
+    assert_eq!(read.key[1], ["7", "NULL", "1700000000", "251"]);
+    let body = b"{\"t\":null,\"a\":1,\"k\":null}{\"k\":5,\"u\":null}";
+    let (read, _) = fill_and_read_again(Format::JsonEachRow, body, &[]);
+    let strange = |row: usize| {
+        format!("\t\n\r\\'\"\0é,{row}")
+            .into_bytes()
+            .escape_ascii()
+            .to_string()
+    };
+    assert_eq!(
+        read.key[0],
+        [&u64::MAX.to_string(), &strange(0), "1700000000", "251"]
+    );
+    assert_eq!(read.key[1], ["5", &strange(1), "1700000000", "251"]);
+    let body = b"\x0b\0\0\0\x0ak\0\x0aa\0\0";
+    let (read, _) = fill_and_read_again(Format::BsonEachRow, body, &[]);
+    assert_eq!(read.key[0][0], u64::MAX.to_string());
+}
+
+#[test]
+fn a_value_that_is_there_stays() {
+    let body = b"\x01\x01\x07\0\0\0\0\0\0\0\0\0\x01x\x01\x01";
+    let (read, _) = fill_and_read_again(
+        Format::RowBinaryWithDefaults,
+        &[&b"\0\x01\0"[..], &body[2..10], b"\0\0\x01x", b"\x01\x01"].concat(),
+        &[],
+    );
+    assert_eq!(read.key[0], ["7", "x", "1700000000", "251"]);
+}
