@@ -43,7 +43,7 @@ def numbers():
                          "toUInt32OrZero", "isNull", "isNotNull", "assumeNotNull", "bitTest"]:
             case(f"{function}(a)", [["a", a]], rows)
         for expr in ["intDiv(a, 3)", "intDiv(a, -3)", "intDiv(a, 255)", "intDiv(a, 128)", "intDiv(1000, a + 7)", "bitAnd(a, 255)", "bitOr(a, -1)", "bitXor(a, 12345)", "bitShiftRight(a, 4)",
-                     "bitShiftLeft(a, 60)", "bitShiftRight(a, 0)", "positiveModulo(a, 5)", "positiveModulo(a, -5)", "positiveModulo(a, 200)", "greatest(a, 10)", "least(a, 300, -1)", "a = 7", "a != 7", "a < -1",
+                     "bitShiftLeft(a, 60)", "bitShiftRight(a, 0)", "positiveModulo(a, 5)", "positiveModulo(a, -5)", "positiveModulo(a, 200)", "greatest(a, 10)", "least(a, 300, -1)", "a = 7", "a != 7", "a * 1.5", "1.5 + a", "a - 2.5", "a * 1e10 - a / 3", "a < -1",
                      "a >= 18446744073709551615", "if(a > 3, 1, 2)", "if(a > 3, 1, -300)", "multiIf(a = 0, 'zero', a > 0, 'more', 'less')", "a in (1, 2, 100)", "a not in (7)",
                      "a between 1 and 100", "not a = 1 and a < 50", "a > 5 ? 10 : 20", "case when a > 5 then 1 when a > 3 then 2 else 300 end", "CASE a WHEN 1 THEN 'one' ELSE 'other' END", "a is null", "a IS NOT NULL",
                      "toInt64(toFloat64(a) / 2)", "a / 4 > 2", "a || 'x'", "concat(a, '-', a)", "cityHash64([a, a])", "cityHash64([a, 1])", "[a, 5][1]", "(a, 5).1", "tupleElement((a, 'x'), 2)", "toUInt8(a > 3)",
@@ -95,7 +95,7 @@ def times():
         for function in functions:
             for value in values:
                 case(f"{function}(k)", [["k", kind]], [[value]])
-        for expr in ["toDateTime(k)", "toDateTime(k, 'UTC')", "toDate32(k)", "CAST(k AS DateTime('UTC'))", "toDateTime64(k, 3, 'UTC') = toDateTime64(k, 3, 'UTC')", "cityHash64(toDateTime64(k, 6, 'UTC'))", "k = k", "k < k", "cityHash64([k])", "concat(k, 'x')"]:
+        for expr in ["toDateTime(k)", "toDateTime(k, 'UTC')", "toDate32(k)", "CAST(k AS DateTime('UTC'))", "toDateTime64(k, 3, 'UTC') = toDateTime64(k, 3, 'UTC')", "cityHash64(toDateTime64(k, 6, 'UTC'))", "k = k", "k < k", "cityHash64([k])", "concat(k, 'x')", "k + 1", "k - 1", "k + 70000"]:
             for value in values[:8]:
                 case(expr, [["k", kind]], [[value]])
     for zone in ["UTC", "Asia/Tokyo", "America/New_York", "Asia/Kathmandu"]:
@@ -111,18 +111,19 @@ def others():
                               ("UInt256", [0, 1, 2**255, 2**256 - 1]), ("Int256", [0, -1, 2**200, -(2**255)]), ("UInt128", [0, 2**127]), ("Int128", [-1, 2**100]), ("Float32", [1.5, -0.25]), ("Float64", [1e300, 1e-7, 123456.75, 1e21, 0.1]),
                               ("Enum8('a' = 1, 'b' = -2)", ["a", "b"])]:
         rows = [[value] for value in values]
-        for expr in ["toString(k)", "concat(k, '-')", "cityHash64(toString(k))", "cityHash64([k, k])", "cityHash64((k, 1))", "k = k", "toUInt64(k)", "toInt32(k)", "cityHash64(CAST(k AS Nullable(String)))", "toFloat64(k)", "coalesce(k, k)", "if(1, k, k) = k", "CAST(k AS Int256) = 1", "toUInt8(toBool(k))", "cityHash64(CAST(k AS Decimal(18, 3)))"]:
+        for expr in ["toString(k)", "concat(k, '-')", "cityHash64(toString(k))", "cityHash64([k, k])", "cityHash64((k, 1))", "k = k", "toUInt64(k)", "toInt32(k)", "cityHash64(CAST(k AS Nullable(String)))", "toFloat64(k)", "toString(coalesce(k, k))", "if(1, k, k) = k", "CAST(k AS Int256) = 1", "toUInt8(toBool(k))", "cityHash64(CAST(k AS Decimal(18, 3)))"]:
             for row in rows:
                 case(expr, [["k", data_type]], [row])
-    for expr in ["toUUID(k)", "cityHash64(toUUID(k))"]:
+    for expr in ["toString(toUUID(k))", "cityHash64(toUUID(k))"]:
         case(expr, [["k", "String"]], [[UUIDS[0]]])
     for expr in ["cityHash64(toIPv4(k))", "cityHash64(toIPv6(k))"]:
         case(expr, [["k", "String"]], [["1.2.3.4"]])
     for value in [0.1, 1e15, 1e16, 123456789012345680000.0, 1e20, 1e21, 1e-5, 1e-6, 1.5e-7, 5e-324, 1.7976931348623157e308, -2.5, 100.0]:
         case("toString(k)", [["k", "Float64"]], [[value]])
     for function in ["farmHash64", "metroHash64", "wyHash64", "murmurHash2_32", "murmurHash2_64", "murmurHash3_32", "murmurHash3_64", "gccMurmurHash", "xxHash32", "xxh3", "halfMD5"]:
-        rows = [["".join(chr(33 + (i * 7 + n) % 90) for i in range(n))] for n in list(range(0, 140)) + [255, 256, 1000]]
+        rows = [["".join(chr(33 + (i * 7 + n) % 90) for i in range(n))] for n in list(range(0, 140)) + [255, 256, 257, 300, 320, 321, 511]]
         case(f"{function}(k)", [["k", "String"]], rows)
+        case(f"{function}(k)", [["k", "String"]], [["y" * 1000]])
 
 
 if __name__ == "__main__":

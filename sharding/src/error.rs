@@ -82,8 +82,11 @@ impl KeyReason {
             Self::ArgumentCount { .. } => 42,
             Self::ArgumentType { .. } | Self::NotConstant { .. } => 43, // ILLEGAL_TYPE_OF_ARGUMENT
             Self::CastType { .. } => 50,                                // UNKNOWN_TYPE
-            Self::Buckets { .. } | Self::UnknownZone { .. } | Self::ZoneNeeded { .. } | Self::NotOfRow { .. } => 36,   // BAD_ARGUMENTS
-            Self::ResultType { .. } => 53, // TYPE_MISMATCH
+            Self::Buckets { .. }
+            | Self::UnknownZone { .. }
+            | Self::ZoneNeeded { .. }
+            | Self::NotOfRow { .. } => 36, // BAD_ARGUMENTS
+            Self::ResultType { .. } => 53,                              // TYPE_MISMATCH
             Self::Constant(reason) => reason.code(),
         }
     }

@@ -114,7 +114,9 @@ impl Case {
             }
             let found = shown(&checked.root.data_type, &value.column, value.place(row));
             let expected = match checked.root.data_type.without_nullable() {
-                DataType::Float32 | DataType::Float64 => expected.as_f64().map_or_else(|| text(expected), float_shown),
+                DataType::Float32 | DataType::Float64 => {
+                    expected.as_f64().map_or_else(|| text(expected), float_shown)
+                }
                 _ => text(expected),
             };
             assert_eq!(found, expected, "row {row} of {}", self.json);
@@ -267,7 +269,9 @@ fn push(data_type: &DataType, column: &mut Column, value: &Json) {
             lists.ends.push(lists.values.len());
         }
         (Data::Array(lists), DataType::Map(key_type, value_type)) => {
-            let Data::Tuple(pairs) = &mut lists.values.data else { panic!("a Map is pairs") };
+            let Data::Tuple(pairs) = &mut lists.values.data else {
+                panic!("a Map is pairs")
+            };
             for pair in value.as_array().unwrap() {
                 push(key_type, &mut pairs.columns[0], &pair[0]);
                 push(value_type, &mut pairs.columns[1], &pair[1]);
@@ -392,7 +396,9 @@ fn shown(data_type: &DataType, column: &Column, place: usize) -> String {
     match plain {
         DataType::Bool => (number != 0).to_string(),
         DataType::IPv4 => std::net::Ipv4Addr::from(number as u32).to_string(),
-        DataType::Date | DataType::Date32 => (epoch + jiff::Span::new().days(i64::try_from(number).unwrap())).to_string(),
+        DataType::Date | DataType::Date32 => {
+            (epoch + jiff::Span::new().days(i64::try_from(number).unwrap())).to_string()
+        }
         DataType::DateTime(zone) => {
             let time = jiff::Timestamp::from_second(number.try_into().unwrap()).unwrap();
             time.to_zoned(TimeZone::get(zone.as_deref().unwrap_or(ZONE)).unwrap())
@@ -412,7 +418,8 @@ fn shown(data_type: &DataType, column: &Column, place: usize) -> String {
 /// A float as serde_json writes one that it has read.
 fn float_shown(value: f64) -> String {
     if value.is_finite() {
-        Json::from(value).to_string()
+        // JSON has no -0.
+        Json::from(value + 0.0).to_string()
     } else {
         value.to_string().to_lowercase()
     }
@@ -446,8 +453,8 @@ fn outcomes(golden: &str) -> (BTreeMap<Outcome, usize>, BTreeSet<String>) {
 fn no_case_of_the_golden_file_disagrees() {
     let (outcomes, refusals) = outcomes(include_str!("../golden/sharding.jsonl"));
     let expected = [
-        (Outcome::Agrees, 640),
-        (Outcome::AgreesButIsNoKey, 104),
+        (Outcome::Agrees, 700),
+        (Outcome::AgreesButIsNoKey, 44),
         (Outcome::Refused(46), 1),
     ];
     assert_eq!(outcomes, BTreeMap::from(expected), "{refusals:?}");

@@ -161,7 +161,12 @@ mod tests {
             "argument 2 of the function plus cannot be String",
         );
         refuses("intHash64(`array(uint8)`)", 43, Some(0), "cannot be Array(UInt8)");
-        refuses("uint64 + toHour(now('UTC'))", 36, None, "the function now is no function of the row");
+        refuses(
+            "uint64 + toHour(now('UTC'))",
+            36,
+            None,
+            "the function now is no function of the row",
+        );
         refuses(
             "intHash64((uint8, uint64))",
             43,

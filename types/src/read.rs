@@ -16,13 +16,20 @@ pub enum DecimalError {
 pub fn decimal(text: &[u8], precision: u8, scale: u8) -> Result<I256, DecimalError> {
     let (negative, digits) = signed(text);
     let (digits, exponent) = without_exponent(digits).ok_or(DecimalError::Syntax)?;
-    let point = digits.iter().position(|byte| *byte == b'.').unwrap_or(digits.len());
+    let point = digits
+        .iter()
+        .position(|byte| *byte == b'.')
+        .unwrap_or(digits.len());
     let (whole, fraction) = (&digits[..point], digits.get(point + 1..).unwrap_or(b""));
     let all_digits = whole.iter().chain(fraction).all(u8::is_ascii_digit);
     if !all_digits || whole.is_empty() && fraction.is_empty() {
         return Err(DecimalError::Syntax);
     }
-    let zeros = whole.iter().chain(fraction).take_while(|digit| **digit == b'0').count();
+    let zeros = whole
+        .iter()
+        .chain(fraction)
+        .take_while(|digit| **digit == b'0')
+        .count();
     let digits = whole.iter().chain(fraction).skip(zeros);
     if zeros == whole.len() + fraction.len() {
         return Ok(I256::ZERO);
@@ -48,7 +55,9 @@ fn without_exponent(text: &[u8]) -> Option<(&[u8], i64)> {
     if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let exponent = digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+    let exponent = digits
+        .iter()
+        .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
     Some((&text[..place], if negative { -exponent } else { exponent }))
 }
 

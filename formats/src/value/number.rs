@@ -45,7 +45,12 @@ pub(super) fn push(data: &mut Data, token: &Token<'_>) -> Result<(), ValueError>
 }
 
 /// Appends a Decimal's number; an empty field or string is 0, digits behind the scale are cut off.
-pub(super) fn push_decimal(data: &mut Data, precision: u8, scale: u8, token: &Token<'_>) -> Result<(), ValueError> {
+pub(super) fn push_decimal(
+    data: &mut Data,
+    precision: u8,
+    scale: u8,
+    token: &Token<'_>,
+) -> Result<(), ValueError> {
     let text: &[u8] = match token {
         Token::Text(b"") => b"0",
         Token::Text(text) | Token::Json(text) | Token::Sql(text) => text,
@@ -153,7 +158,11 @@ fn wide(digits: Digits<'_>) -> Result<u128, ValueError> {
 fn widest(digits: Digits<'_>) -> Result<I256, ValueError> {
     let value = read::whole(digits.digits).filter(|_| digits.digits[0].is_ascii_digit());
     let value = value.ok_or(EXPECTED_WHOLE)?;
-    Ok(if digits.negative { value.wrapping_neg() } else { value })
+    Ok(if digits.negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 fn float<T: std::str::FromStr + From<u8>>(token: &Token<'_>) -> Result<T, ValueError> {

@@ -86,11 +86,15 @@ impl Lexer<'_> {
         let text = &self.rest()[..len];
         let value = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             Some(digits) => u64::from_str_radix(digits, 16).map(TokenKind::Number).ok(),
-            None if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().map(TokenKind::Number).ok(),
+            None if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().map(TokenKind::Number).ok()
+            }
             None => float(text),
         };
         self.at += len;
-        let is_whole_word = !self.rest().starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let is_whole_word = !self
+            .rest()
+            .starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
         value
             .filter(|_| is_whole_word)
             .ok_or_else(|| Refusal::at(offset, KeyReason::Number))
@@ -148,9 +152,17 @@ impl Lexer<'_> {
 
 /// How many bytes at the beginning of a text look like a number.
 fn number_length(text: &[u8]) -> usize {
-    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = |from: usize| {
+        text[from..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count()
+    };
     if matches!(text, [b'0', b'x' | b'X', ..]) {
-        return 2 + text[2..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        return 2 + text[2..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_hexdigit())
+            .count();
     }
     let mut len = digits(0);
     if text.get(len) == Some(&b'.') {
@@ -243,7 +255,10 @@ mod tests {
         );
         check("k::T", &[Word("k".into()), Symbol("::"), Word("T".into())]);
         check("18446744073709551615", &[Number(u64::MAX)]);
-        check("1.5 2. 1e3", &[1.5, 2.0, 1_000.0].map(|number: f64| TokenKind::Float(number.to_bits())));
+        check(
+            "1.5 2. 1e3",
+            &[1.5, 2.0, 1_000.0].map(|number: f64| TokenKind::Float(number.to_bits())),
+        );
     }
 
     #[track_caller]

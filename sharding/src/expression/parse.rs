@@ -152,7 +152,11 @@ impl Parser<'_> {
     /// `IS [NOT] NULL`, `[NOT] IN (…)`, `[NOT] BETWEEN … AND …` behind their left side.
     fn predicate(&mut self, left: Tree, offset: usize) -> Result<Tree, Refusal> {
         if self.take_word("IS") {
-            let name = if self.take_word("NOT") { "isNotNull" } else { "isNull" };
+            let name = if self.take_word("NOT") {
+                "isNotNull"
+            } else {
+                "isNull"
+            };
             if !self.take_word("NULL") {
                 return Err(self.unexpected("NULL behind IS"));
             }
@@ -165,7 +169,11 @@ impl Parser<'_> {
             self.advance();
             self.among(left, offset)?
         };
-        if negated { call(offset, "not", vec![found]) } else { Ok(found) }
+        if negated {
+            call(offset, "not", vec![found])
+        } else {
+            Ok(found)
+        }
     }
 
     fn between(&mut self, left: Tree, offset: usize) -> Result<Tree, Refusal> {
@@ -195,7 +203,11 @@ impl Parser<'_> {
 
     /// `CASE [x] WHEN … THEN … [ELSE …] END`, the CASE being read.
     fn case(&mut self, offset: usize) -> Result<Tree, Refusal> {
-        let subject = if self.at_word("WHEN") { None } else { Some(self.expression(0)?) };
+        let subject = if self.at_word("WHEN") {
+            None
+        } else {
+            Some(self.expression(0)?)
+        };
         let mut arguments = Vec::new();
         while self.take_word("WHEN") {
             let condition = self.expression(0)?;
@@ -209,7 +221,11 @@ impl Parser<'_> {
             arguments.push(self.expression(0)?);
         }
         let null = || Ok(leaf(offset, Kind::Literal(Literal::Null)));
-        arguments.push(if self.take_word("ELSE") { self.expression(0)? } else { null()? });
+        arguments.push(if self.take_word("ELSE") {
+            self.expression(0)?
+        } else {
+            null()?
+        });
         if arguments.len() < 3 || !self.take_word("END") {
             return Err(self.unexpected("WHEN or END of CASE"));
         }
@@ -572,7 +588,10 @@ mod tests {
         check("case when a then 1 else 2 end + 1", "plus(multiIf(a,1,2),1)");
         check("CASE a WHEN 1 THEN 'x' END", "multiIf(equals(a,1),'x',Null)");
         check("case % 2", "modulo(case,2)");
-        check("f(a).1 + (a, b).2", "plus(tupleElement(f(a),1),tupleElement(tuple(a,b),2))");
+        check(
+            "f(a).1 + (a, b).2",
+            "plus(tupleElement(f(a),1),tupleElement(tuple(a,b),2))",
+        );
     }
 
     #[track_caller]
@@ -609,11 +628,7 @@ mod tests {
         );
         refuses("k::3", 3, "expected a type, found a number");
         refuses("n.", 2, "expected a name behind '.', found the end");
-        refuses(
-            "-9223372036854775809",
-            0,
-            "the number does not fit into 64 bits",
-        );
+        refuses("-9223372036854775809", 0, "the number does not fit into 64 bits");
     }
 
     #[test]

@@ -1,16 +1,28 @@
 //! `+`, `-`, `*` and the unary minus, in ClickHouse's widths: the result has room for one operation, up to 64
 //! bits, and wraps around beyond.
 
-use types::DataType;
+use types::{Data, DataType};
 
+use super::number::real;
 use super::{Bound, Call, Function};
-use crate::error::Refusal;
+use crate::error::{Failure, Refusal};
 use crate::integers::{Integer, Words};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new("plus", |call| bind(call, false, u64::wrapping_add)).with_arguments(2, 2),
-    Function::new("minus", |call| bind(call, true, u64::wrapping_sub)).with_arguments(2, 2),
-    Function::new("multiply", |call| bind(call, false, u64::wrapping_mul)).with_arguments(2, 2),
+    Function::new("plus", |call| match call.arguments[0].data_type {
+        DataType::Date | DataType::DateTime(_) => bind_time(call, u64::wrapping_add),
+        _ => bind(call, false, u64::wrapping_add, |left, right| left + right),
+    })
+    .with_arguments(2, 2),
+    Function::new("minus", |call| match call.arguments[0].data_type {
+        DataType::Date | DataType::DateTime(_) => bind_time(call, u64::wrapping_sub),
+        _ => bind(call, true, u64::wrapping_sub, |left, right| left - right),
+    })
+    .with_arguments(2, 2),
+    Function::new("multiply", |call| {
+        bind(call, false, u64::wrapping_mul, |left, right| left * right)
+    })
+    .with_arguments(2, 2),
     Function::new("negate", bind_negate),
 ];
 
@@ -27,7 +39,17 @@ fn bind(
     call: &Call<'_>,
     always_signed: bool,
     operation: impl Fn(u64, u64) -> u64 + Copy + Send + Sync + 'static,
+    of_floats: fn(f64, f64) -> f64,
 ) -> Result<Bound, Refusal> {
+    let is_float = |place: usize| {
+        matches!(
+            call.arguments[place].data_type,
+            DataType::Float32 | DataType::Float64
+        )
+    };
+    if is_float(0) || is_float(1) {
+        return bind_floats(call, of_floats);
+    }
     let (left, right) = operands(call)?;
     let signed = always_signed || left.signed || right.signed;
     let result = Integer {
@@ -35,6 +57,42 @@ fn bind(
         signed,
     };
     Ok(Bound::new(result.data_type(), move |inputs| {
+        let (left, right) = (Words::of(&inputs.values[0])?, Words::of(&inputs.values[1])?);
+        Ok(result.narrow(left.zip(&right, inputs.rows, operation)))
+    }))
+}
+
+/// Floats, or a float and a whole number, as Float64; so is every quotient.
+pub(super) fn bind_floats(call: &Call<'_>, operation: fn(f64, f64) -> f64) -> Result<Bound, Refusal> {
+    for place in 0..2 {
+        let data_type = call.arguments[place].data_type;
+        let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
+        if !is_float && Integer::of(data_type).is_none() {
+            return Err(call.illegal(place));
+        }
+    }
+    Ok(Bound::new(DataType::Float64, move |inputs| {
+        let result = |row| {
+            let [left, right] = [0, 1].map(|place| {
+                let value = &inputs.values[place];
+                real(&value.column.data, value.place(row))
+            });
+            Ok(operation(left?, right?))
+        };
+        let results = (0..inputs.rows).map(result).collect::<Result<_, Failure>>()?;
+        Ok(Data::Float64(results))
+    }))
+}
+
+/// A Date and days, or a DateTime and seconds: of the same type, wrapping around.
+fn bind_time(call: &Call<'_>, operation: fn(u64, u64) -> u64) -> Result<Bound, Refusal> {
+    let data_type = call.arguments[0].data_type.clone();
+    Integer::of(call.arguments[1].data_type).ok_or_else(|| call.illegal(1))?;
+    let result = Integer {
+        bytes: if data_type == DataType::Date { 2 } else { 4 },
+        signed: false,
+    };
+    Ok(Bound::new(data_type, move |inputs| {
         let (left, right) = (Words::of(&inputs.values[0])?, Words::of(&inputs.values[1])?);
         Ok(result.narrow(left.zip(&right, inputs.rows, operation)))
     }))

@@ -19,17 +19,24 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_day("toYear", |call| bind_day(call, 2, |day, _| day.year)),
     of_day("toMonth", |call| bind_day(call, 1, |day, _| day.month)),
     of_day("toDayOfMonth", |call| bind_day(call, 1, |day, _| day.day)),
-    of_day("toQuarter", |call| bind_day(call, 1, |day, _| (day.month + 2) / 3)),
+    of_day("toQuarter", |call| {
+        bind_day(call, 1, |day, _| (day.month + 2) / 3)
+    }),
     // A second argument would say how days are counted.
-    of_day("toDayOfWeek", |call| bind_day(call, 1, |_, days| (days + 3).rem_euclid(7) + 1)).with_arguments(1, 1),
+    of_day("toDayOfWeek", |call| {
+        bind_day(call, 1, |_, days| (days + 3).rem_euclid(7) + 1)
+    })
+    .with_arguments(1, 1),
     of_day("toDayOfYear", |call| {
         bind_day(call, 2, |day, days| days - days_of(day.year, 1) + 1)
     }),
     of_day("toYYYYMMDD", |call| {
         bind_day(call, 4, |day, _| day.year * 10_000 + day.month * 100 + day.day)
     }),
-    of_day("toRelativeDayNum", |call| bind_day(call, 4, |_, days| days.max(0))),
-    of_day("toRelativeMonthNum", |call| bind_day(call, 4, |day, _| day.year * 12 + day.month)),
+    of_day("toRelativeDayNum", |call| bind_relative_day(call)),
+    of_day("toRelativeMonthNum", |call| {
+        bind_day(call, 4, |day, _| day.year * 12 + day.month)
+    }),
     of_day("toRelativeYearNum", |call| bind_day(call, 2, |day, _| day.year)),
     of_day("toStartOfYear", |call| {
         bind_start(call, |day, _| days_of(day.year, 1))
@@ -86,6 +93,21 @@ fn local(kind: Moment, zone: &TimeZone, moment: i64) -> Result<i64, EvalReason> 
     Ok(seconds + offset_at(zone, seconds)?)
 }
 
+/// The days since 1970, none before; behind Date's last day types differ in what they answer.
+fn bind_relative_day(call: &Call<'_>) -> Result<Bound, Refusal> {
+    let kind = Moment::of(call)?;
+    let zone = kind.zone(call)?;
+    Ok(Bound::new(DataType::UInt32, move |inputs| {
+        let days = map_first(inputs, |moment| {
+            match local(kind, &zone, moment)?.div_euclid(DAY) {
+                65_536.. => Err(EvalReason::Unsure),
+                days => Ok(days.max(0)),
+            }
+        })?;
+        Ok(Data::UInt32(days.into_iter().map(|days| days as u32).collect()))
+    }))
+}
+
 fn bind_day(call: &Call<'_>, bytes: u8, of_day: OfDay) -> Result<Bound, Refusal> {
     let kind = Moment::of(call)?;
     let zone = kind.zone(call)?;
@@ -112,7 +134,9 @@ fn bind_start(call: &Call<'_>, of_day: OfDay) -> Result<Bound, Refusal> {
             let days = local(kind, &zone, moment)?.div_euclid(DAY);
             let start = of_day(Day::of(days)?, days);
             // Before 1970 there is no Date; behind 2149 a day would wrap around.
-            u16::try_from(start.max(0)).map(i64::from).map_err(|_| EvalReason::TimeRange)
+            u16::try_from(start.max(0))
+                .map(i64::from)
+                .map_err(|_| EvalReason::TimeRange)
         })?;
         Ok(Data::UInt16(days.into_iter().map(|days| days as u16).collect()))
     }))

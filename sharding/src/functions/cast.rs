@@ -201,7 +201,13 @@ impl Conversion {
             Some(own) => nulls.iter().zip(own).map(|(null, own)| *null || own).collect(),
             None => nulls,
         };
-        let nulls = self.nullable.then(|| nulls.iter().enumerate().map(|(row, null)| *null && !(is_skipped(row) && !column.is_null(row))).collect());
+        let nulls = self.nullable.then(|| {
+            nulls
+                .iter()
+                .enumerate()
+                .map(|(row, null)| *null && !(is_skipped(row) && !column.is_null(row)))
+                .collect()
+        });
         Ok(Column { data, nulls })
     }
 
@@ -221,7 +227,12 @@ impl Conversion {
     }
 
     /// Strings row by row: those that are no value become NULL.
-    fn one_by_one(&self, column: &Column, nulls: Vec<bool>, outer: &Inputs<'_>) -> Result<(Column, Vec<bool>), Failure> {
+    fn one_by_one(
+        &self,
+        column: &Column,
+        nulls: Vec<bool>,
+        outer: &Inputs<'_>,
+    ) -> Result<(Column, Vec<bool>), Failure> {
         let mut nulls = nulls;
         loop {
             match self.kernel_run(column, &nulls, outer) {
@@ -263,7 +274,12 @@ fn of_one<'a>(call: &Call<'a>, only: &'a [Argument<'a>]) -> Call<'a> {
 }
 
 /// The conversion of one plain type to another, as a call of one argument.
-fn plain(call: &Call<'_>, from: &DataType, constant: Option<&Column>, to: &DataType) -> Result<Bound, Refusal> {
+fn plain(
+    call: &Call<'_>,
+    from: &DataType,
+    constant: Option<&Column>,
+    to: &DataType,
+) -> Result<Bound, Refusal> {
     let only = [argument(from, constant)];
     let inner = of_one(call, &only);
     match (from, to) {

@@ -12,12 +12,34 @@ use crate::error::Refusal;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function::<HalfMd5>("halfMD5"),
-    Function::new("MD5", |call| bind(call, 16, |text, out| out.extend_from_slice(&Md5::digest(text)))),
-    Function::new("SHA1", |call| bind(call, 20, |text, out| out.extend_from_slice(&sha1::Sha1::digest(text)))),
-    Function::new("SHA224", |call| bind(call, 28, |text, out| out.extend_from_slice(&sha2::Sha224::digest(text)))),
-    Function::new("SHA256", |call| bind(call, 32, |text, out| out.extend_from_slice(&sha2::Sha256::digest(text)))),
-    Function::new("SHA384", |call| bind(call, 48, |text, out| out.extend_from_slice(&sha2::Sha384::digest(text)))),
-    Function::new("SHA512", |call| bind(call, 64, |text, out| out.extend_from_slice(&sha2::Sha512::digest(text)))),
+    Function::new("MD5", |call| {
+        bind(call, 16, |text, out| out.extend_from_slice(&Md5::digest(text)))
+    }),
+    Function::new("SHA1", |call| {
+        bind(call, 20, |text, out| {
+            out.extend_from_slice(&sha1::Sha1::digest(text))
+        })
+    }),
+    Function::new("SHA224", |call| {
+        bind(call, 28, |text, out| {
+            out.extend_from_slice(&sha2::Sha224::digest(text))
+        })
+    }),
+    Function::new("SHA256", |call| {
+        bind(call, 32, |text, out| {
+            out.extend_from_slice(&sha2::Sha256::digest(text))
+        })
+    }),
+    Function::new("SHA384", |call| {
+        bind(call, 48, |text, out| {
+            out.extend_from_slice(&sha2::Sha384::digest(text))
+        })
+    }),
+    Function::new("SHA512", |call| {
+        bind(call, 64, |text, out| {
+            out.extend_from_slice(&sha2::Sha512::digest(text))
+        })
+    }),
     Function::new("sipHash128Reference", |call| bind(call, 16, sip_128)),
     checksum("CRC32", |call| bind_32(call, crc_32)),
     checksum("CRC32IEEE", |call| bind_32(call, |text| crc_32_from(text, 0))),

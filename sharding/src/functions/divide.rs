@@ -2,9 +2,8 @@
 
 use types::{Data, DataType};
 
-use super::arithmetic::operands;
+use super::arithmetic::{bind_floats, operands};
 use super::modulo::Remainder;
-use super::number::real;
 use super::{Bound, Call, Function, Inputs};
 use crate::error::{EvalReason, Failure, Refusal};
 use crate::integers::{Integer, Words};
@@ -12,7 +11,7 @@ use crate::integers::{Integer, Words};
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("intDiv", |call| bind_quotient(call, false)).with_arguments(2, 2),
     Function::new("intDivOrZero", |call| bind_quotient(call, true)).with_arguments(2, 2),
-    Function::new("divide", bind_divide).with_arguments(2, 2),
+    Function::new("divide", |call| bind_floats(call, |left, right| left / right)).with_arguments(2, 2),
     Function::new("positiveModulo", bind_positive).with_arguments(2, 2),
     Function::new("positive_modulo", bind_positive).with_arguments(2, 2),
     Function::new("pmod", bind_positive).with_arguments(2, 2),
@@ -74,28 +73,6 @@ fn signed_of(bytes: u8, word: u64) -> i64 {
     (word << unused).cast_signed() >> unused
 }
 
-fn bind_divide(call: &Call<'_>) -> Result<Bound, Refusal> {
-    for place in 0..2 {
-        let data_type = call.arguments[place].data_type;
-        let is_float = matches!(data_type, DataType::Float32 | DataType::Float64);
-        if !is_float && Integer::of(data_type).is_none() {
-            return Err(call.illegal(place));
-        }
-    }
-    Ok(Bound::new(DataType::Float64, |inputs| {
-        let quotient = |row| {
-            let [left, right] = [0, 1].map(|place| {
-                let value = &inputs.values[place];
-                real(&value.column.data, value.place(row))
-            });
-            Ok(left? / right?)
-        };
-        Ok(Data::Float64(
-            (0..inputs.rows).map(quotient).collect::<Result<_, Failure>>()?,
-        ))
-    }))
-}
-
 /// The remainder made positive, unsigned and as wide as the divisor.
 fn bind_positive(call: &Call<'_>) -> Result<Bound, Refusal> {
     let (dividend, divisor) = operands(call)?;
@@ -109,6 +86,9 @@ fn bind_positive(call: &Call<'_>) -> Result<Bound, Refusal> {
         let divisors = Words::of(&inputs.values[1])?;
         let lift = |(row, remainder): (usize, u64)| {
             let word = divisors.word(row).ok_or_else(Failure::wrong_columns)?;
+            if divisor.signed && word == divisor.lowest() && !inputs.is_null(row) {
+                return Err(Failure::at(row, EvalReason::DivisionByLowest));
+            }
             let is_negative = |signed: bool, word: u64| signed && word.cast_signed() < 0;
             Ok(
                 match (

@@ -9,6 +9,9 @@ pub(super) const FUNCTIONS: &[Function] = &[function::<Farm>("farmHash64")];
 struct Farm;
 
 impl HashFamily for Farm {
+    /// From 512 bytes on the servers' build takes a way of its own by SSE instructions.
+    const LONGEST: usize = 511;
+
     #[inline]
     fn of_bytes(text: &[u8]) -> u64 {
         farm_hash(text)
@@ -116,9 +119,15 @@ fn of_32(text: &[u8], multiplier: u64, seeds: (u64, u64)) -> u64 {
     let b = word(text, 8);
     let c = word(text, 24).wrapping_mul(multiplier);
     let d = word(text, 16).wrapping_mul(K2);
-    let sum = a.wrapping_add(b).rotate_right(43).wrapping_add(c.rotate_right(30));
+    let sum = a
+        .wrapping_add(b)
+        .rotate_right(43)
+        .wrapping_add(c.rotate_right(30));
     let low = sum.wrapping_add(d).wrapping_add(seeds.0);
-    let high = a.wrapping_add(b.wrapping_add(K2).rotate_right(18)).wrapping_add(c).wrapping_add(seeds.1);
+    let high = a
+        .wrapping_add(b.wrapping_add(K2).rotate_right(18))
+        .wrapping_add(c)
+        .wrapping_add(seeds.1);
     let once = shift_mix((low ^ high).wrapping_mul(multiplier));
     shift_mix((high ^ once).wrapping_mul(multiplier))
 }
@@ -137,7 +146,10 @@ fn from_65_to_96(text: &[u8]) -> u64 {
     let low = of_32(text, first, (0, 0));
     let middle = of_32(&text[32..], last, (0, 0));
     let high = of_32(&text[text.len() - 32..], last, (low, middle));
-    let sum = high.wrapping_mul(9).wrapping_add(low >> 17).wrapping_add(middle >> 21);
+    let sum = high
+        .wrapping_mul(9)
+        .wrapping_add(low >> 17)
+        .wrapping_add(middle >> 21);
     sum.wrapping_mul(last)
 }
 
@@ -230,7 +242,11 @@ impl LongState {
         let Self { state, u, multiplier } = self;
         let State { x, y, z, v, w } = state;
         let a: [u64; 8] = std::array::from_fn(|place| word(chunk, 8 * place));
-        *x = x.wrapping_add(a[0]).wrapping_add(a[1]).rotate_right(26).wrapping_mul(9);
+        *x = x
+            .wrapping_add(a[0])
+            .wrapping_add(a[1])
+            .rotate_right(26)
+            .wrapping_mul(9);
         *y = y.wrapping_add(a[2]).rotate_right(29);
         *z = z.wrapping_add(a[3]).wrapping_mul(*multiplier).rotate_right(32);
         v.0 = v.0.wrapping_add(a[4]).rotate_right(33);
@@ -287,11 +303,15 @@ fn long(text: &[u8]) -> u64 {
     let w = (w.0.wrapping_add((len as u64 - 1) & 63), w.1);
     let sum = y.wrapping_sub(x).wrapping_add(v.0).wrapping_add(word(last, 8));
     let x = sum.rotate_right(37).wrapping_mul(multiplier) ^ w.1.wrapping_mul(9);
-    let y = (y ^ v.1 ^ word(last, 48)).rotate_right(42).wrapping_mul(multiplier);
+    let y = (y ^ v.1 ^ word(last, 48))
+        .rotate_right(42)
+        .wrapping_mul(multiplier);
     let y = y.wrapping_add(v.0).wrapping_add(word(last, 40));
     let z = z.wrapping_add(w.0).rotate_right(33).wrapping_mul(multiplier);
     let v = mix_32(last, v.1.wrapping_mul(multiplier), x.wrapping_add(w.0));
     let w = mix_32(&last[32..], z.wrapping_add(w.1), y.wrapping_add(word(last, 16)));
-    let low = joined(v.0.wrapping_add(x), w.0 ^ y, multiplier).wrapping_add(z).wrapping_sub(u);
+    let low = joined(v.0.wrapping_add(x), w.0 ^ y, multiplier)
+        .wrapping_add(z)
+        .wrapping_sub(u);
     turned(low, turned(v.1.wrapping_add(y), w.1.wrapping_add(z), 30) ^ x, 31)
 }

@@ -5,12 +5,15 @@ use types::{Column, Data, DataType, Lists, city_hash_join};
 
 use super::int_hash::{int_hash_32, int_hash_64};
 use super::{Bound, Call, Function, Inputs};
-use crate::error::{Failure, Refusal};
+use crate::error::{EvalReason, Failure, Refusal};
 
 /// A family of hashes of 32 or 64 bits.
 pub(super) trait HashFamily: 'static {
     /// Whether its hashes are UInt32.
     const IS_SHORT: bool = false;
+
+    /// The longest string whose hash we are sure of.
+    const LONGEST: usize = usize::MAX;
 
     /// The hash of a string.
     fn of_bytes(text: &[u8]) -> u64;
@@ -183,7 +186,12 @@ impl<H: HashFamily> Hashes<H> {
             (Data::Int64(n), Shape::Decimal) => add_strings!(n),
             (Data::Int128(n), Shape::Decimal) => add_strings!(n),
             (Data::Int256(n), Shape::Decimal) => add_strings!(n),
-            (Data::Bytes(texts), _) => self.add_each(column, constant, texts.iter().map(H::of_bytes)),
+            (Data::Bytes(texts), _) => {
+                if let Some(row) = texts.iter().position(|text| text.len() > H::LONGEST) {
+                    return Err(Failure::at(row, EvalReason::Unsure));
+                }
+                self.add_each(column, constant, texts.iter().map(H::of_bytes));
+            }
             (Data::UInt8(n), _) => add_numbers!(n),
             (Data::UInt16(n), _) => add_numbers!(n),
             (Data::UInt32(n), _) => add_numbers!(n),

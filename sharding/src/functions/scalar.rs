@@ -98,7 +98,9 @@ fn step(call: &Call<'_>, from: &DataType, to: &DataType) -> Result<Step, Refusal
                 push_checked(out, &to, exactly(number)?)
             }))
         }
-        (T::IPv4, T::UInt32 | T::UInt64) => Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?))),
+        (T::IPv4, T::UInt32 | T::UInt64) => {
+            Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?)))
+        }
         (_, to) if is_whole(to) && is_whole(from) => {
             Ok(Box::new(|data, place, out| push_whole(out, whole(data, place)?)))
         }
@@ -239,7 +241,7 @@ fn to_decimal(from: &DataType, scale: u8) -> Option<Step> {
             push_decimal(out, number.checked_mul(up))
         }));
     }
-    if is_whole(from) && *from != DataType::UInt256 {
+    if Integer::of(from).is_some() {
         return Some(Box::new(move |data, place, out| {
             push_decimal(out, whole(data, place)?.checked_mul(power))
         }));
