@@ -136,7 +136,7 @@ mod tests {
     #[track_caller]
     fn check(data_type: &str, text: &str, expected: &str) {
         let mut out = Vec::new();
-        tab_separated_value(text.as_bytes(), &DataType::parse(data_type).unwrap(), &mut out);
+        tab_separated_value(text.as_bytes(), &DataType::parse(data_type).unwrap(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -4,9 +4,9 @@ use crate::columnar::Windows;
 use crate::error::{FormatError, code};
 use crate::framing::Framing;
 use crate::settings::Settings;
-use crate::stream::{Input, Spec};
+use crate::stream::{Input, Lines, Spec};
 use crate::{
-    arrow_stream, bson_each_row, csv, custom_separated, json_compact, json_document, json_each_row,
+    arrow_stream, bson_each_row, csv, custom_separated, json_columns, json_compact, json_document, json_each_row,
     json_object_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, tskv, values, whole_body, whole_rows,
 };
 
@@ -69,6 +69,9 @@ pub enum Format {
     Form,
     MySqlDump,
     HiveText,
+    JsonColumns,
+    JsonCompactColumns,
+    JsonColumnsWithMetadata,
 }
 
 /// A format whose bodies can be joined by concatenation: what a batch may hold.
@@ -118,12 +121,16 @@ enum Open {
     Rows(fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>),
     /// Its rows lie column by column.
     Windows(fn(&Input<'_>, &Spec<'_>) -> Result<Box<dyn Windows>, FormatError>),
+    /// Its rows are written as lines once it is whole.
+    Lines(fn(&Input<'_>, &Spec<'_>) -> Result<json_columns::Opened, FormatError>),
 }
 
 /// A body that was opened.
 pub(crate) enum Opened {
     Rows(Box<dyn Framing>),
     Windows(Box<dyn Windows>),
+    /// They are written as lines, which are read as another format.
+    Lines(Box<dyn Lines>, Box<dyn Framing>),
 }
 
 /// What there is to know of a format outside its own file.
@@ -387,6 +394,24 @@ const FORMATS: &[Entry] = &[
         open: Open::Windows(parquet_file::open),
     },
     Entry {
+        format: Format::JsonColumns,
+        names: &["JSONColumns"],
+        payload: Payload::JsonEachRow,
+        open: Open::Lines(json_columns::open),
+    },
+    Entry {
+        format: Format::JsonCompactColumns,
+        names: &["JSONCompactColumns"],
+        payload: Payload::JsonEachRow,
+        open: Open::Lines(json_columns::open_compact),
+    },
+    Entry {
+        format: Format::JsonColumnsWithMetadata,
+        names: &["JSONColumnsWithMetadata"],
+        payload: Payload::JsonEachRow,
+        open: Open::Lines(json_columns::open_with_metadata),
+    },
+    Entry {
         format: Format::Avro,
         names: &["Avro"],
         payload: Payload::Whole("Avro"),
@@ -531,6 +556,7 @@ impl Format {
         match self.entry().open {
             Open::Rows(open) => open(input).map(Opened::Rows),
             Open::Windows(open) => open(input, spec).map(Opened::Windows),
+            Open::Lines(open) => open(input, spec).map(|(lines, framing)| Opened::Lines(lines, framing)),
         }
     }
 
@@ -623,8 +649,9 @@ mod tests {
 
     #[test]
     fn a_format_that_is_not_taken_is_refused_by_name() {
-        let error = Format::parse("Protobuf").unwrap_err();
+        // One that ClickHouse only writes.
+        let error = Format::parse("Prometheus").unwrap_err();
         assert_eq!(error.code, code::UNKNOWN_FORMAT);
-        assert!(error.message.contains("Protobuf"));
+        assert!(error.message.contains("Prometheus"));
     }
 }

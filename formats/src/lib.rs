@@ -1,14 +1,17 @@
 //! Bytes to rows: finds where the rows of an INSERT's body begin and end, and reads the sharding key's
 //! columns.
 //!
-//! Pure: bytes in, ranges and values out; no clock, no file, no socket. What the crate guarantees:
+//! Pure: bytes in, ranges and values out; no clock, no socket, and no file but a nameless scratch file for
+//! bodies that can only be read once a block, or all of it, is there. What the crate guarantees:
 //!
 //! - **Any cut gives the same rows.** [`RowStream`] is fed chunks cut anywhere. A row that does not fit is
 //!   carried over and looked at again only when the bytes at hand have doubled, so a body costs linear time
 //!   however it is cut.
 //! - **Memory is flat**: at most twice one row of [`Spec::max_row_bytes`] and one chunk (the carry grows by
 //!   doubling), and the positions and key values of [`ROWS_PER_CALL`] rows. A length announced in a body never
-//!   reserves memory. A longer row is refused (code 307).
+//!   reserves memory. A longer row is refused (code 307). Columnar bodies: 4 MiB of a block and then a file, windows
+//!   of at most 8 MiB or one row, dictionaries and one Arrow record batch of at most `max_row_bytes`. Parquet's pages
+//!   are read by its own crate, whose memory only the file's page sizes bound.
 //! - **A row re-reads as itself.** The rows of one stream, each followed by [`Payload::terminator`], are a body
 //!   of the header-less payload format with the same rows, whatever header, separators, array or `;` the
 //!   client's body had. The columns of that body are [`RowStream::columns`], its format is
@@ -28,6 +31,9 @@
 //! [`Settings::is_obeyed`].
 //!
 //! [`statement`] stands in front: it says where an INSERT's data begins and which format they have.
+//!
+//! Native, Arrow, ArrowStream and Parquet hand over windows of columns ([`Block`]) and are written as Native blocks
+//! of revision 0 (`columnar`); JSONColumns becomes lines of JSONEachRow, which carry each value's text as it came.
 //!
 //! One file a format: [`Format`] lists them with what each needs. `delimited` is shared by TabSeparated, CSV
 //! and CustomSeparated, `json_rows` by the JSON formats whose rows follow each other; `names` finds columns by
@@ -49,6 +55,7 @@ mod fill;
 mod format;
 mod framing;
 mod header;
+mod json_columns;
 mod json_compact;
 mod json_document;
 mod json_each_row;

@@ -164,6 +164,3 @@ impl Parquet {
         error
     }
 }
-
-#[cfg(test)]
-mod tests;

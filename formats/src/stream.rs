@@ -119,6 +119,17 @@ pub struct RowStream {
 enum Engine {
     Rows(Box<Scan>),
     Windows(Box<dyn Windows>),
+    /// Lines that are written once the body is whole, and read as those of another format.
+    Lines(Box<dyn Lines>, Box<Scan>),
+}
+
+/// A body whose rows do not lie one behind the other, but can be written so.
+pub(crate) trait Lines: Send {
+    /// Takes the next bytes of the body.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), FormatError>;
+
+    /// Once the body is whole, appends some rows; says whether there may be more.
+    fn next_lines(&mut self, out: &mut Vec<u8>) -> Result<bool, FormatError>;
 }
 
 impl RowStream {
@@ -140,6 +151,9 @@ impl RowStream {
         let engine = match format.open(&input, spec)? {
             Opened::Rows(framing) => Engine::Rows(Box::new(Scan::new(framing, spec, checks)?)),
             Opened::Windows(windows) => Engine::Windows(windows),
+            Opened::Lines(lines, framing) => {
+                Engine::Lines(lines, Box::new(Scan::new(framing, spec, checks)?))
+            }
         };
         Ok(Self {
             payload,
@@ -174,7 +188,7 @@ impl RowStream {
     /// first row on.
     pub fn columns(&self) -> &[ColumnDef] {
         match &self.engine {
-            Engine::Rows(scan) => scan.framing.columns(),
+            Engine::Rows(scan) | Engine::Lines(_, scan) => scan.framing.columns(),
             Engine::Windows(windows) => windows.columns(),
         }
     }
@@ -216,6 +230,8 @@ impl RowStream {
         let gone = match &mut self.engine {
             Engine::Rows(scan) if last => scan.finish(&mut counted),
             Engine::Rows(scan) => scan.push(chunk, &mut counted),
+            Engine::Lines(lines, _) if !last => lines.take(chunk).map_err(Failure::Body),
+            Engine::Lines(lines, scan) => lines_of(lines.as_mut(), scan, &mut counted),
             Engine::Windows(windows) => windows_of(windows.as_mut(), chunk, last, &mut counted),
         };
         match gone {
@@ -259,6 +275,23 @@ fn windows_of<E>(
             out(&windows.rows()).map_err(Failure::Receiver)?;
         } else if rest.is_empty() {
             return Ok(());
+        }
+    }
+}
+
+/// Hands over all rows of a body that is whole.
+fn lines_of<E>(
+    lines: &mut dyn Lines,
+    scan: &mut Scan,
+    out: &mut dyn FnMut(&Rows<'_>) -> Result<(), E>,
+) -> Result<(), Failure<E>> {
+    let mut written = Vec::new();
+    loop {
+        written.clear();
+        let more = lines.next_lines(&mut written)?;
+        scan.push(&written, out)?;
+        if !more {
+            return scan.finish(out);
         }
     }
 }

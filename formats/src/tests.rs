@@ -8,6 +8,11 @@ use crate::{Format, FormatError, Payload, RowStream, Rows, RowsBody, Settings, S
 pub(crate) mod golden;
 mod limits;
 
+/// A reader of the golden table.
+pub(crate) fn golden_reader(format: Format) -> Reader {
+    golden::reader(format)
+}
+
 /// Columns written as `name Type, name Type`.
 pub(crate) fn columns(text: &str) -> Vec<ColumnDef> {
     let DataType::Tuple(elements) = DataType::parse(&format!("Tuple({text})")).unwrap() else {
@@ -182,11 +187,8 @@ pub(crate) fn show(column: &Column, row: usize) -> String {
         Data::Int128(values) => values[row].to_string(),
         Data::UInt256(values) => values[row].to_string(),
         Data::Int256(values) => values[row].to_string(),
-        other @ (Data::Array(_) | Data::Tuple(_)) => format!("{other:?}"),
         Data::Float32(values) => values[row].to_string(),
         Data::Float64(values) => values[row].to_string(),
-        Data::UInt256(values) => values[row].to_string(),
-        Data::Int256(values) => values[row].to_string(),
         Data::Bytes(values) => values.get(row).escape_ascii().to_string(),
         Data::Array(lists) => {
             let elements: Vec<String> = lists.range(row).map(|row| show(&lists.values, row)).collect();
@@ -272,13 +274,7 @@ fn a_key_column_that_the_insert_leaves_out_is_absent_in_every_row() {
 
 #[test]
 fn a_key_of_a_type_that_is_not_read_is_refused_before_any_byte() {
-    for data_type in [
-        "Array(UInt8)",
-        "Decimal(9, 2)",
-        "Int256",
-        "JSON",
-        "Map(String, String)",
-    ] {
+    for data_type in ["JSON", "Dynamic", "AggregateFunction(sum, UInt64)"] {
         let reader = Reader::new(Format::JsonEachRow, &format!("k {data_type}"), &["k"]);
         assert_eq!(
             reader.stream().err().unwrap().code,

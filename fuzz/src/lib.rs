@@ -7,9 +7,9 @@ use types::{Column, ColumnDef, DataType};
 /// Rows go to so many shards.
 const SHARDS: usize = 3;
 
-/// More than libFuzzer writes (`-max_len`): whether a row above the limit shows another fault first depends on how much of
-/// it is there.
-const ROW_BYTES_MAX: usize = 512;
+/// More than libFuzzer writes (`-max_len` in ci/fuzz): whether a row above the limit shows another fault first depends on
+/// how much of it is there.
+const ROW_BYTES_MAX: usize = 64 << 10;
 
 /// A format and what its bodies are read by.
 pub struct Target {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowDictionaryKeyType, ArrowPrimitiveType, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
-    Decimal256Type, Float16Type,
+    ArrowDictionaryKeyType, ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type,
+    Decimal128Type, Decimal256Type, Float16Type,
 };
 use arrow_array::{Array, ArrayRef, downcast_dictionary_array, downcast_primitive_array};
 use arrow_buffer::NullBuffer;
@@ -118,8 +118,13 @@ impl Converter<'_> {
                 self.take(array.len())?;
                 let values = array.as_boolean();
                 let byte = |row| u8::from(values.is_valid(row) && values.value(row));
+                // Older servers have no Bool: their column is a number.
+                let name = match hint {
+                    Some(DataType::UInt8) => "UInt8",
+                    _ => "Bool",
+                };
                 Ok((
-                    "Bool".to_owned(),
+                    name.to_owned(),
                     Values::fixed(1, (0..array.len()).map(byte).collect()),
                 ))
             }
@@ -386,6 +391,7 @@ impl Converter<'_> {
                 value.to_le_bytes()
             }),
             Arrow::Time32(_) => widened(array),
+            Arrow::Date32 if width == 2 => days(array).unwrap_or_default(),
             _ => raw(array),
         };
         for row in nulls_of(array) {
@@ -431,6 +437,8 @@ fn number_type(array: &dyn Array, hint: Option<&DataType>) -> Result<(String, us
         Arrow::UInt64 => ("UInt64".to_owned(), 8),
         Arrow::Float16 | Arrow::Float32 => ("Float32".to_owned(), 4),
         Arrow::Float64 => ("Float64".to_owned(), 8),
+        // Older servers have no Date32.
+        Arrow::Date32 if hint == Some(&T::Date) && days(array).is_some() => ("Date".to_owned(), 2),
         Arrow::Date32 => ("Date32".to_owned(), 4),
         Arrow::Date64 => ("DateTime('UTC')".to_owned(), 4),
         Arrow::Time32(unit) | Arrow::Time64(unit) => (format!("DateTime64({}, 'UTC')", scale(unit)), 8),
@@ -522,6 +530,17 @@ fn widened(array: &dyn Array) -> Vec<u8> {
         .iter()
         .flat_map(|value| i64::from(i32::from_le_bytes(*value)).to_le_bytes())
         .collect()
+}
+
+/// Days with 16 bits; none where one does not fit.
+fn days(array: &dyn Array) -> Option<Vec<u8>> {
+    let days = array.as_primitive::<Date32Type>();
+    let mut out = Vec::with_capacity(2 * array.len());
+    for row in 0..array.len() {
+        let day = if days.is_valid(row) { days.value(row) } else { 0 };
+        out.extend_from_slice(&u16::try_from(day).ok()?.to_le_bytes());
+    }
+    Some(out)
 }
 
 /// Ticks as seconds of 32 bits; none where one does not fit.

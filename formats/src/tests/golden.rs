@@ -9,7 +9,7 @@ fn file(name: &str) -> Vec<u8> {
 }
 
 /// A reader of the golden table, whose key is `cityHash64(k, s)`.
-fn reader(format: Format) -> Reader {
+pub(super) fn reader(format: Format) -> Reader {
     let schema: serde_json::Value = serde_json::from_slice(&file("schema.json")).unwrap();
     let columns: Vec<String> = schema["columns"]
         .as_array()
@@ -35,6 +35,8 @@ fn written() -> impl Iterator<Item = Format> {
         F::JsonAsString,
         F::JsonAsObject,
         F::LineAsString,
+        F::JsonCompactColumns,
+        F::JsonColumnsWithMetadata,
         // Line ends in strings are not escaped.
         F::TabSeparatedRaw,
         F::TabSeparatedRawWithNames,

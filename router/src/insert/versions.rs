@@ -16,7 +16,12 @@ pub fn payload(table: &RoutedTable, possible: &[Payload]) -> Result<Payload, Exc
     let reads = |known: &[Arc<Facts>], payload: Payload| {
         known.is_empty() || known.iter().any(|facts| facts.reads_format(payload.name()))
     };
-    let known: Vec<_> = table.cluster.shards.iter().map(|shard| (shard, known(shard))).collect();
+    let known: Vec<_> = table
+        .cluster
+        .shards
+        .iter()
+        .map(|shard| (shard, known(shard)))
+        .collect();
     let by_all = |payload: &&Payload| known.iter().all(|(_, facts)| reads(facts, **payload));
     if let Some(payload) = possible.iter().find(by_all) {
         return Ok(*payload);
