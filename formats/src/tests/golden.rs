@@ -17,7 +17,8 @@ pub(super) fn reader(format: Format) -> Reader {
         .iter()
         .map(|column| format!("{} {}", column[0].as_str().unwrap(), column[1].as_str().unwrap()))
         .collect();
-    Reader::new(format, &columns.join(", "), &["k", "s"])
+    // As 26.9 reads by default; it knows not the names `t.x` and `t.y` that it writes for a Tuple in CSV.
+    Reader::new(format, &columns.join(", "), &["k", "s"]).with("input_format_skip_unknown_fields", "1")
 }
 
 fn read(format: Format) -> Body {
@@ -84,7 +85,13 @@ fn every_golden_file_has_its_200_rows_and_reads_the_same_when_joined() {
     for format in written() {
         let body = read(format);
         assert_eq!(body.rows.len(), 200, "{}", format.name());
-        assert_eq!(body.columns.len(), 28, "{}", format.name());
+        let has_tuple = !matches!(format, Format::CsvWithNames | Format::CsvWithNamesAndTypes);
+        assert_eq!(
+            body.columns.len(),
+            27 + usize::from(has_tuple),
+            "{}",
+            format.name()
+        );
         check_joined(&reader(format), &body);
     }
 }
