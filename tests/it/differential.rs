@@ -160,9 +160,17 @@ impl Draw {
             });
         }
         let key = key_of(&columns, chance);
+        let format = chance.one_of(&FORMATS);
+        let listed = chance.happens(50);
         let mut sent: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         if chance.happens(40) {
-            sent.retain(|_| !chance.happens(30));
+            // A column that neither the INSERT nor a row names, but a header or a block leaves out, gets from 26.9 what no
+            // other INSERT gives: an Enum 0, which it cannot read again, a Date32 1970.
+            let keeps = |kind: &str| !listed && (kind.starts_with("Enum") || kind == "Date32");
+            sent.retain(|name| {
+                let is_kept = |column: &Column| column.name == *name && keeps(column.kind);
+                columns.iter().any(is_kept) || !chance.happens(30)
+            });
         }
         if sent.is_empty() {
             sent.push("c0".to_owned());
@@ -171,8 +179,8 @@ impl Draw {
             number,
             columns,
             key,
-            format: chance.one_of(&FORMATS),
-            listed: chance.happens(50),
+            format,
+            listed,
             sent,
             rows: 1 + chance.below(40),
             seed: chance.next() % 1_000_000,
@@ -383,7 +391,10 @@ fn compare(draw: &Draw, server: &Endpoint) {
         low += weight;
         let select = |from: &str, condition: &str| {
             let sql = format!("SELECT {names} FROM {from}.{table} WHERE {condition} FORMAT TabSeparated");
-            let mut rows: Vec<String> = server.query(&sql).lines().map(str::to_owned).collect();
+            let read = server
+                .try_query(&sql)
+                .unwrap_or_else(|error| panic!("{draw:#?}: {error}"));
+            let mut rows: Vec<String> = read.lines().map(str::to_owned).collect();
             rows.sort();
             rows
         };

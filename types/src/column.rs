@@ -18,6 +18,9 @@ pub struct Column {
     pub nulls: Option<Vec<bool>>,
 }
 
+/// 1900-01-01, the first day of a Date32, in days after 1970-01-01.
+const FIRST_DAY: i32 = -25_567;
+
 /// The values of a column by physical kind.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // the variants are ClickHouse's own names
@@ -188,6 +191,13 @@ impl Column {
         }
     }
 
+    /// Appends what ClickHouse gives a column without DEFAULT that an INSERT's statement does not name: the default, but
+    /// 1900-01-01 for a Date32. A row that leaves such a column out gives it 1970-01-01 (tried on 26.9).
+    pub fn push_unnamed(&mut self, data_type: &crate::DataType) {
+        self.push_default(data_type);
+        self.data.set_last_to_first_day(data_type.without_nullable(), self.nulls.is_some());
+    }
+
     /// Appends the value of a row of another column of the same type; false, and nothing appended, when the
     /// columns are of different kinds or the row is not there.
     ///
@@ -298,6 +308,25 @@ impl Data {
                 each_kind!(data, values => values.push(Default::default()), bytes => bytes.push(b""),
                 lists => lists.ends.push(lists.values.len()), tuples => tuples.rows += 1);
             }
+        }
+    }
+
+    /// Makes the Date32 that was appended last, also in a tuple, the first day there is.
+    fn set_last_to_first_day(&mut self, data_type: &crate::DataType, is_null: bool) {
+        use crate::DataType as T;
+        match (self, data_type) {
+            (Self::Int32(days), T::Date32) if !is_null => {
+                if let Some(last) = days.last_mut() {
+                    *last = FIRST_DAY;
+                }
+            }
+            (Self::Tuple(tuples), T::Tuple(elements)) => {
+                for (column, (_, element)) in tuples.columns.iter_mut().zip(elements) {
+                    let is_null = column.nulls.is_some();
+                    column.data.set_last_to_first_day(element.without_nullable(), is_null);
+                }
+            }
+            _ => {}
         }
     }
 
