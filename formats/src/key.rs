@@ -35,6 +35,8 @@ pub(crate) struct Key {
 pub(crate) struct KeyDef {
     /// Its type with Nullable and LowCardinality.
     column: ColumnDef,
+    /// Whether the INSERT lists columns, but not this one.
+    is_unnamed: bool,
     /// What a value is read by: the zone of a DateTime, and how far its text may go.
     pub reading: Reading,
 }
@@ -215,6 +217,7 @@ impl KeyDef {
         let reading = reading_of(value_type, spec)?;
         Ok(Self {
             column: column.clone(),
+            is_unnamed: spec.listed.is_some_and(|listed| !listed.contains(&column.name)),
             reading,
         })
     }
@@ -233,7 +236,10 @@ impl KeyDef {
     }
 
     fn push_default(&self, column: &mut Column) {
-        column.push_default(&self.column.data_type);
+        match self.is_unnamed {
+            true => column.push_unnamed(&self.column.data_type),
+            false => column.push_default(&self.column.data_type),
+        }
     }
 }
 

@@ -273,6 +273,14 @@ fn a_key_column_that_the_insert_leaves_out_is_absent_in_every_row() {
 }
 
 #[test]
+fn a_date32_that_the_insert_leaves_out_is_the_first_day_and_one_that_a_row_leaves_out_is_not() {
+    let mut reader = Reader::new(Format::JsonEachRow, "a Date32, b String", &["a"]);
+    assert_eq!(reader.read_all(b"{\"b\":\"x\"}").unwrap().key, [["-0"]]);
+    reader.listed = Some(vec!["b".to_owned()]);
+    assert_eq!(reader.read_all(b"{\"b\":\"x\"}").unwrap().key, [["--25567"]]);
+}
+
+#[test]
 fn a_key_of_a_type_that_is_not_read_is_refused_before_any_byte() {
     for data_type in ["JSON", "Dynamic", "AggregateFunction(sum, UInt64)"] {
         let reader = Reader::new(Format::JsonEachRow, &format!("k {data_type}"), &["k"]);
