@@ -2,9 +2,9 @@
 
 use types::DataType;
 
-use crate::check::is_nested;
 use crate::error::code;
 use crate::framing::ValueError;
+use crate::nested::is_nested;
 
 /// A field of TabSeparated.
 pub(crate) fn tab_separated(text: &[u8], out: &mut Vec<u8>) {

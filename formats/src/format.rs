@@ -6,8 +6,9 @@ use crate::framing::Framing;
 use crate::settings::Settings;
 use crate::stream::{Input, Lines, Spec};
 use crate::{
-    arrow_stream, bson_each_row, csv, custom_separated, json_columns, json_compact, json_document, json_each_row,
-    json_object_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, tskv, values, whole_body, whole_rows,
+    arrow_stream, bson_each_row, csv, custom_separated, json_columns, json_compact, json_document,
+    json_each_row, json_object_each_row, msg_pack, native, parquet_file, row_binary, tab_separated, tskv,
+    values, whole_body, whole_rows,
 };
 
 /// A format that a client's INSERT may name.

@@ -274,7 +274,15 @@ fn a_key_column_that_the_insert_leaves_out_is_absent_in_every_row() {
 
 #[test]
 fn a_key_of_a_type_that_is_not_read_is_refused_before_any_byte() {
-    for data_type in ["JSON", "Dynamic", "AggregateFunction(sum, UInt64)"] {
+    for data_type in [
+        "JSON",
+        "Dynamic",
+        "AggregateFunction(sum, UInt64)",
+        "Array(JSON)",
+        "Map(String, Variant(UInt8, String))",
+        "Tuple(UInt8, Array(Point))",
+        "Tuple()",
+    ] {
         let reader = Reader::new(Format::JsonEachRow, &format!("k {data_type}"), &["k"]);
         assert_eq!(
             reader.stream().err().unwrap().code,

@@ -137,8 +137,8 @@ fn tls_is_inherited_key_by_key() {
 
 #[test]
 fn a_table_has_what_send_says_unless_it_says_otherwise() {
-    let text =
-        with("[send]\nmax_batch_delay = '2s'\nmax_batch_rows = 10") + "max_batch_rows = 20\nordered = true\nvalidate = 'values'\n";
+    let text = with("[send]\nmax_batch_delay = '2s'\nmax_batch_rows = 10")
+        + "max_batch_rows = 20\nordered = true\nvalidate = 'values'\n";
     let config = good(&text);
     let send = &config.tables[0].send;
     assert_eq!((send.max_batch_rows, config.send.max_batch_rows), (20, 10));

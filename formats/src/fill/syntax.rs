@@ -59,7 +59,11 @@ impl Syntax {
             }
             Payload::Values => open_behind_last(out, start, b'('),
             Payload::BsonEachRow => drop(out.pop()),
-            Payload::RowBinary | Payload::RowBinaryWithDefaults | Payload::MsgPack | Payload::Native | Payload::Whole(_) => {}
+            Payload::RowBinary
+            | Payload::RowBinaryWithDefaults
+            | Payload::MsgPack
+            | Payload::Native
+            | Payload::Whole(_) => {}
         }
         self.value(fill, row, out);
         match self.payload {

@@ -107,7 +107,13 @@ fn every_type_that_clickhouse_writes_is_split_and_each_row_is_found_again() {
 #[ignore = "for golden/native/check.py"]
 fn shares_for_clickhouse_to_read() {
     let out = PathBuf::from(std::env::var("WEIR_NATIVE_OUT").unwrap());
-    let files = [Format::Native, Format::Arrow, Format::ArrowStream, Format::Parquet].map(|format| {
+    let files = [
+        Format::Native,
+        Format::Arrow,
+        Format::ArrowStream,
+        Format::Parquet,
+    ]
+    .map(|format| {
         let mut reader = crate::tests::golden_reader(format);
         reader.key.truncate(1);
         let name = format!("all_types.{}", format.name());

@@ -122,7 +122,9 @@ fn every_type_of_the_golden_table_has_the_same_value_in_every_format() {
     let readable = [
         "id", "i8", "u16", "i32", "i64", "f32", "f64", "s", "fs", "ns", "ni", "lc", "lcn",
     ];
-    let more = ["d", "dt", "dt64", "u", "k", "ip4", "b", "e", "tail"];
+    let more = [
+        "d", "dt", "dt64", "u", "k", "ip4", "b", "e", "dec", "a", "as", "aa", "t", "m", "tail",
+    ];
     let names: Vec<&str> = readable.into_iter().chain(more).collect();
     let read = |format: Format| {
         let mut reader = reader(format);
@@ -132,7 +134,7 @@ fn every_type_of_the_golden_table_has_the_same_value_in_every_format() {
             .collect();
         reader
             .read_all(&file(&format!("all_types.{}", format.name())))
-            .unwrap()
+            .unwrap_or_else(|error| panic!("{}: {error}", format.name()))
             .key
     };
     // RowBinary holds the values as they are stored.

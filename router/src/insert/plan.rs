@@ -74,12 +74,10 @@ impl Plan {
             true => of_whole(placement, format)?,
             false => placement,
         };
-        let filling = schema.defaults.filling(
-            placement.key_columns(),
-            payload,
-            &reading,
-            surroundings.context,
-        )?;
+        let filling =
+            schema
+                .defaults
+                .filling(placement.key_columns(), payload, &reading, surroundings.context)?;
         filling.refuse_left_out(listed.as_deref())?;
         let spec = Spec {
             columns: &schema.insertable,
