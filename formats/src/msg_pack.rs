@@ -147,10 +147,23 @@ fn head(cursor: &mut Cursor<'_, '_>) -> Result<Value, Stop> {
         0xd3 => Value::Integer(i64::from_be_bytes(cursor.array()?) as u64),
         byte @ 0xd4..=0xd8 => Value::Extension(cursor.byte()?, 1 << (byte - 0xd4)),
         byte @ 0xd9..=0xdb => Value::Text(length(cursor, byte - 0xd9)?),
-        byte @ 0xdc..=0xdd => Value::Values(length(cursor, byte - 0xdc + 1)?),
-        byte @ 0xde..=0xdf => Value::Pairs(length(cursor, byte - 0xde + 1)?),
+        byte @ 0xdc..=0xdd => Value::Values(count(cursor, at, byte - 0xdc + 1)?),
+        byte @ 0xde..=0xdf => Value::Pairs(count(cursor, at, byte - 0xde + 1)?),
         byte @ 0xe0..=0xff => Value::Integer(i64::from(byte as i8) as u64),
     })
+}
+
+/// How many values follow, said in 2 or 4 bytes. 26.9 takes a 0 there for the first of its bytes only, and the others for
+/// what follows.
+fn count(cursor: &mut Cursor<'_, '_>, at: usize, exponent: u8) -> Result<u64, Stop> {
+    match length(cursor, exponent)? {
+        0 => {
+            let message =
+                "an empty array or map must be byte 0x90 or 0x80: ClickHouse does not read the longer forms";
+            Err(Stop::fault(code::NOT_IMPLEMENTED, at, message))
+        }
+        count => Ok(count),
+    }
 }
 
 /// A length of 1, 2 or 4 bytes.

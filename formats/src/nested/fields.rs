@@ -13,6 +13,12 @@ const NOTHING: ValueError = ValueError {
     expected: "a value in each of the tuple's fields",
 };
 
+/// ClickHouse takes it for the whole inner tuple, and the next field for what stands behind that.
+const NULL_FIRST: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "no NULL where a tuple inside of another begins",
+};
+
 /// The types whose values stand in the fields of a column: those of a Tuple's elements, or its own.
 pub(crate) fn leaves(data_type: &DataType) -> Vec<&DataType> {
     match data_type {
@@ -28,29 +34,31 @@ pub(super) fn push(reader: &ValueReader, column: &mut Column, fields: &[Leaf]) -
     if matches!(fields.first(), Some(Leaf::Absent)) {
         return Err(NOTHING);
     }
-    let mut fields = fields.iter();
-    element(reader, column, &mut fields)?;
-    fields.next().map_or(Ok(()), |_| Err(ELEMENTS))
+    let mut rest = fields;
+    element(reader, column, &mut rest)?;
+    if rest.is_empty() { Ok(()) } else { Err(ELEMENTS) }
 }
 
-fn element<'f>(
-    reader: &ValueReader,
-    column: &mut Column,
-    fields: &mut impl Iterator<Item = &'f Leaf>,
-) -> Result<(), ValueError> {
+fn element(reader: &ValueReader, column: &mut Column, rest: &mut &[Leaf]) -> Result<(), ValueError> {
     if let (Kind::Tuple(elements), DataType::Tuple(_)) = (&reader.kind, &reader.data_type) {
         return push_tuple(column, |columns| {
             for (inner, column) in elements.iter().zip(columns) {
-                element(&inner.reader, column, fields)?;
+                let is_tuple = matches!(inner.reader.data_type, DataType::Tuple(_));
+                if is_tuple && matches!(rest.first(), Some(Leaf::Null)) {
+                    return Err(NULL_FIRST);
+                }
+                element(&inner.reader, column, rest)?;
             }
             Ok(())
         });
     }
+    let (field, behind) = rest.split_first().ok_or(ELEMENTS)?;
+    *rest = behind;
     let is_text = matches!(
         reader.data_type.without_nullable(),
         DataType::String | DataType::FixedString(_)
     );
-    match fields.next().ok_or(ELEMENTS)? {
+    match field {
         Leaf::Null => reader.push(column, &Token::Null),
         Leaf::Absent if is_text => reader.push(column, &Token::Text(b"")),
         Leaf::Absent => Err(NOTHING),

@@ -252,14 +252,20 @@ fn a_tuple_takes_a_field_of_csv_for_each_element() {
         "1,x,5\n\"2\" , \"y,\"\"z\",6\n3,'a',7\n4,,8\n",
         &["(1,x) 5", "(2,y,\\\"z) 6", "(3,\\'a\\') 7", "(4,) 8"],
     );
-    let deep = csv("Tuple(UInt8, Tuple(Nullable(String), UInt8), Array(UInt8))");
-    check_key(&deep, "1,\\N,2,\"[3,4]\",5\n", &["(1,(NULL,2),[3,4]) 5"]);
+    let deep = csv("Tuple(UInt8, Tuple(String, Nullable(UInt8)), Array(UInt8))");
+    check_key(&deep, "1,x,\\N,\"[3,4]\",5\n", &["(1,(x,NULL),[3,4]) 5"]);
     for body in [",x,5\n", "x,y,5\n"] {
         assert!(pair.read_all(body.as_bytes()).is_err(), "{body}");
     }
     assert_eq!(
         deep.read_all(b"1,x,,[],5\n").unwrap_err().code,
         code::ATTEMPT_TO_READ_AFTER_EOF
+    );
+    // 26.9 takes the NULL for the whole inner tuple, and reads the next field as what stands behind it.
+    let inner = csv("Tuple(UInt8, Tuple(Nullable(UInt8), UInt8))");
+    assert_eq!(
+        inner.read_all(b"1,\\N,2,5\n").unwrap_err().code,
+        code::INCORRECT_DATA
     );
     let mut whole = pair;
     whole.settings.csv_tuples_as_fields = false;
