@@ -296,7 +296,7 @@ impl Data {
             }
             (data, _) => {
                 each_kind!(data, values => values.push(Default::default()), bytes => bytes.push(b""),
-                lists => lists.ends.push(lists.values.len()), tuples => tuples.rows += 1)
+                lists => lists.ends.push(lists.values.len()), tuples => tuples.rows += 1);
             }
         }
     }

@@ -190,10 +190,7 @@ fn lists_of(
 /// both have them.
 fn are_same_names(from: &[(Option<String>, DataType)], to: &[(Option<String>, DataType)]) -> bool {
     let mut pairs = from.iter().zip(to);
-    let is_same = |((from, _), (to, _)): (&(Option<String>, DataType), &(Option<String>, DataType))| {
-        from == to || from.is_none() || to.is_none()
-    };
-    from.len() == to.len() && pairs.all(is_same)
+    from.len() == to.len() && pairs.all(|((from, _), (to, _))| from == to || from.is_none() || to.is_none())
 }
 
 fn same_bits(from: &DataType, to: &DataType) -> bool {
@@ -230,7 +227,7 @@ fn is_float(data_type: &DataType) -> bool {
 fn integers(data: &Data) -> Vec<i128> {
     macro_rules! all {
         ($values:expr) => {
-            $values.iter().map(|value| *value as i128).collect()
+            $values.iter().map(|value| i128::from(*value)).collect()
         };
     }
     match data {
@@ -238,7 +235,7 @@ fn integers(data: &Data) -> Vec<i128> {
         Data::UInt16(values) => all!(values),
         Data::UInt32(values) => all!(values),
         Data::UInt64(values) => all!(values),
-        Data::UInt128(values) => all!(values),
+        Data::UInt128(values) => values.iter().map(|value| value.cast_signed()).collect(),
         Data::Int8(values) => all!(values),
         Data::Int16(values) => all!(values),
         Data::Int32(values) => all!(values),
