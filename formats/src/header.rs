@@ -42,7 +42,7 @@ impl Announced {
 /// What a header's names are held against.
 pub(crate) struct Header {
     columns: Vec<ColumnDef>,
-    /// For each name that was read: the column or tuple's element it belongs to, with its type.
+    /// For each name that was read, or each field where names do not count: the column it belongs to, with the field's type.
     named: Vec<Option<ColumnDef>>,
     tuples_as_fields: bool,
     use_names: bool,
@@ -82,6 +82,9 @@ impl Header {
 
     /// The columns that the names say, in their order, with none for a field that is to be left out. All columns
     /// where names do not count.
+    ///
+    /// `t.x` and `t.y`, which ClickHouse itself writes for a Tuple in CSV, are unknown names: it does not read them either
+    /// (tried on 26.9).
     pub(crate) fn columns(&mut self, names: &[Vec<u8>]) -> Result<Vec<Option<ColumnDef>>, HeaderError> {
         self.named.clear();
         if !self.use_names {
@@ -92,26 +95,19 @@ impl Header {
         }
         let mut columns: Vec<Option<ColumnDef>> = Vec::new();
         let mut seen = HashSet::new();
-        let mut rest = names;
-        while let Some((name, behind)) = rest.split_first() {
-            let (column, fields) = match (self.find(name), self.tuple_at(rest)) {
-                (Some(column), _) => (Some(column.clone()), 1),
-                (None, Some((column, fields))) => (Some(column.clone()), fields),
-                (None, None) if self.skip_unknown => (None, 1),
-                (None, None) => return Err(unknown(name)),
-            };
+        for name in names {
+            let column = self.find(name).cloned();
+            if column.is_none() && !self.skip_unknown {
+                return Err(unknown(name));
+            }
             if let Some(column) = &column
                 && !seen.insert(column.name.clone())
             {
                 let message = format!("column {} stands in the header twice", column.name);
                 return Err(HeaderError(message));
             }
-            match &column {
-                Some(column) => name_leaves(column, fields > 1, &mut self.named),
-                None => self.named.push(None),
-            }
+            self.named.push(column.clone());
             columns.push(column);
-            rest = &behind[fields - 1..];
         }
         if columns.iter().all(Option::is_none) {
             return Err(HeaderError("the header names no column of the table".to_owned()));
@@ -140,24 +136,6 @@ impl Header {
 
     fn find(&self, name: &[u8]) -> Option<&ColumnDef> {
         column_named(&self.columns, name)
-    }
-
-    /// The Tuple whose elements' names (`t.x`, `t.y`: how ClickHouse writes them in CSV) come next, and their
-    /// number.
-    fn tuple_at(&self, names: &[Vec<u8>]) -> Option<(&ColumnDef, usize)> {
-        if !self.tuples_as_fields {
-            return None;
-        }
-        self.columns.iter().find_map(|column| {
-            let mut written = Vec::new();
-            leaf_names(&column.name, &column.data_type, &mut written);
-            let is_next = names.len() >= written.len()
-                && written
-                    .iter()
-                    .zip(names)
-                    .all(|(leaf, name)| leaf.as_bytes() == name.as_slice());
-            is_next.then_some((column, written.len()))
-        })
     }
 }
 
@@ -208,16 +186,4 @@ pub(crate) fn column_named<'a>(columns: &'a [ColumnDef], name: &[u8]) -> Option<
         .iter()
         .filter(|column| column.name.as_bytes().eq_ignore_ascii_case(name));
     alike.next().filter(|_| alike.next().is_none())
-}
-
-fn leaf_names(prefix: &str, data_type: &DataType, out: &mut Vec<String>) {
-    match data_type {
-        DataType::Tuple(elements) if !elements.is_empty() => {
-            for (index, (name, element)) in elements.iter().enumerate() {
-                let name = name.clone().unwrap_or_else(|| (index + 1).to_string());
-                leaf_names(&format!("{prefix}.{name}"), element, out);
-            }
-        }
-        _ => out.push(prefix.to_owned()),
-    }
 }

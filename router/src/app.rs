@@ -95,10 +95,10 @@ pub enum StartError {
 
 impl App {
     /// Opens the spool and makes everything ready, without listening yet.
-    pub fn open(config: Config, config_path: &Path) -> Result<(Arc<Self>, RecoveryReport), StartError> {
-        let (spool, report) = Spool::open(spool_options(&config))?;
+    pub fn open(config: &Config, config_path: &Path) -> Result<(Arc<Self>, RecoveryReport), StartError> {
+        let (spool, report) = Spool::open(spool_options(config))?;
         let discovery = Discovery::of_spool(&config.spool.path);
-        let routing = take(&config, &discovery, &spool, None)?;
+        let routing = take(config, &discovery, &spool, None)?;
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
@@ -400,7 +400,7 @@ fn tell_changes(before: &Config, after: &Config) {
         let key = table.sharding_key.as_deref().unwrap_or("none");
         match before.table(&table.name) {
             None => {
-                tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "discovered")
+                tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "discovered");
             }
             Some(known) if known != table => {
                 tracing::info!(table = %table.name, cluster = table.cluster, target = %table.target, key, "changed where it was discovered");

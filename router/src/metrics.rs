@@ -308,7 +308,8 @@ impl Page {
     }
 
     fn discovered(&mut self, clusters: &[Discovered]) {
-        let figures: [(&str, &str, fn(&Discovered) -> u64); 2] = [
+        type Figure = (&'static str, &'static str, fn(&Discovered) -> u64);
+        let figures: [Figure; 2] = [
             (
                 "weir_discovered_tables",
                 "Tables routed without being listed",

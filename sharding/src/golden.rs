@@ -288,7 +288,7 @@ fn push(data_type: &DataType, column: &mut Column, value: &Json) {
         }
         (Data::UInt8(to), _) => to.push(number(plain, value).try_into().unwrap()),
         (Data::UInt16(to), DataType::BFloat16) => {
-            to.push((text(value).parse::<f32>().unwrap().to_bits() >> 16) as u16)
+            to.push((text(value).parse::<f32>().unwrap().to_bits() >> 16) as u16);
         }
         (Data::UInt16(to), _) => to.push(number(plain, value).try_into().unwrap()),
         (Data::UInt32(to), _) => to.push(number(plain, value).try_into().unwrap()),

@@ -46,11 +46,15 @@ impl Value<'_> {
         }
         match (self.plain_type(), notation) {
             (DataType::Array(_), _) => {
-                joined(b"[]", &self.elements(), out, |element, out| element.write(notation, out));
+                joined(b"[]", &self.elements(), out, |element, out| {
+                    element.write(notation, out);
+                });
             }
             (DataType::Tuple(types), Notation::Json) => self.write_json_tuple(types, out),
             (DataType::Tuple(_), Notation::Sql) => {
-                joined(b"()", &self.elements(), out, |element, out| element.write(notation, out));
+                joined(b"()", &self.elements(), out, |element, out| {
+                    element.write(notation, out);
+                });
             }
             _ => match (self.scalar(), notation) {
                 // JSON has no words for what is no number.

@@ -105,7 +105,7 @@ impl World {
         let text = config_text(directory.path(), &addresses);
         std::fs::write(&config_file, text).map_err(failed("writing the configuration"))?;
         let config = config::load(&config_file).map_err(|mistakes| CommandError(mistakes.to_string()))?;
-        let router = Running::start(config.clone(), &config_file).await?;
+        let router = Running::start(&config, &config_file).await?;
         let address = router
             .http
             .first()

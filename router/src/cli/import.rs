@@ -287,7 +287,7 @@ impl Node {
 
     fn clusters(&self, rows: &[Value]) -> Vec<ImportedCluster> {
         let is_own = |row: &&Value| number(row, "is_local") == Some(1);
-        let mut own_ports: BTreeSet<_> = rows.iter().filter(is_own).filter_map(|row| port(row)).collect();
+        let mut own_ports: BTreeSet<_> = rows.iter().filter(is_own).filter_map(port).collect();
         // A node that is in none of its clusters, on the ports that every package has.
         if own_ports.is_empty() && self.port == 8123 {
             own_ports.insert(9000);

@@ -49,7 +49,7 @@ pub fn run(args: &ServeArgs) -> Result<(), CommandError> {
 async fn router(config: config::Config, config_path: &Path) -> Result<(), CommandError> {
     let mut signals =
         Signals::new().map_err(|error| CommandError(format!("cannot listen for signals: {error}")))?;
-    let running = Running::start(config, config_path).await?;
+    let running = Running::start(&config, config_path).await?;
     let app = running.app.clone();
     tokio::select! {
         () = signals.until_asked_to_stop(&app) => {}
@@ -123,7 +123,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Opens the spool, binds the listeners, starts the senders, serves.
-    pub(super) async fn start(config: config::Config, config_path: &Path) -> Result<Self, CommandError> {
+    pub(super) async fn start(config: &config::Config, config_path: &Path) -> Result<Self, CommandError> {
         config
             .warnings
             .iter()

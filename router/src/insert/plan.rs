@@ -95,7 +95,7 @@ impl Plan {
         // What Weir obeyed itself, no shard has to know.
         let passed_on = settings.payload.iter().map(|(name, _)| name.as_str());
         let passed_on = passed_on.filter(|name| !formats::Settings::is_obeyed(name));
-        versions::check_settings(&table, passed_on)?;
+        versions::check_settings(&table, &passed_on)?;
         let token = settings.own.deduplication_token;
         Ok(Self {
             table,

@@ -37,7 +37,7 @@ pub fn payload(table: &RoutedTable, possible: &[Payload]) -> Result<Payload, Exc
 /// Refuses a client's payload setting with code 115 that no known replica of some shard knows.
 pub fn check_settings<'a>(
     table: &RoutedTable,
-    settings: impl Iterator<Item = &'a str> + Clone,
+    settings: &(impl Iterator<Item = &'a str> + Clone),
 ) -> Result<(), Exception> {
     for shard in &table.cluster.shards {
         let facts = known(shard);

@@ -167,7 +167,7 @@ impl Parser<'_> {
             self.between(left, offset)?
         } else {
             self.advance();
-            self.among(left, offset)?
+            self.among(&left, offset)?
         };
         if negated {
             call(offset, "not", vec![found])
@@ -188,7 +188,7 @@ impl Parser<'_> {
     }
 
     /// A list of values as comparisons with each, which is what ClickHouse's set of literals answers.
-    fn among(&mut self, left: Tree, offset: usize) -> Result<Tree, Refusal> {
+    fn among(&mut self, left: &Tree, offset: usize) -> Result<Tree, Refusal> {
         self.expect("(", "a list in brackets behind IN")?;
         let mut found = Vec::new();
         for value in self.list(")", "',' or ')'")? {

@@ -83,7 +83,7 @@ fn in_power_of_two([first, second, third, _]: [u64; 4], bits: u32) -> u64 {
         return selector;
     }
     let top = 1 << (63 - selector.leading_zeros());
-    let block = if selector.count_ones() % 2 == 0 {
+    let block = if selector.count_ones().is_multiple_of(2) {
         first
     } else {
         second

@@ -33,7 +33,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_day("toYYYYMMDD", |call| {
         bind_day(call, 4, |day, _| day.year * 10_000 + day.month * 100 + day.day)
     }),
-    of_day("toRelativeDayNum", |call| bind_relative_day(call)),
+    of_day("toRelativeDayNum", bind_relative_day),
     of_day("toRelativeMonthNum", |call| {
         bind_day(call, 4, |day, _| day.year * 12 + day.month)
     }),

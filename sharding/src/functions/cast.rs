@@ -19,17 +19,17 @@ const CAST_FUNCTION: Function = Function {
 
 pub(super) const FUNCTIONS: &[Function] = &[
     CAST_FUNCTION,
-    to("toFloat32", |call| of_type(call, DataType::Float32)),
-    to("toFloat64", |call| of_type(call, DataType::Float64)),
-    to("toUInt128", |call| of_type(call, DataType::UInt128)),
-    to("toUInt256", |call| of_type(call, DataType::UInt256)),
-    to("toInt128", |call| of_type(call, DataType::Int128)),
-    to("toInt256", |call| of_type(call, DataType::Int256)),
-    to("toBool", |call| of_type(call, DataType::Bool)),
-    to("toUUID", |call| of_type(call, DataType::Uuid)),
-    to("toIPv4", |call| of_type(call, DataType::IPv4)),
-    to("toIPv6", |call| of_type(call, DataType::IPv6)),
-    to("toDate32", |call| of_type(call, DataType::Date32)),
+    to("toFloat32", |call| of_type(call, &DataType::Float32)),
+    to("toFloat64", |call| of_type(call, &DataType::Float64)),
+    to("toUInt128", |call| of_type(call, &DataType::UInt128)),
+    to("toUInt256", |call| of_type(call, &DataType::UInt256)),
+    to("toInt128", |call| of_type(call, &DataType::Int128)),
+    to("toInt256", |call| of_type(call, &DataType::Int256)),
+    to("toBool", |call| of_type(call, &DataType::Bool)),
+    to("toUUID", |call| of_type(call, &DataType::Uuid)),
+    to("toIPv4", |call| of_type(call, &DataType::IPv4)),
+    to("toIPv6", |call| of_type(call, &DataType::IPv6)),
+    to("toDate32", |call| of_type(call, &DataType::Date32)),
     to("toDecimal32", |call| of_decimal(call, 9)).with_arguments(2, 2),
     to("toDecimal64", |call| of_decimal(call, 18)).with_arguments(2, 2),
     to("toDecimal128", |call| of_decimal(call, 38)).with_arguments(2, 2),
@@ -37,20 +37,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
     to("toFixedString", |call| {
         let length = call.constant_number(1)?;
         match usize::try_from(length) {
-            Ok(length @ 1..=0xff_ffff) => of_type(call, DataType::FixedString(length)),
+            Ok(length @ 1..=0xff_ffff) => of_type(call, &DataType::FixedString(length)),
             _ => Err(call.illegal(1)),
         }
     })
     .with_arguments(2, 2),
     to("toDateTime", |call| {
         let zone = named_zone(call, 1)?;
-        of_type(call, DataType::DateTime(zone))
+        of_type(call, &DataType::DateTime(zone))
     })
     .with_arguments(1, 2),
     to("toDateTime64", |call| {
         let precision = u8::try_from(call.constant_number(1)?).map_err(|_| call.illegal(1))?;
         let zone = named_zone(call, 2)?;
-        of_type(call, DataType::DateTime64(precision, zone))
+        of_type(call, &DataType::DateTime64(precision, zone))
     })
     .with_arguments(2, 3),
 ];
@@ -74,11 +74,11 @@ fn of_decimal(call: &Call<'_>, precision: u8) -> Result<Bound, Refusal> {
     if scale > precision {
         return Err(call.illegal(1));
     }
-    of_type(call, DataType::Decimal { precision, scale })
+    of_type(call, &DataType::Decimal { precision, scale })
 }
 
 /// A toT function: its NULLs are handled around it.
-fn of_type(call: &Call<'_>, target: DataType) -> Result<Bound, Refusal> {
+fn of_type(call: &Call<'_>, target: &DataType) -> Result<Bound, Refusal> {
     // Of a Nullable string ClickHouse makes NULL where it is no value.
     if call.arguments[0].nullable && *call.arguments[0].data_type == DataType::String {
         return Err(call.illegal(0));
@@ -87,7 +87,7 @@ fn of_type(call: &Call<'_>, target: DataType) -> Result<Bound, Refusal> {
         call,
         call.arguments[0].data_type,
         call.arguments[0].constant,
-        &target,
+        target,
     )
 }
 
@@ -205,7 +205,7 @@ impl Conversion {
             nulls
                 .iter()
                 .enumerate()
-                .map(|(row, null)| *null && !(is_skipped(row) && !column.is_null(row)))
+                .map(|(row, null)| *null && (column.is_null(row) || !is_skipped(row)))
                 .collect()
         });
         Ok(Column { data, nulls })

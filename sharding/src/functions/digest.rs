@@ -17,27 +17,27 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("SHA1", |call| {
         bind(call, 20, |text, out| {
-            out.extend_from_slice(&sha1::Sha1::digest(text))
+            out.extend_from_slice(&sha1::Sha1::digest(text));
         })
     }),
     Function::new("SHA224", |call| {
         bind(call, 28, |text, out| {
-            out.extend_from_slice(&sha2::Sha224::digest(text))
+            out.extend_from_slice(&sha2::Sha224::digest(text));
         })
     }),
     Function::new("SHA256", |call| {
         bind(call, 32, |text, out| {
-            out.extend_from_slice(&sha2::Sha256::digest(text))
+            out.extend_from_slice(&sha2::Sha256::digest(text));
         })
     }),
     Function::new("SHA384", |call| {
         bind(call, 48, |text, out| {
-            out.extend_from_slice(&sha2::Sha384::digest(text))
+            out.extend_from_slice(&sha2::Sha384::digest(text));
         })
     }),
     Function::new("SHA512", |call| {
         bind(call, 64, |text, out| {
-            out.extend_from_slice(&sha2::Sha512::digest(text))
+            out.extend_from_slice(&sha2::Sha512::digest(text));
         })
     }),
     Function::new("sipHash128Reference", |call| bind(call, 16, sip_128)),

@@ -9,22 +9,22 @@ use crate::integers::{Integer, Words};
 pub(super) const FUNCTIONS: &[Function] = &[
     any_case("lower", |call| {
         bind_same(call, |text, out| {
-            out.extend(text.iter().map(u8::to_ascii_lowercase))
+            out.extend(text.iter().map(u8::to_ascii_lowercase));
         })
     }),
     any_case("lcase", |call| {
         bind_same(call, |text, out| {
-            out.extend(text.iter().map(u8::to_ascii_lowercase))
+            out.extend(text.iter().map(u8::to_ascii_lowercase));
         })
     }),
     any_case("upper", |call| {
         bind_same(call, |text, out| {
-            out.extend(text.iter().map(u8::to_ascii_uppercase))
+            out.extend(text.iter().map(u8::to_ascii_uppercase));
         })
     }),
     any_case("ucase", |call| {
         bind_same(call, |text, out| {
-            out.extend(text.iter().map(u8::to_ascii_uppercase))
+            out.extend(text.iter().map(u8::to_ascii_uppercase));
         })
     }),
     any_case("reverse", |call| {

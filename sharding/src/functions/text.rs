@@ -107,23 +107,26 @@ impl Writer {
 
     pub(super) fn write(&self, column: &Column, place: usize, out: &mut Vec<u8>) -> Result<(), EvalReason> {
         match (self, &column.data) {
-            (Self::Float, Data::Float32(numbers)) => put_float(out, format!("{:e}", numbers[place])),
-            (Self::Float, Data::Float64(numbers)) => put_float(out, format!("{:e}", numbers[place])),
+            (Self::Float, Data::Float32(numbers)) => put_float(out, &format!("{:e}", numbers[place])),
+            (Self::Float, Data::Float64(numbers)) => put_float(out, &format!("{:e}", numbers[place])),
             (Self::BFloat16, Data::UInt16(bits)) => {
-                put_float(out, format!("{:e}", f32::from_bits(u32::from(bits[place]) << 16)));
+                put_float(
+                    out,
+                    &format!("{:e}", f32::from_bits(u32::from(bits[place]) << 16)),
+                );
             }
             (Self::Wide, Data::UInt128(numbers)) => put(out, format_args!("{}", numbers[place])),
             (Self::Wide, Data::Int128(numbers)) => put(out, format_args!("{}", numbers[place])),
             (Self::Wide, Data::UInt256(numbers)) => put(out, format_args!("{}", numbers[place])),
             (Self::Wide, Data::Int256(numbers)) => put(out, format_args!("{}", numbers[place])),
             (Self::Decimal(scale), Data::Int128(numbers)) => {
-                put_decimal(out, &numbers[place].to_string(), *scale)
+                put_decimal(out, &numbers[place].to_string(), *scale);
             }
             (Self::Decimal(scale), Data::Int256(numbers)) => {
-                put_decimal(out, &numbers[place].to_string(), *scale)
+                put_decimal(out, &numbers[place].to_string(), *scale);
             }
             (Self::IPv4, Data::UInt32(numbers)) => {
-                put(out, format_args!("{}", std::net::Ipv4Addr::from(numbers[place])))
+                put(out, format_args!("{}", std::net::Ipv4Addr::from(numbers[place])));
             }
             (Self::IPv6, Data::Bytes(addresses)) => {
                 let octets: [u8; 16] = addresses
@@ -179,7 +182,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 
 /// A float from its digits in the form 1.5e-7, the shortest that read back as the same number: with an exponent
 /// below 1e-6 and from 1e21 on, as ClickHouse writes it.
-fn put_float(out: &mut Vec<u8>, scientific: String) {
+fn put_float(out: &mut Vec<u8>, scientific: &str) {
     let Some((digits, exponent)) = scientific.split_once('e') else {
         return put(out, format_args!("{}", scientific.to_lowercase()));
     };
