@@ -162,6 +162,34 @@ fn every_type_of_the_golden_table_has_the_same_value_in_every_format() {
     }
 }
 
+/// formats/golden/nested: random values, written by 26.9.
+#[test]
+fn values_with_others_inside_are_the_same_in_every_format() {
+    let types = String::from_utf8(file("nested/types")).unwrap();
+    let names: Vec<String> = columns(&types).into_iter().map(|column| column.name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let read = |format: Format| {
+        let body = file(&format!("nested/random.{}", format.name()));
+        let mut reader = Reader::new(format, &types, &names);
+        let read = reader.read_all(&body);
+        let read = read.unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+        assert_eq!(read.rows.len(), 24, "{}", format.name());
+        check_joined(&reader, &read);
+        reader.key.truncate(1);
+        reader.check_values = true;
+        reader.read_all(&body).unwrap();
+        read.key
+    };
+    let stored = read(Format::RowBinary);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/nested");
+    let is_there = |format: &Format| path.join(format!("random.{}", format.name())).exists();
+    let formats: Vec<Format> = Format::all().filter(is_there).collect();
+    assert_eq!(formats.len(), 17);
+    for format in formats {
+        assert_eq!(read(format), stored, "{}", format.name());
+    }
+}
+
 #[test]
 fn a_golden_file_in_small_chunks_reads_as_the_whole() {
     for format in written() {
