@@ -3,13 +3,15 @@
 //! What a value becomes in a column of each type is ClickHouse's own choice: integers of 32 and 64 bits are cut to the
 //! column's width, enums and dates are numbers, wide numbers are binary.
 
-use types::{ColumnDef, DataType};
+use types::{Column, ColumnDef, DataType};
 
 use crate::cursor::Cursor;
 use crate::error::{FormatError, code};
 use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window};
+use crate::nested::{self, Element, Kind, ValueReader, push_list, push_pair, push_tuple};
 use crate::settings::Family;
 use crate::stream::Input;
+use crate::value;
 
 /// A document's length, which counts itself, and the byte 0 at its end.
 const DOCUMENT_BYTES_MIN: u32 = 5;
@@ -102,7 +104,11 @@ impl Framing for BsonEachRow {
                 // A name stands between the kind and the value; the field was passed over once, so both are whole.
                 let behind_name = field[1..].iter().position(|byte| *byte == 0).map(|len| len + 2);
                 let value = behind_name.and_then(|at| field.get(at..)).unwrap_or_default();
-                token(*kind, value, &self.key_types[index], scratch)
+                match &self.key_types[index] {
+                    _ if *kind == kind::NULL => Ok(Token::Null),
+                    data_type if is_scalar(data_type) => token(*kind, value, data_type, scratch),
+                    _ => Ok(Token::Bson(*kind, value)),
+                }
             }
             [] => Err(illegal("a value")),
         }
@@ -247,6 +253,131 @@ fn illegal(expected: &'static str) -> ValueError {
     }
 }
 
+/// Whether the type's values are read here, and have no others inside.
+fn is_scalar(data_type: &DataType) -> bool {
+    value::can_read(data_type) && !nested::is_nested(data_type)
+}
+
+/// Appends a value with others inside: an Array is an array, a Map a document, a Tuple an array, or a document with the
+/// elements' names (their numbers, from 1, where they have none).
+pub(crate) fn push(
+    reader: &ValueReader,
+    column: &mut Column,
+    kind: u8,
+    bytes: &[u8],
+) -> Result<(), ValueError> {
+    match (&reader.kind, kind) {
+        (_, kind::NULL) => reader.push(column, &Token::Null),
+        (Kind::Unread, _) => reader.push(column, &Token::Bson(kind, bytes)),
+        (Kind::Scalar(_), _) => {
+            let mut scratch = Vec::new();
+            let token = token(kind, bytes, reader.data_type.without_nullable(), &mut scratch)?;
+            reader.push(column, &token)
+        }
+        (Kind::Array(inner), kind::ARRAY) => push_list(column, |list| {
+            members(bytes, |_, kind, member| push(inner, list, kind, member))
+        }),
+        (Kind::Map(pair), kind::DOCUMENT) => push_list(column, |pairs| {
+            members(bytes, |name, kind, member| {
+                push_pair(pairs, |keys, values| {
+                    push_name(&pair.0, keys, name)?;
+                    push(&pair.1, values, kind, member)
+                })
+            })
+        }),
+        (Kind::Tuple(elements), kind::ARRAY | kind::DOCUMENT) => push_tuple(column, |columns| {
+            push_elements(elements, columns, kind == kind::DOCUMENT, bytes)
+        }),
+        (Kind::Array(_), _) => Err(illegal("an array")),
+        (Kind::Map(_), _) => Err(illegal("a document")),
+        (Kind::Tuple(_), _) => Err(illegal("an array or a document")),
+    }
+}
+
+/// A Map's key.
+fn push_name(reader: &ValueReader, keys: &mut Column, name: &[u8]) -> Result<(), ValueError> {
+    let is_text = matches!(
+        reader.data_type.without_nullable(),
+        DataType::String | DataType::FixedString(_)
+    );
+    if name.is_empty() && !is_text {
+        return Err(ValueError {
+            code: code::ATTEMPT_TO_READ_AFTER_EOF,
+            expected: "a map's key as the name",
+        });
+    }
+    reader.push(keys, &Token::Text(name))
+}
+
+fn push_elements(
+    elements: &[Element],
+    columns: &mut [Column],
+    has_names: bool,
+    bytes: &[u8],
+) -> Result<(), ValueError> {
+    const ELEMENTS: ValueError = ValueError {
+        code: code::INCORRECT_DATA,
+        expected: "each of the tuple's elements once",
+    };
+    let mut seen = vec![false; elements.len()];
+    let mut next = 0;
+    members(bytes, |name, kind, member| {
+        let is_named = |element: &Element| {
+            element
+                .name
+                .as_ref()
+                .is_some_and(|known| known.as_bytes() == name)
+        };
+        let is_next = name == (next + 1).to_string().as_bytes();
+        let place = match elements.iter().position(is_named) {
+            place @ Some(_) if has_names => place,
+            None if has_names && !(is_next && elements.iter().all(|element| element.name.is_none())) => None,
+            _ => Some(next),
+        };
+        next += 1;
+        let place = place
+            .filter(|place| seen.get(*place) == Some(&false))
+            .ok_or(ELEMENTS)?;
+        seen[place] = true;
+        push(&elements[place].reader, &mut columns[place], kind, member)
+    })?;
+    if seen.contains(&false) {
+        return Err(ELEMENTS);
+    }
+    Ok(())
+}
+
+/// Walks over the members of a document or an array: name, kind, value.
+fn members(
+    bytes: &[u8],
+    mut read: impl FnMut(&[u8], u8, &[u8]) -> Result<(), ValueError>,
+) -> Result<(), ValueError> {
+    let unsound = |_: Stop| ValueError {
+        code: code::INCORRECT_DATA,
+        expected: "a sound document",
+    };
+    let window = Window {
+        bytes,
+        last: true,
+        row_bytes_max: bytes.len(),
+    };
+    let mut cursor = Cursor::new(&window, 0);
+    let end = document_end(&mut cursor).map_err(unsound)?;
+    while cursor.at < end - 1 {
+        let kind = cursor.byte().map_err(unsound)?;
+        let name_at = cursor.at;
+        pass_name(&mut cursor, end).map_err(unsound)?;
+        let (name, start) = (name_at..cursor.at - 1, cursor.at);
+        pass_value(&mut cursor, kind, end).map_err(unsound)?;
+        read(&bytes[name], kind, &bytes[start..cursor.at])?;
+    }
+    if cursor.at == end - 1 && end == bytes.len() && bytes[end - 1] == 0 {
+        Ok(())
+    } else {
+        Err(unsound(Stop::More { expected: "" }))
+    }
+}
+
 /// The value of a column of this type, as RowBinary writes it.
 fn token<'a>(
     kind: u8,
@@ -257,7 +388,6 @@ fn token<'a>(
     use DataType as T;
     scratch.clear();
     match (kind, data_type) {
-        (kind::NULL, _) => Ok(Token::Null),
         (kind::STRING | kind::SYMBOL | kind::JAVA_SCRIPT_CODE, T::String | T::FixedString(_)) => {
             // Without its length and the zero byte.
             Ok(Token::Text(value.get(4..value.len() - 1).unwrap_or_default()))

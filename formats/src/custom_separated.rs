@@ -15,7 +15,7 @@ use crate::format::Payload;
 use crate::framing::{Framing, Stop, Token, ValueError, Window, behind_space};
 use crate::header::Announced;
 use crate::json_each_row::scan;
-use crate::json_rows::{Tokens, Values};
+use crate::json_rows::json_token;
 use crate::settings::{Custom, EscapingRule, Family, Settings};
 use crate::stream::Input;
 use crate::tab_separated::TabSeparated;
@@ -86,7 +86,6 @@ fn open_as(
         ignore_spaces,
         csv: Csv::new(settings),
         tsv: TabSeparated::new(settings, rule == EscapingRule::Raw),
-        json: Tokens::new(input, Values::Json),
     };
     let habits = Habits {
         announced,
@@ -137,7 +136,6 @@ struct CustomSeparated {
     ignore_spaces: bool,
     csv: Csv,
     tsv: TabSeparated,
-    json: Tokens,
 }
 
 impl Dialect for CustomSeparated {
@@ -195,9 +193,8 @@ impl Dialect for CustomSeparated {
             EscapingRule::Escaped | EscapingRule::Raw => self.tsv.token(field, nature, scratch),
             EscapingRule::Csv if field == self.csv.null.as_slice() => Ok(Token::Null),
             EscapingRule::Csv => self.csv.token(field, nature, scratch),
-            EscapingRule::Quoted if nature == Nature::Nested => Ok(Token::Sql(field)),
-            EscapingRule::Quoted => values::token(field, scratch),
-            EscapingRule::Json => self.json.token(0, field, scratch),
+            EscapingRule::Quoted => values::token_of(field, nature == Nature::Nested, scratch),
+            EscapingRule::Json => json_token(field, nature == Nature::Nested, scratch),
         }
     }
 

@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use types::{ColumnDef, DataType};
 
-use crate::check;
 use crate::error::{FormatError, code};
-use crate::framing::{Fault, Framing, KeyFields, Step, Stop, Token, ValueError, Window, skip_mark};
-use crate::header::{self, Announced, Header};
+use crate::framing::{Fault, Framing, KeyFields, Leaf, Step, Stop, Token, ValueError, Window, skip_mark};
+use crate::header::{Announced, Header};
+use crate::nested;
 use crate::stream::Input;
 
 /// What ends a field.
@@ -38,7 +38,7 @@ pub(crate) enum Nature {
     Word,
     /// The same inside Nullable.
     NullableWord,
-    /// An array, a tuple or a map: the strings in it are quoted.
+    /// An array, a tuple or a map in one field: the strings in it are quoted.
     Nested,
     /// Any other type.
     Other,
@@ -47,7 +47,7 @@ pub(crate) enum Nature {
 impl Nature {
     /// Whether either kind of quotes may stand around a value in CSV.
     pub(crate) fn takes_any_quotes(self) -> bool {
-        matches!(self, Self::Nested | Self::Other)
+        matches!(self, Self::Other)
     }
 }
 
@@ -176,8 +176,8 @@ pub(crate) struct Delimited<D> {
     behind: Behind,
     columns: Vec<ColumnDef>,
     fields: Vec<Field>,
-    /// The nature of each key column.
-    key_natures: Vec<Nature>,
+    /// The natures of each key column's fields.
+    key_natures: Vec<Vec<Nature>>,
     key: Vec<ColumnDef>,
     rewrites: bool,
     /// Where the fields of the row at hand lie, if rows are rewritten.
@@ -210,7 +210,11 @@ impl<D: Dialect> Delimited<D> {
             },
             columns: Vec::new(),
             fields: Vec::new(),
-            key_natures: input.key.iter().map(|column| nature(&column.data_type)).collect(),
+            key_natures: input
+                .key
+                .iter()
+                .map(|column| natures(&column.data_type, habits.tuples_as_fields))
+                .collect(),
             key: input.key.to_vec(),
             rewrites: false,
             found: Vec::new(),
@@ -233,17 +237,12 @@ impl<D: Dialect> Delimited<D> {
                 continue;
             };
             let key = self.key.iter().position(|key| key.name == column.name);
-            let count = if self.habits.tuples_as_fields {
-                header::leaves(&column.data_type)
-            } else {
-                1
-            };
-            let field = || Field {
-                nature: nature(&column.data_type),
+            let natures = natures(&column.data_type, self.habits.tuples_as_fields);
+            self.fields.extend(natures.into_iter().map(|nature| Field {
+                nature,
                 key,
                 column: Some(self.columns.len()),
-            };
-            self.fields.extend(std::iter::repeat_with(field).take(count));
+            }));
             self.columns.push(column);
         }
     }
@@ -268,9 +267,7 @@ impl<D: Dialect> Delimited<D> {
             if self.rewrites {
                 self.found.push(found.content.clone());
             }
-            if let Some(index) = field.key {
-                key[index] = Some(found.content);
-            }
+            self.note(index, found.content, key);
             match (found.ending, index == last) {
                 (Ending::Delimiter, false) => {}
                 (Ending::Delimiter, true) => return self.surplus(window, start..end, at),
@@ -280,6 +277,57 @@ impl<D: Dialect> Delimited<D> {
         }
         // Only a row without fields comes here; `need_columns` has refused it.
         Ok((start..at, at))
+    }
+
+    /// Notes where the field is, together with the fields in front of it that belong to the same column.
+    fn note(&self, field: usize, place: Range<usize>, key: &mut KeyFields) {
+        let Some(index) = self.fields[field].key else {
+            return;
+        };
+        let is_first = field == 0 || self.fields[field - 1].key != Some(index);
+        let start = key[index]
+            .as_ref()
+            .filter(|_| !is_first)
+            .map_or(place.start, |before| before.start);
+        key[index] = Some(start..place.end);
+    }
+
+    /// The fields of a Tuple, which lie one behind the other.
+    fn fields_of_tuple(&self, natures: &[Nature], fields: &[u8]) -> Result<Vec<Leaf>, ValueError> {
+        let window = Window {
+            bytes: fields,
+            last: true,
+            row_bytes_max: fields.len(),
+        };
+        let mut leaves = Vec::new();
+        let mut at = 0;
+        for (place, nature) in natures.iter().enumerate() {
+            let expected = Expected {
+                nature: *nature,
+                is_last: place + 1 == natures.len(),
+            };
+            let found = self
+                .dialect
+                .field(&window, at, expected)
+                .map_err(|_| TUPLE_FIELDS)?;
+            let mut scratch = Vec::new();
+            leaves.push(
+                match self
+                    .dialect
+                    .token(&fields[found.content], *nature, &mut scratch)?
+                {
+                    Token::Null => Leaf::Null,
+                    Token::Absent => Leaf::Absent,
+                    Token::Text(text) => Leaf::Text(text.to_vec()),
+                    _ => return Err(TUPLE_FIELDS),
+                },
+            );
+            at = found.next;
+            if found.ending == Ending::Line {
+                break;
+            }
+        }
+        Ok(leaves)
     }
 
     fn surplus(
@@ -480,7 +528,10 @@ impl<D: Dialect> Framing for Delimited<D> {
         field: &'a [u8],
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError> {
-        self.dialect.token(field, self.key_natures[index], scratch)
+        match self.key_natures[index].as_slice() {
+            [nature] => self.dialect.token(field, *nature, scratch),
+            natures => self.fields_of_tuple(natures, field).map(Token::Fields),
+        }
     }
 
     fn columns(&self) -> &[ColumnDef] {
@@ -505,7 +556,7 @@ impl<D: Dialect> Framing for Delimited<D> {
         } = self.dialect.punctuation();
         out.extend_from_slice(open.as_bytes());
         let mut is_first = true;
-        for (field, found) in self.fields.iter().zip(&self.found) {
+        for (place, (field, found)) in self.fields.iter().zip(&self.found).enumerate() {
             let Some(column) = field.column else { continue };
             if !is_first {
                 out.push(separator);
@@ -520,9 +571,7 @@ impl<D: Dialect> Framing for Delimited<D> {
                     at: found.start,
                     message: format!("cannot carry column {}: expected {}", column.name, error.expected),
                 })?;
-            if let Some(index) = field.key {
-                key[index] = Some(start..out.len());
-            }
+            self.note(place, start..out.len(), key);
         }
         out.extend_from_slice(close.as_bytes());
         Ok(())
@@ -557,6 +606,19 @@ fn ends_in_lf(window: &Window<'_>, end: usize) -> bool {
     matches!(window.bytes[..end], [.., before, b'\n'] if before != b'\r') || window.bytes[..end] == *b"\n"
 }
 
+/// Of the fields that a column takes.
+fn natures(data_type: &DataType, tuples_as_fields: bool) -> Vec<Nature> {
+    if !tuples_as_fields {
+        return vec![nature(data_type)];
+    }
+    nested::leaves(data_type).into_iter().map(nature).collect()
+}
+
+const TUPLE_FIELDS: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "the fields of a tuple",
+};
+
 pub(crate) fn nature(data_type: &DataType) -> Nature {
     match data_type.without_nullable() {
         DataType::String | DataType::FixedString(_) | DataType::Enum8(_) | DataType::Enum16(_) => {
@@ -566,7 +628,7 @@ pub(crate) fn nature(data_type: &DataType) -> Nature {
                 Nature::Word
             }
         }
-        data_type if check::is_nested(data_type) => Nature::Nested,
+        data_type if nested::is_nested(data_type) => Nature::Nested,
         _ => Nature::Other,
     }
 }

@@ -2,9 +2,9 @@
 
 use types::DataType;
 
-use crate::check::is_nested;
 use crate::error::code;
 use crate::framing::ValueError;
+use crate::nested::is_nested;
 
 /// A field of TabSeparated.
 pub(crate) fn tab_separated(text: &[u8], out: &mut Vec<u8>) {
@@ -45,8 +45,8 @@ const OPEN_ESCAPE: ValueError = ValueError {
     expected: "no backslash at the end of an array, a tuple or a map",
 };
 
-/// Line ends and tabs between elements become spaces, those inside quotes escapes.
-fn nested_tab_separated(text: &[u8], out: &mut Vec<u8>) {
+/// The text of an array, a tuple or a map: line ends and tabs between elements become spaces, those inside quotes escapes.
+pub(crate) fn nested_tab_separated(text: &[u8], out: &mut Vec<u8>) {
     let mut is_quoted = false;
     let mut is_escaped = false;
     for byte in text {

@@ -2,6 +2,7 @@
 
 mod binary;
 mod syntax;
+mod text;
 
 use std::ops::Range;
 
@@ -20,7 +21,7 @@ pub struct Fill<'a> {
     pub column: &'a ColumnDef,
     /// A value for each row at hand; those of other rows are not looked at.
     pub values: &'a Column,
-    /// The same values as ClickHouse's `toString` writes them; anything at a NULL.
+    /// The same values as ClickHouse's `toString` writes them; anything at a NULL, and for a type with others inside.
     pub texts: &'a Bytes,
 }
 
@@ -29,6 +30,7 @@ pub struct Fill<'a> {
 pub struct Filler {
     payload: Payload,
     delimiter: u8,
+    tuples_as_fields: bool,
     /// The columns of the rows as filled.
     columns: Vec<ColumnDef>,
     bytes: Vec<u8>,
@@ -53,6 +55,7 @@ impl Filler {
         Self {
             payload,
             delimiter: settings.csv_delimiter,
+            tuples_as_fields: settings.csv_tuples_as_fields,
             columns: Vec::new(),
             bytes: Vec::new(),
             ranges: Vec::new(),
@@ -130,6 +133,7 @@ impl Filler {
             let syntax = syntax::Syntax {
                 payload: self.payload,
                 delimiter: self.delimiter,
+                tuples_as_fields: self.tuples_as_fields,
             };
             let mut from = range.start;
             for edit in of_row {

@@ -115,15 +115,17 @@ impl Payload {
     ];
 }
 
+type Opening<T> = Result<T, FormatError>;
+
 /// How a body of a format is opened.
 #[derive(Clone, Copy)]
 enum Open {
     /// Its rows lie one behind the other.
-    Rows(fn(&Input<'_>) -> Result<Box<dyn Framing>, FormatError>),
+    Rows(fn(&Input<'_>) -> Opening<Box<dyn Framing>>),
     /// Its rows lie column by column.
-    Windows(fn(&Input<'_>, &Spec<'_>) -> Result<Box<dyn Windows>, FormatError>),
+    Windows(fn(&Input<'_>, &Spec<'_>) -> Opening<Box<dyn Windows>>),
     /// Its rows are written as lines once it is whole.
-    Lines(fn(&Input<'_>, &Spec<'_>) -> Result<json_columns::Opened, FormatError>),
+    Lines(fn(&Input<'_>, &Spec<'_>) -> Opening<json_columns::Opened>),
 }
 
 /// A body that was opened.

@@ -68,8 +68,22 @@ pub(crate) enum Token<'a> {
     Json(&'a [u8]),
     /// A number, `true` or `false` of SQL.
     Sql(&'a [u8]),
-    /// The value as RowBinary writes it.
+    /// The value as RowBinary writes it, a string without its length.
     Binary(&'a [u8]),
+    /// A value with others inside, as MessagePack has it.
+    MsgPack(&'a [u8]),
+    /// A value with others inside: its kind in BSON, and its bytes.
+    Bson(u8, &'a [u8]),
+    /// The fields of CSV in which a Tuple's elements are.
+    Fields(Vec<Leaf>),
+}
+
+/// The field of one element of a Tuple.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Leaf {
+    Null,
+    Absent,
+    Text(Vec<u8>),
 }
 
 /// What one format knows. Only complete steps change its state: a step that stops for more bytes is taken

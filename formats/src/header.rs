@@ -187,13 +187,3 @@ pub(crate) fn column_named<'a>(columns: &'a [ColumnDef], name: &[u8]) -> Option<
         .filter(|column| column.name.as_bytes().eq_ignore_ascii_case(name));
     alike.next().filter(|_| alike.next().is_none())
 }
-
-/// How many CSV fields a value takes: a Tuple one for each element, anything else one.
-pub(crate) fn leaves(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::Tuple(elements) if !elements.is_empty() => {
-            elements.iter().map(|(_, element)| leaves(element)).sum()
-        }
-        _ => 1,
-    }
-}

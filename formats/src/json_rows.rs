@@ -11,6 +11,7 @@ use crate::framing::{
     Fault, Framing, KeyFields, Step, Stop, Token, ValueError, Window, behind_space, skip_mark,
 };
 use crate::json_each_row::text;
+use crate::nested::is_nested;
 use crate::stream::Input;
 
 /// One row of a JSON format.
@@ -219,6 +220,8 @@ pub(crate) struct Tokens {
     pub values: Values,
     /// For each noted column whether any text is a value of it.
     takes_any_text: Vec<bool>,
+    /// For each noted column whether its values are made of others.
+    nested: Vec<bool>,
 }
 
 impl Tokens {
@@ -232,6 +235,11 @@ impl Tokens {
         Self {
             values,
             takes_any_text: input.key.iter().map(takes_any_text).collect(),
+            nested: input
+                .key
+                .iter()
+                .map(|column| is_nested(&column.data_type))
+                .collect(),
         }
     }
 
@@ -246,8 +254,9 @@ impl Tokens {
             expected: "a value in the quotes",
         };
         match (field, self.values) {
-            (b"null", Values::Json) => Ok(Token::Null),
-            ([b'"', inner @ .., b'"'], Values::Json) => text::unescape(inner, scratch).map(Token::Text),
+            (field, Values::Json) => {
+                json_token(field, self.nested.get(index).copied().unwrap_or(false), scratch)
+            }
             ([b'"', inner @ .., b'"'], Values::Strings) => match text::unescape(inner, scratch)? {
                 b"" if !self.takes_any_text.get(index).copied().unwrap_or(true) => Err(NOTHING),
                 text if is_null(text) => Ok(Token::Null),
@@ -267,6 +276,19 @@ impl Tokens {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// A JSON value; the text in a string is the value of a type only that has no others inside.
+pub(crate) fn json_token<'a>(
+    field: &'a [u8],
+    is_nested: bool,
+    scratch: &'a mut Vec<u8>,
+) -> Result<Token<'a>, ValueError> {
+    match field {
+        b"null" => Ok(Token::Null),
+        [b'"', inner @ .., b'"'] if !is_nested => text::unescape(inner, scratch).map(Token::Text),
+        value => Ok(Token::Json(value)),
     }
 }
 

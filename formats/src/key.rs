@@ -8,6 +8,7 @@ use types::{Column, ColumnDef, DataType};
 use crate::check::Check;
 use crate::error::{FormatError, code};
 use crate::framing::{Fault, Framing, Token, ValueError};
+use crate::nested::{self, ValueReader};
 use crate::settings::DateTimeText;
 use crate::stream::{Absent, Spec};
 use crate::value;
@@ -37,11 +38,10 @@ pub(crate) struct KeyDef {
     column: ColumnDef,
     /// Whether the INSERT lists columns, but not this one.
     is_unnamed: bool,
-    /// What a value is read by: the zone of a DateTime, and how far its text may go.
-    pub reading: Reading,
+    reader: ValueReader,
 }
 
-/// What the meaning of a text depends on besides its type.
+/// What the meaning of a text depends on besides its type: the zone of a DateTime, and how far its text may go.
 pub(crate) struct Reading {
     pub zone: TimeZone,
     pub date_time: DateTimeText,
@@ -75,9 +75,9 @@ impl Key {
         })
     }
 
-    /// What a text of this key column is read by.
-    pub(crate) fn reading(&self, index: usize) -> &Reading {
-        &self.defs[index].reading
+    /// What values of this key column are read by.
+    pub(crate) fn reader(&self, index: usize) -> &ValueReader {
+        &self.defs[index].reader
     }
 
     /// Takes a whole column of values; in the rows of `nulls`, ascending, the type's default stands in for a NULL.
@@ -184,10 +184,10 @@ impl Key {
         let def = &self.defs[index];
         let column = &mut self.columns[index];
         if !matches!(token, Token::Null | Token::Absent) {
-            return def.push_value(column, &token);
+            return def.reader.push(column, &token);
         }
         if token == Token::Null && column.nulls.is_none() && !self.null_as_default {
-            return Err(NULL);
+            return Err(nested::NULL);
         }
         if token == Token::Absent || column.nulls.is_none() {
             let row = self.rows;
@@ -198,41 +198,20 @@ impl Key {
     }
 }
 
-/// NULL where `input_format_null_as_default = 0`.
-const NULL: ValueError = ValueError {
-    code: code::INCORRECT_DATA,
-    expected: "a value, because input_format_null_as_default is off",
-};
-
 impl KeyDef {
     fn new(column: &ColumnDef, spec: &Spec<'_>) -> Result<Self, FormatError> {
-        let value_type = column.data_type.without_nullable();
-        if !value::can_read(value_type) {
+        if !value::can_read(column.data_type.without_nullable()) {
             let message = format!(
                 "column {} of the sharding key has type {}, whose values this router does not read",
                 column.name, column.data_type
             );
             return Err(FormatError::plain(code::NOT_IMPLEMENTED, message));
         }
-        let reading = reading_of(value_type, spec)?;
         Ok(Self {
             column: column.clone(),
             is_unnamed: spec.listed.is_some_and(|listed| !listed.contains(&column.name)),
-            reading,
+            reader: ValueReader::new(&column.data_type, spec)?,
         })
-    }
-
-    fn push_value(&self, column: &mut Column, token: &Token<'_>) -> Result<(), ValueError> {
-        value::push(
-            &mut column.data,
-            self.column.data_type.without_nullable(),
-            &self.reading,
-            token,
-        )?;
-        if let Some(nulls) = &mut column.nulls {
-            nulls.push(false);
-        }
-        Ok(())
     }
 
     fn push_default(&self, column: &mut Column) {

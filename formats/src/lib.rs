@@ -38,7 +38,7 @@
 //! One file a format: [`Format`] lists them with what each needs. `delimited` is shared by TabSeparated, CSV
 //! and CustomSeparated, `json_rows` by the JSON formats whose rows follow each other; `names` finds columns by
 //! their names, `header` reads headers, `escape` writes texts; `value` turns a key's text into its value for
-//! all of them. A new format is one file, one entry in `format::FORMATS`, and a seed in `fuzz/seeds`.
+//! all of them, `nested` that of arrays, tuples and maps. A new format is one file, one entry in `format::FORMATS`, and a seed in `fuzz/seeds`.
 
 mod arrow_stream;
 mod backslash;
@@ -65,6 +65,7 @@ mod key;
 mod msg_pack;
 mod names;
 mod native;
+mod nested;
 mod parquet_file;
 mod row_binary;
 mod settings;

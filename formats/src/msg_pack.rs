@@ -3,13 +3,15 @@
 //! What a value becomes in a column of each type is ClickHouse's own choice: integers of any size are cut to the
 //! column's width, enums and dates are numbers, strings are only strings.
 
-use types::{ColumnDef, DataType};
+use types::{Column, ColumnDef, DataType};
 
 use crate::cursor::Cursor;
 use crate::error::{FormatError, code};
 use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window};
+use crate::nested::{self, Kind, ValueReader, push_list, push_pair, push_tuple};
 use crate::settings::Family;
 use crate::stream::Input;
+use crate::value;
 
 /// The number under which ClickHouse writes a UUID as an extension.
 const UUID_EXTENSION: u8 = 2;
@@ -65,8 +67,12 @@ impl Framing for MsgPack {
             last: true,
             row_bytes_max: field.len(),
         };
-        let value = head(&mut Cursor::new(&window, 0)).map_err(|_| illegal("a whole value"))?;
-        token(value, field, &self.key_types[index], scratch)
+        let data_type = &self.key_types[index];
+        match head(&mut Cursor::new(&window, 0)).map_err(cut)? {
+            Value::Nil => Ok(Token::Null),
+            _ if !is_scalar(data_type) => Ok(Token::MsgPack(field)),
+            value => token(value, field, data_type, scratch),
+        }
     }
 
     fn columns(&self) -> &[ColumnDef] {
@@ -89,6 +95,8 @@ enum Value {
     Extension(u8, u64),
     /// So many values follow.
     Values(u64),
+    /// So many keys follow, each with its value behind it.
+    Pairs(u64),
 }
 
 /// Passes one value with all that lies in it.
@@ -101,6 +109,7 @@ fn pass(cursor: &mut Cursor<'_, '_>) -> Result<(), Stop> {
                 cursor.skip(len)?;
             }
             Value::Values(count) => pending = pending.saturating_add(count),
+            Value::Pairs(count) => pending = pending.saturating_add(2 * count),
             Value::Nil | Value::Integer(_) | Value::Float32(_) | Value::Float64(_) => {}
         }
     }
@@ -112,7 +121,7 @@ fn head(cursor: &mut Cursor<'_, '_>) -> Result<Value, Stop> {
     // The casts sign-extend, which is what they are for.
     Ok(match cursor.byte()? {
         byte @ 0x00..=0x7f => Value::Integer(u64::from(byte)),
-        byte @ 0x80..=0x8f => Value::Values(u64::from(byte & 0x0f) * 2),
+        byte @ 0x80..=0x8f => Value::Pairs(u64::from(byte & 0x0f)),
         byte @ 0x90..=0x9f => Value::Values(u64::from(byte & 0x0f)),
         byte @ 0xa0..=0xbf => Value::Text(u64::from(byte & 0x1f)),
         0xc0 => Value::Nil,
@@ -138,10 +147,23 @@ fn head(cursor: &mut Cursor<'_, '_>) -> Result<Value, Stop> {
         0xd3 => Value::Integer(i64::from_be_bytes(cursor.array()?) as u64),
         byte @ 0xd4..=0xd8 => Value::Extension(cursor.byte()?, 1 << (byte - 0xd4)),
         byte @ 0xd9..=0xdb => Value::Text(length(cursor, byte - 0xd9)?),
-        byte @ 0xdc..=0xdd => Value::Values(length(cursor, byte - 0xdc + 1)?),
-        byte @ 0xde..=0xdf => Value::Values(length(cursor, byte - 0xde + 1)? * 2),
+        byte @ 0xdc..=0xdd => Value::Values(count(cursor, at, byte - 0xdc + 1)?),
+        byte @ 0xde..=0xdf => Value::Pairs(count(cursor, at, byte - 0xde + 1)?),
         byte @ 0xe0..=0xff => Value::Integer(i64::from(byte as i8) as u64),
     })
+}
+
+/// How many values follow, said in 2 or 4 bytes. 26.9 takes a 0 there for the first of its bytes only, and the others for
+/// what follows.
+fn count(cursor: &mut Cursor<'_, '_>, at: usize, exponent: u8) -> Result<u64, Stop> {
+    match length(cursor, exponent)? {
+        0 => {
+            let message =
+                "an empty array or map must be byte 0x90 or 0x80: ClickHouse does not read the longer forms";
+            Err(Stop::fault(code::NOT_IMPLEMENTED, at, message))
+        }
+        count => Ok(count),
+    }
 }
 
 /// A length of 1, 2 or 4 bytes.
@@ -151,6 +173,76 @@ fn length(cursor: &mut Cursor<'_, '_>, exponent: u8) -> Result<u64, Stop> {
         1 => u64::from(u16::from_be_bytes(cursor.array()?)),
         _ => u64::from(u32::from_be_bytes(cursor.array()?)),
     })
+}
+
+/// Whether the type's values are read here, and have no others inside.
+fn is_scalar(data_type: &DataType) -> bool {
+    value::can_read(data_type) && !nested::is_nested(data_type)
+}
+
+/// Appends a value with others inside: arrays and tuples are arrays, maps are maps.
+pub(crate) fn push(reader: &ValueReader, column: &mut Column, bytes: &[u8]) -> Result<(), ValueError> {
+    let window = Window {
+        bytes,
+        last: true,
+        row_bytes_max: bytes.len(),
+    };
+    push_value(reader, column, &mut Cursor::new(&window, 0))
+}
+
+fn push_value(
+    reader: &ValueReader,
+    column: &mut Column,
+    cursor: &mut Cursor<'_, '_>,
+) -> Result<(), ValueError> {
+    let start = cursor.at;
+    let value = head(cursor).map_err(cut)?;
+    match (&reader.kind, value) {
+        (_, Value::Nil) => reader.push(column, &Token::Null),
+        (Kind::Scalar(_) | Kind::Unread, value) => {
+            cursor.at = start;
+            pass(cursor).map_err(cut)?;
+            push_scalar(reader, column, value, &cursor.window.bytes[start..cursor.at])
+        }
+        (Kind::Array(inner), Value::Values(count)) => push_list(column, |list| {
+            (0..count).try_for_each(|_| push_value(inner, list, cursor))
+        }),
+        (Kind::Map(pair), Value::Pairs(count)) => push_list(column, |pairs| {
+            (0..count).try_for_each(|_| {
+                push_pair(pairs, |keys, values| {
+                    push_value(&pair.0, keys, cursor)?;
+                    push_value(&pair.1, values, cursor)
+                })
+            })
+        }),
+        (Kind::Tuple(elements), Value::Values(count)) if count == elements.len() as u64 => {
+            push_tuple(column, |columns| {
+                let mut pairs = elements.iter().zip(columns);
+                pairs.try_for_each(|(element, column)| push_value(&element.reader, column, cursor))
+            })
+        }
+        (Kind::Array(_), _) => Err(illegal("an array")),
+        (Kind::Map(_), _) => Err(illegal("a map")),
+        (Kind::Tuple(_), _) => Err(illegal("an array of as many values as the tuple has elements")),
+    }
+}
+
+fn push_scalar(
+    reader: &ValueReader,
+    column: &mut Column,
+    value: Value,
+    field: &[u8],
+) -> Result<(), ValueError> {
+    if matches!(reader.kind, Kind::Unread) {
+        return reader.push(column, &Token::MsgPack(field));
+    }
+    let mut scratch = Vec::new();
+    let token = token(value, field, reader.data_type.without_nullable(), &mut scratch)?;
+    reader.push(column, &token)
+}
+
+fn cut(_: Stop) -> ValueError {
+    illegal("a whole value")
 }
 
 fn illegal(expected: &'static str) -> ValueError {
@@ -171,7 +263,6 @@ fn token<'a>(
     scratch.clear();
     let payload = |len: u64| &field[field.len().saturating_sub(len as usize)..];
     match (value, data_type) {
-        (Value::Nil, _) => return Ok(Token::Null),
         (Value::Integer(number), data_type) => {
             let width =
                 integer_width(data_type).ok_or_else(|| illegal("no integer, but what the type takes"))?;

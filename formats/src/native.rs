@@ -27,6 +27,7 @@ use crate::framing::{Stop, Window as Bytes};
 use crate::settings::Family;
 use crate::stream::{Input, Rows, RowsBody, Spec};
 
+pub(crate) use self::node::fixed_width;
 pub(crate) use self::store::Store;
 
 /// How many rows a window has at most: with 50 shards there are still more than a thousand for each.

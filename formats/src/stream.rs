@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use types::{ColumnDef, DataType};
+use types::ColumnDef;
 
 use crate::check::Check;
 use crate::columnar::Windows;
@@ -141,7 +141,7 @@ impl RowStream {
         let columns = listed_columns(spec)?;
         let mut noted = [spec.key, spec.watched].concat();
         let payload = payload_of(format, spec)?;
-        let checks = checks(spec, payload, &columns, &mut noted)?;
+        let checks = checks(spec, &columns, &mut noted)?;
         let input = Input {
             columns,
             key: &noted,
@@ -511,10 +511,9 @@ pub(crate) fn too_long(at: usize, row_bytes_max: usize) -> Fault {
 }
 
 /// What the values of columns are held against that the key does not read, where all are to be read. Their fields are
-/// noted behind those of `noted`. A Tuple that takes several fields of CSV is left out.
+/// noted behind those of `noted`.
 fn checks(
     spec: &Spec<'_>,
-    payload: Payload,
     columns: &[ColumnDef],
     noted: &mut Vec<ColumnDef>,
 ) -> Result<Vec<(usize, Check)>, FormatError> {
@@ -522,12 +521,7 @@ fn checks(
         return Ok(Vec::new());
     }
     let mut checks = Vec::new();
-    let is_many_fields = |column: &ColumnDef| {
-        payload == Payload::Csv
-            && spec.settings.csv_tuples_as_fields
-            && matches!(column.data_type, DataType::Tuple(_))
-    };
-    for column in columns.iter().filter(|column| !is_many_fields(column)) {
+    for column in columns {
         let index = noted.iter().position(|known| known.name == column.name);
         if index.is_some_and(|index| index < spec.key.len()) {
             continue;

@@ -282,7 +282,15 @@ fn a_date32_that_the_insert_leaves_out_is_the_first_day_and_one_that_a_row_leave
 
 #[test]
 fn a_key_of_a_type_that_is_not_read_is_refused_before_any_byte() {
-    for data_type in ["JSON", "Dynamic", "AggregateFunction(sum, UInt64)"] {
+    for data_type in [
+        "JSON",
+        "Dynamic",
+        "AggregateFunction(sum, UInt64)",
+        "Array(JSON)",
+        "Map(String, Variant(UInt8, String))",
+        "Tuple(UInt8, Array(Point))",
+        "Tuple()",
+    ] {
         let reader = Reader::new(Format::JsonEachRow, &format!("k {data_type}"), &["k"]);
         assert_eq!(
             reader.stream().err().unwrap().code,
@@ -385,4 +393,67 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_key_with_values_inside_reads_the_same_however_cut_and_again_when_joined(
+        pieces in prop::collection::vec(nested_piece(), 0..10), table in 0..4_usize,
+    ) {
+        let body = pieces.concat();
+        let data_type = [
+            "Array(Nullable(UInt8))",
+            "Map(String, Array(UInt8))",
+            "Tuple(UInt8, String)",
+            "Tuple(x Array(String), y Tuple(a Nullable(UInt8), b UInt8))",
+        ][table];
+        for format in Format::all() {
+            let reader = Reader::new(format, &format!("k {data_type}"), &["k"]);
+            check_every_cut(&reader, body.as_bytes());
+            if let Ok(read) = reader.read_all(body.as_bytes()) {
+                golden::check_joined(&reader, &read);
+            }
+        }
+    }
+}
+
+/// Parts of values with others inside.
+fn nested_piece() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        ",",
+        ":",
+        "'",
+        "\"",
+        "\\",
+        "\n",
+        "\t",
+        " ",
+        "NULL",
+        "null",
+        "1",
+        "'a'",
+        "\"a\"",
+        "[1]",
+        "[1,NULL]",
+        "['b']",
+        "(1,'a')",
+        "{'k':[1]}",
+        "{\"k\":[1]}\n",
+        "{\"k\":",
+        "k=",
+        "(",
+        "\"[1,2]\"\n",
+        "\\N",
+        "{\"k\":{\"x\":[\"a\"]}}",
+        "\x01",
+        "\x02",
+        "\0",
+        "\u{91}",
+        "1,x\n",
+        "DEFAULT",
+    ])
 }

@@ -16,7 +16,9 @@ use crate::error::code;
 use crate::framing::{Token, ValueError};
 use crate::key::Reading;
 
-/// Whether values of this type (outside Nullable and LowCardinality) can be read.
+pub(crate) use binary::push as push_binary;
+
+/// Whether values of this type (outside Nullable and LowCardinality) can be read, down to the last element.
 pub(crate) fn can_read(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
@@ -28,11 +30,17 @@ pub(crate) fn can_read(data_type: &DataType) -> bool {
         T::Enum8(_) | T::Enum16(_) => true,
         T::UInt256 | T::Int256 | T::BFloat16 | T::Decimal { .. } => true,
         T::Nothing | T::Other(_) => false,
-        T::Nullable(_) | T::LowCardinality(_) | T::Array(_) | T::Tuple(_) | T::Map(..) => false,
+        T::Array(inner) => can_read(inner.without_nullable()),
+        T::Map(key, value) => can_read(key.without_nullable()) && can_read(value.without_nullable()),
+        T::Tuple(elements) => {
+            let mut types = elements.iter().map(|(_, element)| element.without_nullable());
+            !elements.is_empty() && types.all(can_read)
+        }
+        T::Nullable(_) | T::LowCardinality(_) => false,
     }
 }
 
-/// Appends the token's value to a column of this type (outside Nullable and LowCardinality).
+/// Appends the token's value to a column of this type, which has no others inside (outside Nullable and LowCardinality).
 ///
 /// NULL and absent values are the caller's: here they are an error.
 pub(crate) fn push(
@@ -71,7 +79,7 @@ pub(crate) fn push(
 }
 
 /// A column of another physical kind than its type's: nothing a body can cause.
-const MISFIT: ValueError = ValueError {
+pub(crate) const MISFIT: ValueError = ValueError {
     code: code::NOT_IMPLEMENTED,
     expected: "a column of the type's own physical kind",
 };

@@ -6,9 +6,9 @@ use std::ops::Range;
 use types::ColumnDef;
 
 use crate::backslash;
-use crate::check;
 use crate::error::{FormatError, code};
 use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window, behind_space};
+use crate::nested;
 use crate::settings::Family;
 use crate::stream::Input;
 
@@ -32,7 +32,7 @@ pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
         nested: input
             .key
             .iter()
-            .map(|column| check::is_nested(&column.data_type))
+            .map(|column| nested::is_nested(&column.data_type))
             .collect(),
     }))
 }
@@ -103,10 +103,7 @@ impl Framing for Values {
         field: &'a [u8],
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError> {
-        match field {
-            [b'[' | b'(' | b'{', ..] if self.nested[index] => Ok(Token::Sql(field)),
-            _ => token(field, scratch),
-        }
+        token_of(field, self.nested[index], scratch)
     }
 
     fn columns(&self) -> &[ColumnDef] {
@@ -204,6 +201,22 @@ impl Nesting {
                 "this bracket closes none that is open",
             )),
         }
+    }
+}
+
+/// A value of a type that has others inside, or has not.
+pub(crate) fn token_of<'a>(
+    field: &'a [u8],
+    is_nested: bool,
+    scratch: &'a mut Vec<u8>,
+) -> Result<Token<'a>, ValueError> {
+    match field {
+        [b'[' | b'(' | b'{', ..] if is_nested => Ok(Token::Sql(field)),
+        _ => match token(field, scratch)? {
+            // A text that would be read as the value is an expression too.
+            Token::Text(_) | Token::Sql(_) if is_nested => Err(LITERAL),
+            token => Ok(token),
+        },
     }
 }
 

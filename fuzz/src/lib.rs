@@ -45,7 +45,7 @@ impl Target {
             _ => "Tuple(k UInt16, s Nullable(String), a Array(String), m Map(String, Int32), d Date)",
         };
         let columns = columns(table);
-        let is_key = |column: &&ColumnDef| matches!(column.name.as_str(), "k" | "s" | "d");
+        let is_key = |column: &&ColumnDef| matches!(column.name.as_str(), "k" | "s" | "a" | "m" | "d");
         Self {
             format,
             key: columns.iter().filter(is_key).cloned().collect(),
@@ -197,7 +197,16 @@ fn show(column: &Column, row: usize) -> String {
     }
     match &column.data {
         Data::UInt16(values) => values[row].to_string(),
+        Data::Int32(values) => values[row].to_string(),
         Data::Bytes(values) => values.get(row).escape_ascii().to_string(),
+        Data::Array(lists) => {
+            let elements: Vec<String> = lists.range(row).map(|row| show(&lists.values, row)).collect();
+            format!("[{}]", elements.join(","))
+        }
+        Data::Tuple(tuples) => {
+            let elements: Vec<String> = tuples.columns.iter().map(|column| show(column, row)).collect();
+            format!("({})", elements.join(","))
+        }
         other => panic!("no key column has values like {other:?}"),
     }
 }

@@ -195,7 +195,8 @@ impl Column {
     /// 1900-01-01 for a Date32. A row that leaves such a column out gives it 1970-01-01 (tried on 26.9).
     pub fn push_unnamed(&mut self, data_type: &crate::DataType) {
         self.push_default(data_type);
-        self.data.set_last_to_first_day(data_type.without_nullable(), self.nulls.is_some());
+        self.data
+            .set_last_to_first_day(data_type.without_nullable(), self.nulls.is_some());
     }
 
     /// Appends the value of a row of another column of the same type; false, and nothing appended, when the
@@ -323,7 +324,9 @@ impl Data {
             (Self::Tuple(tuples), T::Tuple(elements)) => {
                 for (column, (_, element)) in tuples.columns.iter_mut().zip(elements) {
                     let is_null = column.nulls.is_some();
-                    column.data.set_last_to_first_day(element.without_nullable(), is_null);
+                    column
+                        .data
+                        .set_last_to_first_day(element.without_nullable(), is_null);
                 }
             }
             _ => {}

@@ -98,3 +98,90 @@ fn a_length_that_lies_is_refused() {
     refuses(b"\x08\0\0\0\x10k\0\0", code::INCORRECT_DATA);
     refuses(b"\x20\0\0\0\x10k", code::CANNOT_READ_ALL_DATA);
 }
+
+/// An element: kind, name, value.
+fn element(kind: u8, name: &str, value: &[u8]) -> Vec<u8> {
+    [&[kind], name.as_bytes(), b"\0", value].concat()
+}
+
+/// A document or an array of numbers with these names.
+fn numbers(names: &[&str]) -> Vec<u8> {
+    let elements = names
+        .iter()
+        .zip(1..)
+        .map(|(name, number)| element(0x10, name, &[number, 0, 0, 0]));
+    let elements: Vec<Vec<u8>> = elements.collect();
+    document(&elements.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+#[test]
+fn arrays_tuples_and_maps_are_read_with_all_that_lies_in_them() {
+    check("Array(UInt8)", 0x04, &numbers(&["0", "1"]), "[1,2]");
+    check("Array(UInt8)", 0x04, &numbers(&["1", "0"]), "[1,2]");
+    check("Array(UInt8)", 0x04, &document(&[b"\x0a0\0"]), "[0]");
+    check("Array(Nullable(UInt8))", 0x04, &document(&[b"\x0a0\0"]), "[NULL]");
+    check("Array(UInt8)", 0x0a, b"", "-[]");
+    check("Tuple(x UInt8, y UInt8)", 0x04, &numbers(&["0", "1"]), "(1,2)");
+    check("Tuple(x UInt8, y UInt8)", 0x03, &numbers(&["y", "x"]), "(2,1)");
+    check("Tuple(UInt8, UInt8)", 0x03, &numbers(&["1", "2"]), "(1,2)");
+    check("Map(String, UInt8)", 0x03, &numbers(&["a", "a"]), "[(a,1),(a,2)]");
+    check("Map(UInt32, UInt8)", 0x03, &numbers(&["7"]), "[(7,1)]");
+    check("Map(Date, UInt8)", 0x03, &numbers(&["1970-01-02"]), "[(1,1)]");
+    let inner = element(0x04, "a", &numbers(&["0", "1"]));
+    check(
+        "Map(String, Array(UInt8))",
+        0x03,
+        &document(&[&inner]),
+        "[(a,[1,2])]",
+    );
+}
+
+#[test]
+fn a_value_of_another_shape_than_its_type_is_refused() {
+    let refuses = |data_type: &str, kind: u8, value: &[u8], code: i32| {
+        assert_eq!(key_of(data_type, kind, value), Err(code), "{data_type}");
+    };
+    refuses("Array(UInt8)", 0x03, &numbers(&["0"]), code::ILLEGAL_COLUMN);
+    refuses("Map(String, UInt8)", 0x04, &numbers(&["0"]), code::ILLEGAL_COLUMN);
+    refuses("Array(String)", 0x04, &numbers(&["0"]), code::ILLEGAL_COLUMN);
+    refuses(
+        "Tuple(UInt8, UInt8)",
+        0x04,
+        &numbers(&["0"]),
+        code::INCORRECT_DATA,
+    );
+    refuses(
+        "Tuple(UInt8, UInt8)",
+        0x04,
+        &numbers(&["0", "1", "2"]),
+        code::INCORRECT_DATA,
+    );
+    for names in [&["x"][..], &["x", "z"], &["x", "x"], &["x", "y", "z"]] {
+        refuses(
+            "Tuple(x UInt8, y UInt8)",
+            0x03,
+            &numbers(names),
+            code::INCORRECT_DATA,
+        );
+    }
+    refuses(
+        "Map(UInt32, UInt8)",
+        0x03,
+        &numbers(&["x"]),
+        code::CANNOT_PARSE_NUMBER,
+    );
+    refuses(
+        "Map(UInt32, UInt8)",
+        0x03,
+        &numbers(&[""]),
+        code::ATTEMPT_TO_READ_AFTER_EOF,
+    );
+    // What its length says is there, but it is no document.
+    for broken in [
+        &b"\x06\0\0\0\x10\0"[..],
+        b"\x05\0\0\0\x01",
+        b"\x0a\0\0\0\x100\0\x01\0\0",
+    ] {
+        refuses("Array(UInt8)", 0x04, broken, code::INCORRECT_DATA);
+    }
+}

@@ -41,7 +41,7 @@ fn sound_values_are_taken_in_every_notation() {
         &format!("1\t-2\t2020-01-01\t[1, 2]\t{values}\n"),
     );
     takes(Format::TabSeparated, "1\t\\N\t\\N\t[]\t[]\t{}\t(1,'')\t[]\n");
-    takes(Format::Tskv, "k=1\ts=['a\\tb']\tm={'x':1}\tt=(1,'y',)\n");
+    takes(Format::Tskv, "k=1\ts=['a\\tb',]\tm={'x':1,}\tt=(1,'y')\n");
     takes(
         Format::Csv,
         "1,,2020-01-01,\"[1,2]\",\"['a\"\"b']\",\"{'p':1}\",\"(1,'y')\",\"[]\"\n",
@@ -74,7 +74,7 @@ fn a_value_of_the_wrong_type_is_refused_in_every_notation() {
     refuses(
         tab,
         &tsv("1", "[1,'x']", "{}", "(1,'')"),
-        code::CANNOT_PARSE_NUMBER,
+        code::CANNOT_READ_ARRAY_FROM_TEXT,
         "[1",
     );
     refuses(
@@ -83,7 +83,12 @@ fn a_value_of_the_wrong_type_is_refused_in_every_notation() {
         code::CANNOT_READ_ARRAY_FROM_TEXT,
         "[1",
     );
-    refuses(tab, &tsv("1", "1", "{}", "(1,'')"), code::INCORRECT_DATA, "1");
+    refuses(
+        tab,
+        &tsv("1", "1", "{}", "(1,'')"),
+        code::CANNOT_READ_ARRAY_FROM_TEXT,
+        "1",
+    );
     refuses(
         tab,
         &tsv("1", "[] x", "{}", "(1,'')"),
@@ -93,11 +98,16 @@ fn a_value_of_the_wrong_type_is_refused_in_every_notation() {
     refuses(
         tab,
         &tsv("1", "[]", "{'a'}", "(1,'')"),
-        code::INCORRECT_DATA,
+        code::CANNOT_PARSE_INPUT,
         "{'a'}",
     );
-    refuses(tab, &tsv("1", "[]", "{}", "(1)"), code::INCORRECT_DATA, "(1)");
-    refuses(tab, &tsv("1", "[]", "{}", "(1,'',2)"), code::INCORRECT_DATA, "(1");
+    refuses(tab, &tsv("1", "[]", "{}", "(1)"), code::CANNOT_PARSE_INPUT, "(1)");
+    refuses(
+        tab,
+        &tsv("1", "[]", "{}", "(1,'',2)"),
+        code::CANNOT_PARSE_INPUT,
+        "(1",
+    );
     refuses(
         Format::JsonEachRow,
         r#"{"k":1,"n":"x"}"#,
@@ -113,7 +123,7 @@ fn a_value_of_the_wrong_type_is_refused_in_every_notation() {
     refuses(
         Format::JsonEachRow,
         r#"{"k":1,"a":{}}"#,
-        code::INCORRECT_DATA,
+        code::CANNOT_READ_ARRAY_FROM_TEXT,
         "{}",
     );
     refuses(

@@ -162,14 +162,14 @@ impl Converter<'_> {
             }
             Arrow::List(_) => {
                 let list = array.as_list::<i32>();
-                let ends = list.value_offsets().iter().map(|end| i64::from(*end)).collect();
-                self.list(list.values(), ends, array.nulls(), element_of(hint))
+                let ends: Vec<i64> = list.value_offsets().iter().map(|end| i64::from(*end)).collect();
+                self.list(list.values(), &ends, array.nulls(), element_of(hint))
             }
             Arrow::LargeList(_) => {
                 let list = array.as_list::<i64>();
                 self.list(
                     list.values(),
-                    list.value_offsets().to_vec(),
+                    list.value_offsets(),
                     array.nulls(),
                     element_of(hint),
                 )
@@ -178,8 +178,8 @@ impl Converter<'_> {
                 let list = array.as_fixed_size_list();
                 let len = i64::from(*len);
                 let first = i64::try_from(list.value_offset_at(0)).unwrap_or(0);
-                let ends = (0..=array.len() as i64).map(|row| first + row * len).collect();
-                self.list(list.values(), ends, array.nulls(), element_of(hint))
+                let ends: Vec<i64> = (0..=array.len() as i64).map(|row| first + row * len).collect();
+                self.list(list.values(), &ends, array.nulls(), element_of(hint))
             }
             Arrow::Map(..) => self.map(array, hint),
             Arrow::Struct(_) => self.tuple(array, hint),
@@ -247,7 +247,7 @@ impl Converter<'_> {
     fn list(
         &mut self,
         elements: &ArrayRef,
-        ends: Vec<i64>,
+        ends: &[i64],
         nulls: Option<&NullBuffer>,
         hint: Option<&DataType>,
     ) -> Result<Typed, ConvertError> {
@@ -267,7 +267,7 @@ impl Converter<'_> {
     fn elements(
         &mut self,
         elements: &ArrayRef,
-        ends: Vec<i64>,
+        ends: &[i64],
         nulls: Option<&NullBuffer>,
     ) -> Result<(ArrayRef, Vec<usize>), ConvertError> {
         self.take(ends.len().saturating_mul(size_of::<usize>()))?;
@@ -295,8 +295,8 @@ impl Converter<'_> {
             _ => (None, None),
         };
         let ends: Vec<i64> = map.value_offsets().iter().map(|end| i64::from(*end)).collect();
-        let (keys, _) = self.elements(map.keys(), ends.clone(), array.nulls())?;
-        let (values, ends) = self.elements(map.values(), ends, array.nulls())?;
+        let (keys, _) = self.elements(map.keys(), &ends, array.nulls())?;
+        let (values, ends) = self.elements(map.values(), &ends, array.nulls())?;
         let (key_name, keys) = self.column(&keys, key_hint, false)?;
         let (value_name, values) = self.column(&values, value_hint, false)?;
         let inner = Box::new(Values::Tuple(vec![keys, values]));

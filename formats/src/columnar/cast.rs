@@ -3,15 +3,16 @@
 //! Only what every version of ClickHouse casts alike; the rest is refused, because a wrong guess would put the row
 //! on a wrong shard.
 
-use types::{Bytes, Column, Data, DataType};
+use types::{Bytes, Column, Data, DataType, Lists, Tuples};
 
 use crate::error::code;
 use crate::framing::{Token, ValueError};
 use crate::key::Reading;
+use crate::nested::{Kind, ValueReader};
 use crate::value;
 
 /// How values of one type become those of another, both without Nullable and LowCardinality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cast {
     /// They are the same bits.
     Nothing,
@@ -27,6 +28,10 @@ pub(super) enum Cast {
     Print,
     /// Text to what it stands for.
     Parse,
+    /// Each element of lists.
+    Elements(Box<Cast>),
+    /// Each element of tuples, or of a Map's pairs, by its own.
+    Each(Vec<Cast>),
 }
 
 impl Cast {
@@ -35,6 +40,18 @@ impl Cast {
         use DataType as T;
         match (from, to) {
             _ if same_bits(from, to) => Some(Self::Nothing),
+            (T::Array(from), T::Array(to)) => {
+                Self::inner(from, to).map(|inner| Self::Elements(Box::new(inner)))
+            }
+            (T::Map(from_key, from), T::Map(to_key, to)) => {
+                let pair = vec![Self::inner(from_key, to_key)?, Self::inner(from, to)?];
+                Some(Self::Elements(Box::new(Self::Each(pair))))
+            }
+            (T::Tuple(from), T::Tuple(to)) if are_same_names(from, to) => {
+                let pairs = from.iter().zip(to);
+                let casts = pairs.map(|((_, from), (_, to))| Self::inner(from, to));
+                casts.collect::<Option<_>>().map(Self::Each)
+            }
             (from, T::Bool) if is_integer(from) || is_float(from) => Some(Self::ToBool),
             (T::Bool, to) if is_integer(to) => Some(Self::Integers),
             (from, to) if is_integer(from) && is_integer(to) => Some(Self::Integers),
@@ -49,16 +66,35 @@ impl Cast {
         }
     }
 
-    /// The column of type `to`. An error names the row.
-    pub(super) fn apply(
-        self,
-        column: Column,
-        to: &DataType,
-        reading: &Reading,
-    ) -> Result<Column, (usize, ValueError)> {
+    fn inner(from: &DataType, to: &DataType) -> Option<Self> {
+        Self::of(from.without_nullable(), to.without_nullable())
+    }
+
+    /// Whether the values stay as they are, apart from NULL being allowed or not.
+    pub(super) fn is_nothing(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Elements(inner) => inner.is_nothing(),
+            Self::Each(casts) => casts.iter().all(Self::is_nothing),
+            _ => false,
+        }
+    }
+
+    /// The column in the type of `to`, but with NULL where it had NULL. An error names the row.
+    pub(super) fn apply(&self, column: Column, to: &ValueReader) -> Result<Column, (usize, ValueError)> {
         let Column { data, nulls } = column;
+        let reading = match &to.kind {
+            Kind::Scalar(reading) => reading,
+            _ => {
+                return Ok(Column {
+                    data: self.apply_inside(data, to)?,
+                    nulls,
+                });
+            }
+        };
+        let to = to.data_type.without_nullable();
         let data = match self {
-            Self::Nothing => data,
+            Self::Nothing | Self::Elements(_) | Self::Each(_) => data,
             Self::Integers => from_integers(&integers(&data), to),
             Self::ToBool => Data::UInt8(
                 floats(&data)
@@ -73,6 +109,88 @@ impl Cast {
         };
         Ok(Column { data, nulls })
     }
+
+    /// The same for values with others inside.
+    fn apply_inside(&self, data: Data, to: &ValueReader) -> Result<Data, (usize, ValueError)> {
+        match (data, &to.kind) {
+            (Data::Array(lists), Kind::Array(inner)) => {
+                let cast = match self {
+                    Self::Elements(cast) => cast.as_ref(),
+                    _ => &Self::Nothing,
+                };
+                let values = cast.apply_element(*lists.values, inner);
+                lists_of(values, lists.ends)
+            }
+            (Data::Array(lists), Kind::Map(pair)) => {
+                let cast = match self {
+                    Self::Elements(cast) => cast.as_ref(),
+                    _ => &Self::Nothing,
+                };
+                let pairs = match lists.values.data {
+                    Data::Tuple(pairs) => cast.apply_each(pairs, &[&pair.0, &pair.1]),
+                    other => Ok(other),
+                };
+                lists_of(pairs.map(Column::new), lists.ends)
+            }
+            (Data::Tuple(tuples), Kind::Tuple(elements)) => {
+                let readers: Vec<&ValueReader> = elements.iter().map(|element| &element.reader).collect();
+                self.apply_each(tuples, &readers)
+            }
+            (data, _) => Ok(data),
+        }
+    }
+
+    fn apply_each(&self, tuples: Tuples, to: &[&ValueReader]) -> Result<Data, (usize, ValueError)> {
+        let cast_of = |place: usize| match self {
+            Self::Each(casts) => casts.get(place).unwrap_or(&Self::Nothing),
+            _ => &Self::Nothing,
+        };
+        let columns = tuples.columns.into_iter().zip(to).enumerate();
+        let columns = columns.map(|(place, (column, to))| cast_of(place).apply_element(column, to));
+        Ok(Data::Tuple(Tuples {
+            columns: columns.collect::<Result<_, _>>()?,
+            rows: tuples.rows,
+        }))
+    }
+
+    /// What lies inside another value takes NULL exactly where the table's type does: no version casts it alike.
+    fn apply_element(&self, column: Column, to: &ValueReader) -> Result<Column, (usize, ValueError)> {
+        let mut cast = self.apply(column, to)?;
+        let null = cast.nulls.iter().flatten().position(|is_null| *is_null);
+        match (to.data_type.is_nullable(), null) {
+            (true, _) if cast.nulls.is_none() => cast.nulls = Some(vec![false; cast.len()]),
+            (false, Some(place)) => return Err((place, NULL_INSIDE)),
+            (false, None) => cast.nulls = None,
+            (true, _) => {}
+        }
+        Ok(cast)
+    }
+}
+
+const NULL_INSIDE: ValueError = ValueError {
+    code: code::INCORRECT_DATA,
+    expected: "no NULL inside, because the table's type takes none there",
+};
+
+/// Lists whose elements are known, or the row of the element that could not be cast.
+fn lists_of(
+    values: Result<Column, (usize, ValueError)>,
+    ends: Vec<usize>,
+) -> Result<Data, (usize, ValueError)> {
+    match values {
+        Ok(values) => Ok(Data::Array(Lists {
+            values: Box::new(values),
+            ends,
+        })),
+        Err((element, error)) => Err((ends.partition_point(|end| *end <= element), error)),
+    }
+}
+
+/// Whether elements that stand in the same place have the same name, or one type has none: ClickHouse casts by names where
+/// both have them.
+fn are_same_names(from: &[(Option<String>, DataType)], to: &[(Option<String>, DataType)]) -> bool {
+    let mut pairs = from.iter().zip(to);
+    from.len() == to.len() && pairs.all(|((from, _), (to, _))| from == to || from.is_none() || to.is_none())
 }
 
 fn same_bits(from: &DataType, to: &DataType) -> bool {
@@ -109,7 +227,7 @@ fn is_float(data_type: &DataType) -> bool {
 fn integers(data: &Data) -> Vec<i128> {
     macro_rules! all {
         ($values:expr) => {
-            $values.iter().map(|value| *value as i128).collect()
+            $values.iter().map(|value| i128::from(*value)).collect()
         };
     }
     match data {
@@ -117,7 +235,7 @@ fn integers(data: &Data) -> Vec<i128> {
         Data::UInt16(values) => all!(values),
         Data::UInt32(values) => all!(values),
         Data::UInt64(values) => all!(values),
-        Data::UInt128(values) => all!(values),
+        Data::UInt128(values) => values.iter().map(|value| value.cast_signed()).collect(),
         Data::Int8(values) => all!(values),
         Data::Int16(values) => all!(values),
         Data::Int32(values) => all!(values),

@@ -3,12 +3,13 @@
 use types::{Column, ColumnDef, Data, DataType};
 
 use super::cast::Cast;
-use super::encode::values_of;
-use super::values::Values;
+use super::encode::{values_of, written_type};
+use super::values::{Values, elements};
 use super::{Window, WindowColumn};
 use crate::error::{FormatError, code};
-use crate::framing::{Token, ValueError};
-use crate::key::{Key, Reading};
+use crate::framing::ValueError;
+use crate::key::Key;
+use crate::nested::{ValueReader, note_value, push_list, push_tuple};
 use crate::stream::{Absent, Spec};
 use crate::value;
 
@@ -75,9 +76,9 @@ impl ColumnKey {
                 Some(source) => {
                     let column = &mut window.columns[source.place];
                     let def = &self.defs[index];
-                    let reading = self.key.reading(index);
+                    let reader = self.key.reader(index);
                     let (values, nulls) =
-                        read_column(source, def, column, window.rows, reading).map_err(|(row, error)| {
+                        read_column(source, def, column, window.rows, reader).map_err(|(row, error)| {
                             KeyFault {
                                 code: error.code,
                                 row,
@@ -144,20 +145,21 @@ fn read_column(
     def: &ColumnDef,
     column: &mut WindowColumn,
     rows: usize,
-    reading: &Reading,
+    reader: &ValueReader,
 ) -> Result<(Column, Vec<usize>), (usize, ValueError)> {
-    let read = decode(&column.values, &source.from, rows, reading)?;
+    let read = decode(&column.values, &source.from, rows)?;
     let to = def.data_type.without_nullable();
-    let mut cast = source.cast.apply(read, to, reading)?;
+    let mut cast = source.cast.apply(read, reader)?;
     let nulls = match (&cast.nulls, def.data_type.is_nullable()) {
         (Some(nulls), false) => (0..rows).filter(|row| nulls[*row]).collect(),
         _ => Vec::new(),
     };
-    if !matches!(source.cast, Cast::Nothing) {
+    if !source.cast.is_nothing() {
         column.values = values_of(&cast, to);
+        let written = written_type(to);
         column.type_name = match &cast.nulls {
-            Some(_) => format!("Nullable({to})"),
-            None => to.to_string(),
+            Some(_) => format!("Nullable({written})"),
+            None => written.to_string(),
         };
         column.prefix.clear();
     }
@@ -204,12 +206,7 @@ fn numbers(bytes: &[u8], data_type: &DataType) -> Option<Data> {
 }
 
 /// A column as the key wants it; at a NULL the type's default.
-fn decode(
-    values: &Values,
-    data_type: &DataType,
-    rows: usize,
-    reading: &Reading,
-) -> Result<Column, (usize, ValueError)> {
+fn decode(values: &Values, data_type: &DataType, rows: usize) -> Result<Column, (usize, ValueError)> {
     let inner = data_type.without_nullable();
     if let Values::Fixed { bytes, .. } = values
         && let Some(data) = numbers(bytes, inner)
@@ -218,26 +215,65 @@ fn decode(
     }
     let mut column = Column::empty(data_type);
     for row in 0..rows {
-        match values.value(row) {
-            Some(bytes) => {
-                value::push(&mut column.data, inner, reading, &Token::Binary(bytes))
-                    .map_err(|error| (row, error))?;
-                if let Some(nulls) = &mut column.nulls {
-                    nulls.push(false);
-                }
-            }
-            None if is_null(values, row) => column.push_default(data_type),
-            None => {
-                let expected = "a value of the column's own layout";
-                return Err((
-                    row,
-                    ValueError {
-                        code: code::NOT_IMPLEMENTED,
-                        expected,
-                    },
-                ));
-            }
-        }
+        push_row(&mut column, values, data_type, row).map_err(|error| (row, error))?;
     }
     Ok(column)
 }
+
+/// Appends the value of a row, with all that lies in it.
+fn push_row(
+    column: &mut Column,
+    values: &Values,
+    data_type: &DataType,
+    row: usize,
+) -> Result<(), ValueError> {
+    match (values, data_type.without_nullable()) {
+        _ if is_null(values, row) => column.push_default(data_type),
+        (Values::Nullable { inner, .. }, plain) => push_row(column, inner, plain, row)?,
+        (Values::Array { ends, inner }, DataType::Array(element)) => {
+            push_list(column, |list| {
+                elements(ends, row).try_for_each(|row| push_row(list, inner, element, row))
+            })?;
+        }
+        (Values::Array { ends, inner }, DataType::Map(key, value)) => {
+            push_list(column, |pairs| {
+                elements(ends, row).try_for_each(|row| push_elements(pairs, inner, &[key, value], row))
+            })?;
+        }
+        (Values::Tuple(_), DataType::Tuple(elements)) => {
+            let types: Vec<&DataType> = elements.iter().map(|(_, element)| element).collect();
+            push_elements(column, values, &types, row)?;
+        }
+        (values, plain) => {
+            let bytes = values.value(row).ok_or(FOREIGN_LAYOUT)?;
+            value::push_binary(&mut column.data, plain, bytes)?;
+            note_value(column);
+        }
+    }
+    Ok(())
+}
+
+fn push_elements(
+    column: &mut Column,
+    values: &Values,
+    types: &[&DataType],
+    row: usize,
+) -> Result<(), ValueError> {
+    let Values::Tuple(elements) = values else {
+        return Err(FOREIGN_LAYOUT);
+    };
+    push_tuple(column, |columns| {
+        if columns.len() != elements.len() || columns.len() != types.len() {
+            return Err(FOREIGN_LAYOUT);
+        }
+        for ((column, values), data_type) in columns.iter_mut().zip(elements).zip(types) {
+            push_row(column, values, data_type, row)?;
+        }
+        Ok(())
+    })
+}
+
+const FOREIGN_LAYOUT: ValueError = ValueError {
+    code: code::NOT_IMPLEMENTED,
+    expected: "a value of the column's own layout",
+};

@@ -128,6 +128,11 @@ impl Values {
     }
 }
 
+/// The places of one row's elements.
+pub(super) fn elements(ends: &[usize], row: usize) -> Range<usize> {
+    begin(ends, row)..ends[row]
+}
+
 /// Where row `row` begins.
 fn begin(ends: &[usize], row: usize) -> usize {
     if row == 0 { 0 } else { ends[row - 1] }

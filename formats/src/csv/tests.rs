@@ -177,7 +177,7 @@ fn quotes_line_ends_and_null_follow_the_settings() {
         "1,a\r2,\"b\"\r\n3,c\n4,d\r",
         &["1,a", "2,\"b\"", "3,c", "4,d"],
     );
-    let null = reader.clone().with("format_csv_null_representation", "NULL");
+    let null = reader.with("format_csv_null_representation", "NULL");
     check_key(&null, "NULL,NULL\n1,\"NULL\"\n", &["NULL -", "1 NULL"]);
     let strict =
         Reader::new(Format::Csv, "k UInt8, s String", &["k"]).with("input_format_null_as_default", "0");

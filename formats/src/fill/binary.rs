@@ -6,14 +6,14 @@ use super::Fill;
 
 /// One value and its type.
 #[derive(Clone, Copy)]
-struct Value<'a> {
-    data_type: &'a DataType,
-    column: &'a Column,
-    row: usize,
+pub(super) struct Value<'a> {
+    pub data_type: &'a DataType,
+    pub column: &'a Column,
+    pub row: usize,
 }
 
 impl<'a> Value<'a> {
-    fn of(fill: &'a Fill<'_>, row: usize) -> Self {
+    pub(super) fn of(fill: &'a Fill<'_>, row: usize) -> Self {
         Self {
             data_type: &fill.column.data_type,
             column: fill.values,
@@ -21,16 +21,16 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn plain_type(self) -> &'a DataType {
+    pub(super) fn plain_type(self) -> &'a DataType {
         self.data_type.without_nullable()
     }
 
-    fn is_null(self) -> bool {
+    pub(super) fn is_null(self) -> bool {
         self.column.is_null(self.row)
     }
 
     /// The values that lie in this one, with their types.
-    fn elements(self) -> Vec<Value<'a>> {
+    pub(super) fn elements(self) -> Vec<Value<'a>> {
         let element = |data_type, column, row| Value {
             data_type,
             column,
@@ -53,7 +53,7 @@ impl<'a> Value<'a> {
     }
 
     /// The keys and values of a Map.
-    fn pairs(self) -> Option<Vec<(Value<'a>, Value<'a>)>> {
+    pub(super) fn pairs(self) -> Option<Vec<(Value<'a>, Value<'a>)>> {
         let (Data::Array(lists), DataType::Map(key_type, value_type)) =
             (&self.column.data, self.plain_type())
         else {
@@ -181,8 +181,7 @@ impl<'a> Value<'a> {
 
     fn msg_pack_elements(self, out: &mut Vec<u8>) {
         if let Some(pairs) = self.pairs() {
-            out.push(0xdf);
-            out.extend_from_slice(&length(pairs.len()).to_be_bytes());
+            msg_pack_count(0x80, 0xdf, pairs.len(), out);
             for (key, value) in pairs {
                 key.msg_pack(out);
                 value.msg_pack(out);
@@ -190,8 +189,7 @@ impl<'a> Value<'a> {
             return;
         }
         let elements = self.elements();
-        out.push(0xdd);
-        out.extend_from_slice(&length(elements.len()).to_be_bytes());
+        msg_pack_count(0x90, 0xdd, elements.len(), out);
         for element in elements {
             element.msg_pack(out);
         }
@@ -258,11 +256,7 @@ impl<'a> Value<'a> {
 
     /// A Map's key as the name of an element.
     fn bson_name(self) -> Vec<u8> {
-        match (&self.column.data, self.integer()) {
-            (Data::Bytes(values), _) => values.get(self.row).to_vec(),
-            (_, Some(number)) => number.to_string().into_bytes(),
-            (_, None) => Vec::new(),
-        }
+        self.bare_text()
     }
 }
 
@@ -277,6 +271,18 @@ mod bson {
     pub(super) const INT64: u8 = 0x12;
     pub(super) const SUBTYPE_GENERIC: u8 = 0;
     pub(super) const SUBTYPE_UUID: u8 = 4;
+}
+
+/// How many values an array or a map has. A few are said in the first byte: 26.9 reads no empty one in the longer form.
+fn msg_pack_count(short: u8, long: u8, count: usize, out: &mut Vec<u8>) {
+    const SHORT_MAX: usize = 15;
+    if count <= SHORT_MAX {
+        // It fits the lower half.
+        out.push(short | count as u8);
+    } else {
+        out.push(long);
+        out.extend_from_slice(&length(count).to_be_bytes());
+    }
 }
 
 /// Values are shorter than max_row_bytes, which fits.

@@ -2,9 +2,12 @@
 
 use types::DataType;
 
-use super::{Fill, binary};
+use super::Fill;
+use super::binary::{self, Value};
+use super::text::Notation;
 use crate::escape;
 use crate::format::Payload;
+use crate::nested::is_nested;
 
 /// How a payload format writes a value.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +15,8 @@ pub(super) struct Syntax {
     pub payload: Payload,
     /// Between CSV's fields.
     pub delimiter: u8,
+    /// Whether a Tuple takes a field of CSV for each element.
+    pub tuples_as_fields: bool,
 }
 
 impl Syntax {
@@ -90,9 +95,13 @@ impl Syntax {
             out.extend_from_slice(self.null());
             return;
         }
+        if is_nested(&fill.column.data_type) {
+            self.nested(Value::of(fill, row), out);
+            return;
+        }
         let stamp = binary::unix_time(fill, row);
         let text = stamp.as_ref().map_or(fill.texts.get(row), String::as_bytes);
-        let is_bare = is_bare(self.payload, fill.column.data_type.without_nullable(), text);
+        let is_bare = is_bare(fill.column.data_type.without_nullable(), text);
         match self.payload {
             Payload::TabSeparated | Payload::Tskv => escape::tab_separated(text, out),
             Payload::Csv => escape::csv(text, out),
@@ -100,6 +109,24 @@ impl Syntax {
             Payload::JsonEachRow | Payload::JsonCompactEachRow if !is_bare => escape::json(text, out),
             Payload::Values if !is_bare => escape::sql(text, out),
             _ => out.extend_from_slice(text),
+        }
+    }
+
+    /// A value with others inside.
+    fn nested(self, value: Value<'_>, out: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        match self.payload {
+            Payload::JsonEachRow | Payload::JsonCompactEachRow => return value.write(Notation::Json, out),
+            Payload::Csv if self.tuples_as_fields => {
+                return value.write_csv(self.delimiter, self.null(), out);
+            }
+            _ => value.write(Notation::Sql, &mut text),
+        }
+        match self.payload {
+            Payload::TabSeparated | Payload::Tskv => escape::nested_tab_separated(&text, out),
+            Payload::Csv => escape::csv(&text, out),
+            Payload::JsonStringsEachRow | Payload::JsonCompactStringsEachRow => escape::json(&text, out),
+            _ => out.extend_from_slice(&text),
         }
     }
 
@@ -124,13 +151,12 @@ fn open_behind_last(out: &mut Vec<u8>, start: usize, bracket: u8) {
 }
 
 /// Numbers stand without quotes; what JSON and SQL have no number for does not.
-fn is_bare(payload: Payload, data_type: &DataType, text: &[u8]) -> bool {
+fn is_bare(data_type: &DataType, text: &[u8]) -> bool {
     use DataType as T;
     match data_type {
         T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 | T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Bool => {
             true
         }
-        T::Array(_) | T::Tuple(_) | T::Map(..) if payload == Payload::Values => true,
         T::Float32 | T::Float64 => text.last().is_some_and(u8::is_ascii_digit),
         _ => false,
     }

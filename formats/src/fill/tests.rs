@@ -1,4 +1,4 @@
-use types::{Bytes, Column, Data};
+use types::{Bytes, Column, ColumnDef, Data};
 
 use super::{Fill, Filler};
 use crate::tests::{Body, Reader};
@@ -149,4 +149,92 @@ fn a_value_that_is_there_stays() {
         &[],
     );
     assert_eq!(read.key[0], ["7", "x", "1700000000", "251"]);
+}
+
+/// The columns of `table` behind `a`, with two rows of values: as a body of JSONEachRow has them.
+fn nested_values(table: &str, body: &str) -> (Vec<ColumnDef>, Vec<Column>) {
+    let columns = crate::tests::columns(table);
+    let names: Vec<&str> = columns[1..].iter().map(|column| column.name.as_str()).collect();
+    let reader = Reader::new(Format::JsonEachRow, table, &names);
+    let mut values = Vec::new();
+    let mut stream = reader.stream().unwrap();
+    let mut take = |rows: &Rows<'_>| {
+        values = rows.key.to_vec();
+        Ok::<(), FormatError>(())
+    };
+    stream.push(body.as_bytes(), &mut take).unwrap();
+    stream.finish(&mut take).unwrap();
+    (reader.key, values)
+}
+
+const NESTED: &str = "a UInt8, l Array(Nullable(String)), m Map(String, Array(Float64)), \
+     t Tuple(x DateTime('UTC'), `y z` Decimal(9, 2)), u Tuple(UInt8, FixedString(2), Tuple(Date, Nullable(Int8))), \
+     e Array(Enum8('it\\'s' = -1, 'b' = 2)), d Map(Date, IPv4), w Array(Tuple(UInt256, Bool, UUID, IPv6)), \
+     s Array(DateTime64(3, 'Asia/Tokyo'))";
+
+const NESTED_ROWS: &str = r#"{"l":["\t\n\r\\'\"\u0000é,]",null,""],"m":{"k'\t":[1.5,-1e300,"nan","-inf"],"":[]},
+ "t":{"x":5,"y z":-1.05},"u":[7,"z",["1970-01-02",null]],"e":["it's","b"],"d":{"2020-01-02":"1.2.3.4"},
+ "w":[[123456789012345678901234567890,true,"00000000-0000-0001-0000-000000000002","2001:db8::1"]],
+ "s":["2020-01-01 00:00:00.250"]}
+{"t":{"x":1700000000,"y z":0}}
+"#;
+
+#[test]
+fn values_with_others_inside_are_written_as_they_are_read() {
+    let (key, values) = nested_values(NESTED, NESTED_ROWS);
+    let shown = |row| -> Vec<String> {
+        let show = |column| crate::tests::show(column, row);
+        values.iter().map(show).collect()
+    };
+    let expected = [shown(0), shown(1)];
+    let texts = Bytes::default();
+    let bodies: [(Format, &[u8]); 12] = [
+        (Format::TabSeparated, b"1\n2\n"),
+        (Format::Tskv, b"a=1\na=2\n"),
+        (Format::Csv, b"1\n2\n"),
+        (Format::Values, b"(1),(2)"),
+        (Format::JsonEachRow, b"{\"a\":1}{}"),
+        (Format::JsonCompactEachRow, b"[1][2]"),
+        (Format::JsonStringsEachRow, b"{\"a\":\"1\"}{}"),
+        (Format::JsonCompactStringsEachRow, b"[\"1\"][\"2\"]"),
+        (Format::RowBinary, b"\x01\x02"),
+        (Format::RowBinaryWithDefaults, b"\0\x01\x01"),
+        (Format::MsgPack, b"\x01\x02"),
+        (Format::BsonEachRow, b"\x08\0\0\0\x0aa\0\0\x05\0\0\0\0"),
+    ];
+    for (format, body) in bodies {
+        let mut reader = Reader {
+            format,
+            columns: crate::tests::columns(NESTED),
+            key: key.clone(),
+            listed: Some(vec!["a".to_owned()]),
+            ..Reader::new(format, NESTED, &[])
+        };
+        reader.settings.csv_detect_header = false;
+        let mut filler = Filler::new(format.payload(), &reader.settings);
+        let mut filled_body = Body::default();
+        let mut take = |rows: &Rows<'_>| {
+            let fill = |field| Fill {
+                field,
+                column: &key[field],
+                values: &values[field],
+                texts: &texts,
+            };
+            let fills: Vec<Fill<'_>> = (0..key.len()).map(fill).collect();
+            filled_body.take(&filler.fill(rows, &fills));
+            Ok::<(), FormatError>(())
+        };
+        let mut stream = reader.stream().unwrap();
+        stream.push(body, &mut take).unwrap();
+        stream.finish(&mut take).unwrap();
+        reader.listed = None;
+        let joined = filled_body.joined(format);
+        if let Ok(directory) = std::env::var("FILLED") {
+            std::fs::write(format!("{directory}/{}", format.name()), &joined).unwrap();
+        }
+        let again = reader
+            .read_all(&joined)
+            .unwrap_or_else(|error| panic!("{format:?} {}: {error}", joined.escape_ascii()));
+        assert_eq!(again.key, expected, "{format:?} {}", joined.escape_ascii());
+    }
 }

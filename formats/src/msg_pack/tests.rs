@@ -73,7 +73,7 @@ fn a_uuid_comes_as_an_extension_as_text_or_as_its_bytes() {
 #[test]
 fn values_inside_others_are_passed_over() {
     let reader = Reader::new(Format::MsgPack, "a Array(Map(String, UInt8)), k UInt8", &["k"]);
-    let body = b"\x92\x81\xa1x\x01\x80\x07\xdc\0\0\x08";
+    let body = b"\x92\x81\xa1x\x01\x80\x07\xdc\0\x01\x80\x08";
     assert_eq!(reader.read_all(body).unwrap().key, [["7"], ["8"]]);
     check_every_cut(&reader, body);
 }
@@ -100,5 +100,53 @@ fn a_row_cut_short_a_bad_byte_and_deep_nesting_are_refused() {
     assert_eq!(
         reader.read_all(b"\xdd\xff\xff\xff\xff").unwrap_err().code,
         code::CANNOT_READ_ALL_DATA
+    );
+}
+
+#[test]
+fn arrays_tuples_and_maps_are_read_with_all_that_lies_in_them() {
+    check("Array(UInt8)", b"\x92\x01\xcd\x01\x00", "[1,0]");
+    check("Array(Nullable(UInt8))", b"\x92\xc0\x02", "[NULL,2]");
+    check("Array(String)", b"\x92\xa1a\xc4\x02bc", "[a,bc]");
+    check("Array(Array(UInt8))", b"\x92\xc0\x91\x01", "[[],[1]]");
+    check("Tuple(x UInt8, y String)", b"\x92\x01\xa1a", "(1,a)");
+    check("Map(String, UInt8)", b"\x82\xa1a\x01\xa1a\xc0", "[(a,1),(a,0)]");
+    check(
+        "Map(UInt32, Array(Tuple(Bool, Date)))",
+        b"\x81\x07\x91\x92\xc3\x01",
+        "[(7,[(1,1)])]",
+    );
+    let uuid = b"\x91\xd9\x2400000000-0000-0000-0000-000000000009";
+    check("Array(UUID)", uuid, "[9]");
+    check("Array(UInt8)", b"\xc0", "-[]");
+}
+
+#[test]
+fn a_value_of_another_shape_than_its_type_is_refused() {
+    let refuses = |data_type: &str, value: &[u8], expected: i32| {
+        let reader = Reader::new(Format::MsgPack, &format!("k {data_type}"), &["k"]);
+        assert_eq!(reader.read_all(value).unwrap_err().code, expected, "{data_type}");
+        check_every_cut(&reader, value);
+    };
+    refuses("Array(UInt8)", b"\x81\x01\x02", code::ILLEGAL_COLUMN);
+    refuses("Array(UInt8)", b"\x01", code::ILLEGAL_COLUMN);
+    refuses("Array(UInt8)", b"\x91\xa11", code::ILLEGAL_COLUMN);
+    refuses("Tuple(UInt8, String)", b"\x91\x01", code::ILLEGAL_COLUMN);
+    refuses("Tuple(UInt8, String)", b"\x93\x01\xa1a\x02", code::ILLEGAL_COLUMN);
+    refuses("Map(String, UInt8)", b"\x91\xa1a", code::ILLEGAL_COLUMN);
+    refuses("Map(UInt32, UInt8)", b"\x81\xa11\x01", code::ILLEGAL_COLUMN);
+    refuses("Array(Enum8('a' = 1))", b"\x91\xc0", code::INCORRECT_DATA);
+    // 26.9 takes only the first of these bytes for the array.
+    refuses("Array(UInt8)", b"\xdc\0\0", code::NOT_IMPLEMENTED);
+    refuses(
+        "Array(UInt8)",
+        b"\xdd\xff\xff\xff\xff",
+        code::CANNOT_READ_ALL_DATA,
+    );
+    refuses("Array(UInt8)", &[0x91; 100], code::CANNOT_READ_ALL_DATA);
+    refuses(
+        "Array(UInt8)",
+        &[&[0x91; 100][..], b"\x01"].concat(),
+        code::ILLEGAL_COLUMN,
     );
 }

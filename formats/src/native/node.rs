@@ -261,7 +261,7 @@ impl Prefixes<'_, '_, '_> {
 }
 
 /// The width of a type whose values all have the same.
-pub(super) fn fixed_width(data_type: &DataType) -> Option<usize> {
+pub(crate) fn fixed_width(data_type: &DataType) -> Option<usize> {
     use DataType as T;
     Some(match data_type {
         T::UInt8 | T::Int8 | T::Bool | T::Enum8(_) => 1,

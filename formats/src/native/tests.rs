@@ -486,3 +486,140 @@ fn settings_that_change_the_blocks_bytes_are_refused() {
     reader.settings = Settings::read([("input_format_native_decode_types_in_binary_format", "1")]).unwrap();
     assert_eq!(reader.stream().err().unwrap().code, code::NOT_IMPLEMENTED);
 }
+
+/// Where lists end.
+fn ends(ends: &[u64]) -> Vec<u8> {
+    ends.iter().flat_map(|end| end.to_le_bytes()).collect()
+}
+
+#[test]
+fn values_with_others_inside_are_read_and_cast_part_by_part() {
+    let reads = |table: &str, body_type: &str, data: &[u8], expected: [&str; 2]| {
+        let reader = Reader::new(Format::Native, &format!("k {table}"), &["k"]);
+        let body = block(2, &[column("k", body_type, data)]);
+        let read = reader
+            .read_all(&body)
+            .unwrap_or_else(|error| panic!("{table}: {error}"));
+        assert_eq!(read.key, expected.map(|key| vec![key.to_owned()]), "{table}");
+        let again = reader.read_all(&read.joined(Format::Native)).unwrap();
+        assert_eq!(again.key, read.key, "{table}");
+        check_every_cut(&reader, &body);
+    };
+    let bytes = [ends(&[1, 3]), vec![1, 2, 255]].concat();
+    reads("Array(UInt8)", "Array(UInt8)", &bytes, ["[1]", "[2,255]"]);
+    reads("Array(Int16)", "Array(UInt8)", &bytes, ["[1]", "[2,255]"]);
+    reads("Array(Nullable(Int8))", "Array(UInt8)", &bytes, ["[1]", "[2,-1]"]);
+    reads(
+        "Array(LowCardinality(String))",
+        "Array(UInt8)",
+        &bytes,
+        ["[1]", "[2,255]"],
+    );
+    let nullable = [ends(&[1, 3]), vec![0, 0, 1], vec![1, 2, 77]].concat();
+    reads(
+        "Array(Nullable(UInt16))",
+        "Array(Nullable(UInt8))",
+        &nullable,
+        ["[1]", "[2,NULL]"],
+    );
+    let no_null = [ends(&[1, 3]), vec![0, 0, 0], vec![1, 2, 3]].concat();
+    reads(
+        "Array(UInt8)",
+        "Array(Nullable(UInt8))",
+        &no_null,
+        ["[1]", "[2,3]"],
+    );
+    let map = [ends(&[1, 1]), text("a"), vec![5]].concat();
+    reads(
+        "Map(String, UInt8)",
+        "Map(String, UInt8)",
+        &map,
+        ["[(a,5)]", "[]"],
+    );
+    reads(
+        "Map(String, Array(UInt8))",
+        "Map(String, Array(UInt8))",
+        &[ends(&[1, 1]), text("a"), ends(&[2]), vec![5, 6]].concat(),
+        ["[(a,[5,6])]", "[]"],
+    );
+    reads(
+        "Map(String, Float64)",
+        "Map(String, UInt8)",
+        &map,
+        ["[(a,5)]", "[]"],
+    );
+    let tuple = [vec![1, 2], text("x"), text("y")].concat();
+    reads(
+        "Tuple(a UInt8, b String)",
+        "Tuple(a UInt8, b String)",
+        &tuple,
+        ["(1,x)", "(2,y)"],
+    );
+    reads(
+        "Tuple(a UInt64, b FixedString(1))",
+        "Tuple(UInt8, String)",
+        &tuple,
+        ["(1,x)", "(2,y)"],
+    );
+    let dictionary = [
+        1_u64.to_le_bytes().to_vec(),
+        ends(&[2, 3]),
+        0x600_u64.to_le_bytes().to_vec(),
+        2_u64.to_le_bytes().to_vec(),
+        text(""),
+        text("a"),
+        3_u64.to_le_bytes().to_vec(),
+        vec![1, 0, 1],
+    ]
+    .concat();
+    reads(
+        "Array(String)",
+        "Array(LowCardinality(String))",
+        &dictionary,
+        ["[a,]", "[a]"],
+    );
+}
+
+#[test]
+fn a_cast_inside_a_value_that_is_not_known_exactly_is_refused() {
+    let refuses = |table: &str, body_type: &str, data: &[u8], words: &str| {
+        let reader = Reader::new(Format::Native, &format!("k {table}"), &["k"]);
+        let body = block(2, &[column("k", body_type, data)]);
+        let error = reader.read_all(&body).unwrap_err();
+        assert!(error.message.contains(words), "{table}: {error}");
+        error.row
+    };
+    let nullable = [ends(&[1, 3]), vec![0, 0, 1], vec![1, 2, 77]].concat();
+    let row = refuses(
+        "Array(UInt8)",
+        "Array(Nullable(UInt8))",
+        &nullable,
+        "no NULL inside",
+    );
+    assert_eq!(row, Some(2));
+    let texts = [ends(&[1, 2]), text("1"), text("x")].concat();
+    let row = refuses("Array(UInt8)", "Array(String)", &texts, "expected");
+    assert_eq!(row, Some(2));
+    let cast = "does not know how";
+    let tuple = [vec![1, 2], text("x"), text("y")].concat();
+    refuses(
+        "Tuple(b UInt8, a String)",
+        "Tuple(a UInt8, b String)",
+        &tuple,
+        cast,
+    );
+    refuses("Tuple(UInt8)", "Tuple(UInt8, String)", &tuple, cast);
+    refuses("Array(Date)", "Array(Float64)", &ends(&[0, 0]), cast);
+    refuses(
+        "Map(String, UInt8)",
+        "Array(Tuple(String, UInt8))",
+        &ends(&[0, 0]),
+        cast,
+    );
+    refuses(
+        "Array(UInt8)",
+        "String",
+        &[text("[1]"), text("[2]")].concat(),
+        cast,
+    );
+}

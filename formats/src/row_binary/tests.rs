@@ -284,3 +284,52 @@ fn types_nested_in_the_data_without_end_are_refused() {
         .unwrap_err();
     assert_eq!(error.code, code::INCORRECT_DATA, "{error}");
 }
+
+#[test]
+fn values_with_others_inside_are_read_by_their_type() {
+    let read = |format: Format, data_type: &str, value: &[u8]| {
+        let reader = Reader::new(format, &format!("k {data_type}, t UInt8"), &["k", "t"]);
+        check_every_cut(&reader, value);
+        reader.read_all(value).map(|read| read.key[0].join(" "))
+    };
+    let reads = |data_type: &str, value: &[u8], expected: &str| {
+        let plain = [value, b"\x07"].concat();
+        assert_eq!(
+            read(Format::RowBinary, data_type, &plain).unwrap(),
+            format!("{expected} 7")
+        );
+        let flagged = [b"\0", value, b"\0\x07"].concat();
+        let flagged = read(Format::RowBinaryWithDefaults, data_type, &flagged).unwrap();
+        assert_eq!(flagged, format!("{expected} 7"));
+    };
+    reads("Array(UInt16)", b"\x02\x01\0\x02\0", "[1,2]");
+    reads("Array(Nullable(UInt8))", b"\x02\x01\0\x05", "[NULL,5]");
+    reads(
+        "Array(LowCardinality(Nullable(String)))",
+        b"\x02\x01\0\x01a",
+        "[NULL,a]",
+    );
+    reads("Array(Array(FixedString(2)))", b"\x02\x01ab\0", "[[ab],[]]");
+    reads(
+        "Tuple(UInt8, String, UUID)",
+        &[b"\x01\x01x", &[0; 16][..]].concat(),
+        "(1,x,0)",
+    );
+    reads("Tuple(UInt8, UInt8)", b"\x01\x02", "(1,2)");
+    reads(
+        "Map(String, Array(Bool))",
+        b"\x01\x01a\x02\x01\x02",
+        "[(a,[1,1])]",
+    );
+    let lie = b"\xff\xff\xff\xff\xff\xff\xff\xff\x10";
+    for data_type in ["Array(UInt8)", "Map(UInt8, UInt64)"] {
+        let error = read(Format::RowBinary, data_type, lie).unwrap_err();
+        assert_eq!(error.code, code::TOO_MANY_BYTES, "{data_type}");
+    }
+    for data_type in ["Array(String)", "Array(Array(UInt8))"] {
+        let error = read(Format::RowBinary, data_type, lie).unwrap_err();
+        assert_eq!(error.code, code::CANNOT_READ_ALL_DATA, "{data_type}");
+    }
+    let absent = read(Format::RowBinaryWithDefaults, "Array(UInt8)", b"\x01\0\x07").unwrap();
+    assert_eq!(absent, "-[] 7");
+}

@@ -6,7 +6,7 @@ use super::MISFIT;
 use crate::framing::ValueError;
 
 /// Appends a value whose bytes are whole, without a string's length in front.
-pub(super) fn push(data: &mut Data, data_type: &DataType, bytes: &[u8]) -> Result<(), ValueError> {
+pub(crate) fn push(data: &mut Data, data_type: &DataType, bytes: &[u8]) -> Result<(), ValueError> {
     match data {
         // Two little-endian halves, the high one first.
         Data::UInt128(values) if *data_type == DataType::Uuid => {

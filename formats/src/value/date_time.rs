@@ -71,7 +71,7 @@ fn moment(token: &Token<'_>, reading: &Reading) -> Result<Moment, ValueError> {
                 timestamp(digits, nanos)
             }
         }
-        Token::Null | Token::Absent | Token::Binary(_) => Err(EXPECTED),
+        _ => Err(EXPECTED),
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn push_decimal(
     let text: &[u8] = match token {
         Token::Text(b"") => b"0",
         Token::Text(text) | Token::Json(text) | Token::Sql(text) => text,
-        Token::Null | Token::Absent | Token::Binary(_) => return Err(MISFIT),
+        _ => return Err(MISFIT),
     };
     let number = read::decimal(text, precision, scale).map_err(|error| match error {
         DecimalError::Syntax => EXPECTED_FLOAT,
@@ -101,7 +101,7 @@ fn digits_of<'a>(token: &Token<'a>, sign: Sign) -> Result<Digits<'a>, ValueError
         Token::Json(b"true") | Token::Sql(b"true") => b"1",
         Token::Json(b"false") | Token::Sql(b"false") => b"0",
         Token::Json(text) | Token::Sql(text) => text,
-        Token::Null | Token::Absent | Token::Binary(_) => return Err(MISFIT),
+        _ => return Err(MISFIT),
     };
     let (negative, digits) = match text.split_first() {
         Some((b'-', _)) if sign == Sign::Refused => return Err(EXPECTED_UNSIGNED),
@@ -170,7 +170,7 @@ fn float<T: std::str::FromStr + From<u8>>(token: &Token<'_>) -> Result<T, ValueE
         Token::Json(b"true") | Token::Sql(b"true") => return Ok(T::from(1)),
         Token::Json(b"false") | Token::Sql(b"false") => return Ok(T::from(0)),
         Token::Text(text) | Token::Json(text) | Token::Sql(text) => text,
-        Token::Null | Token::Absent | Token::Binary(_) => return Err(MISFIT),
+        _ => return Err(MISFIT),
     };
     std::str::from_utf8(text)
         .ok()
