@@ -30,6 +30,7 @@ pub mod code {
     pub const CANNOT_DECOMPRESS: i32 = 271;
     pub const ALL_CONNECTION_TRIES_FAILED: i32 = 279;
     pub const TOO_MANY_BYTES: i32 = 307;
+    pub const UNKNOWN_STATUS_OF_INSERT: i32 = 319;
     pub const ZLIB_INFLATE_FAILED: i32 = 354;
     pub const INVALID_SESSION_TIMEOUT: i32 = 374;
     pub const UNKNOWN_CODEC: i32 = 432;

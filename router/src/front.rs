@@ -314,9 +314,11 @@ impl Question<'_> {
             }
         };
         match &answered {
-            Ok(inserted) => app
-                .metrics
-                .inserted(&table.name, 0, inserted.summary.written_rows),
+            Ok(inserted) => {
+                let code = inserted.refusal.as_ref().map_or(0, |exception| exception.code);
+                app.metrics
+                    .inserted(&table.name, code, inserted.summary.written_rows);
+            }
             Err(exception) => app.metrics.inserted(&table.name, exception.code, 0),
         }
         let inserted = answered?;
@@ -325,7 +327,11 @@ impl Question<'_> {
             query_id: &self.head.query_id,
             time_zone: time_zone.as_deref(),
         };
-        Ok(answer::inserted(&inserted.summary, &heading))
+        let receipt = inserted.summary.receipt.as_deref().unwrap_or_default();
+        Ok(match &inserted.refusal {
+            None => answer::inserted(&inserted.summary, &heading),
+            Some(exception) => answer::with_receipt(answer::exception(exception, &heading), receipt),
+        })
     }
 
     async fn insert_routed(

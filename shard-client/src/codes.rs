@@ -14,11 +14,12 @@ pub enum Class {
     Recut,
     /// The statement's columns and the table's no longer agree: the table changed.
     Schema,
-    /// The statement itself: a setting, function or format that this version does not know or allow.
+    /// The statement itself: a setting, function or format that this version does not know or allow. In the expressions of
+    /// VALUES also a row, which the code alone does not tell (see [`crate::ServerError::names_reader`]).
     Statement,
     /// The destination as it stands refuses everything: no such table, wrong password, no rights.
     Destination,
-    /// Not known. Repeated unchanged, never taken apart.
+    /// Not known. Repeated unchanged a few times, never taken apart.
     Unclear,
 }
 
@@ -81,6 +82,7 @@ const fn entry(number: u32, name: &'static str, class: Class, proof: Proof) -> C
 
 /// Ordered by number. `TOO_MANY_PARTS` (252) has two meanings, told apart by its text in `server_error.rs`.
 pub const CODES: &[Code] = &[
+    entry(1, "UNSUPPORTED_METHOD", Class::Statement, Proof::OneBlock),
     entry(3, "UNEXPECTED_END_OF_FILE", Class::Passing, Proof::None),
     entry(6, "CANNOT_PARSE_TEXT", Class::Rows, Proof::OneBlock),
     entry(7, "INCORRECT_NUMBER_OF_COLUMNS", Class::Rows, Proof::OneBlock),
@@ -110,11 +112,30 @@ pub const CODES: &[Code] = &[
     ),
     entry(32, "ATTEMPT_TO_READ_AFTER_EOF", Class::Passing, Proof::None),
     entry(33, "CANNOT_READ_ALL_DATA", Class::Rows, Proof::OneBlock),
-    entry(36, "BAD_ARGUMENTS", Class::Statement, Proof::None),
+    entry(
+        34,
+        "TOO_MANY_ARGUMENTS_FOR_FUNCTION",
+        Class::Statement,
+        Proof::OneBlock,
+    ),
+    entry(
+        35,
+        "TOO_FEW_ARGUMENTS_FOR_FUNCTION",
+        Class::Statement,
+        Proof::OneBlock,
+    ),
+    entry(36, "BAD_ARGUMENTS", Class::Statement, Proof::OneBlock),
     entry(38, "CANNOT_PARSE_DATE", Class::Rows, Proof::OneBlock),
     entry(39, "TOO_LARGE_SIZE_COMPRESSED", Class::Passing, Proof::None),
     entry(40, "CHECKSUM_DOESNT_MATCH", Class::Passing, Proof::None),
     entry(41, "CANNOT_PARSE_DATETIME", Class::Rows, Proof::OneBlock),
+    entry(
+        42,
+        "NUMBER_OF_ARGUMENTS_DOESNT_MATCH",
+        Class::Statement,
+        Proof::OneBlock,
+    ),
+    entry(43, "ILLEGAL_TYPE_OF_ARGUMENT", Class::Statement, Proof::OneBlock),
     entry(44, "ILLEGAL_COLUMN", Class::Schema, Proof::OneBlock),
     entry(46, "UNKNOWN_FUNCTION", Class::Statement, Proof::OneBlock),
     entry(47, "UNKNOWN_IDENTIFIER", Class::Schema, Proof::OneBlock),
@@ -124,6 +145,12 @@ pub const CODES: &[Code] = &[
     entry(53, "TYPE_MISMATCH", Class::Rows, Proof::OneBlock),
     entry(60, "UNKNOWN_TABLE", Class::Destination, Proof::OneBlock),
     entry(62, "SYNTAX_ERROR", Class::Statement, Proof::OneBlock),
+    entry(
+        63,
+        "UNKNOWN_AGGREGATE_FUNCTION",
+        Class::Statement,
+        Proof::OneBlock,
+    ),
     entry(69, "ARGUMENT_OUT_OF_BOUND", Class::Rows, Proof::OneBlock),
     entry(70, "CANNOT_CONVERT_TYPE", Class::Rows, Proof::OneBlock),
     entry(72, "CANNOT_PARSE_NUMBER", Class::Rows, Proof::OneBlock),
@@ -133,7 +160,14 @@ pub const CODES: &[Code] = &[
     entry(78, "UNKNOWN_TYPE_OF_QUERY", Class::Statement, Proof::OneBlock),
     entry(80, "INCORRECT_QUERY", Class::Statement, Proof::None),
     entry(81, "UNKNOWN_DATABASE", Class::Destination, Proof::OneBlock),
+    entry(
+        85,
+        "FORMAT_IS_NOT_SUITABLE_FOR_INPUT",
+        Class::Statement,
+        Proof::OneBlock,
+    ),
     entry(89, "UNKNOWN_COMPRESSION_METHOD", Class::Passing, Proof::None),
+    entry(92, "EMPTY_DATA_PASSED", Class::Rows, Proof::OneBlock),
     entry(95, "CANNOT_READ_FROM_SOCKET", Class::Passing, Proof::None),
     entry(96, "CANNOT_WRITE_TO_SOCKET", Class::Passing, Proof::None),
     entry(115, "UNKNOWN_SETTING", Class::Statement, Proof::Always),
@@ -141,10 +175,13 @@ pub const CODES: &[Code] = &[
     entry(128, "TOO_LARGE_ARRAY_SIZE", Class::Rows, Proof::OneBlock),
     entry(130, "CANNOT_READ_ARRAY_FROM_TEXT", Class::Rows, Proof::OneBlock),
     entry(131, "TOO_LARGE_STRING_SIZE", Class::Rows, Proof::OneBlock),
+    entry(153, "ILLEGAL_DIVISION", Class::Rows, Proof::OneBlock),
     entry(159, "TIMEOUT_EXCEEDED", Class::Passing, Proof::None),
     entry(160, "TOO_SLOW", Class::Passing, Proof::None),
     entry(164, "READONLY", Class::Destination, Proof::OneBlock),
+    entry(170, "BAD_GET", Class::Statement, Proof::OneBlock),
     entry(173, "CANNOT_ALLOCATE_MEMORY", Class::Passing, Proof::None),
+    entry(184, "ILLEGAL_AGGREGATION", Class::Statement, Proof::OneBlock),
     entry(190, "SIZES_OF_ARRAYS_DONT_MATCH", Class::Rows, Proof::OneBlock),
     entry(192, "UNKNOWN_USER", Class::Destination, Proof::Always),
     entry(193, "WRONG_PASSWORD", Class::Destination, Proof::Always),
@@ -223,14 +260,15 @@ pub const CODES: &[Code] = &[
     entry(374, "INVALID_SESSION_TIMEOUT", Class::Statement, Proof::Always),
     entry(376, "CANNOT_PARSE_UUID", Class::Rows, Proof::OneBlock),
     entry(384, "PART_IS_TEMPORARILY_LOCKED", Class::Passing, Proof::None),
+    entry(386, "NO_COMMON_TYPE", Class::Statement, Proof::OneBlock),
     entry(389, "INSERT_WAS_DEDUPLICATED", Class::Unclear, Proof::None),
     entry(392, "QUERY_IS_PROHIBITED", Class::Destination, Proof::None),
     entry(394, "QUERY_WAS_CANCELLED", Class::Passing, Proof::None),
     entry(
         395,
         "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
-        Class::Unclear,
-        Proof::None,
+        Class::Rows,
+        Proof::OneBlock,
     ),
     entry(407, "DECIMAL_OVERFLOW", Class::Rows, Proof::OneBlock),
     entry(
@@ -241,6 +279,7 @@ pub const CODES: &[Code] = &[
     ),
     entry(416, "REPLICA_STATUS_CHANGED", Class::Passing, Proof::None),
     entry(425, "SYSTEM_ERROR", Class::Passing, Proof::None),
+    entry(427, "CANNOT_COMPILE_REGEXP", Class::Statement, Proof::OneBlock),
     entry(432, "UNKNOWN_CODEC", Class::Passing, Proof::None),
     entry(439, "CANNOT_SCHEDULE_TASK", Class::Passing, Proof::None),
     entry(
@@ -249,14 +288,20 @@ pub const CODES: &[Code] = &[
         Class::Rows,
         Proof::OneBlock,
     ),
+    entry(444, "UNKNOWN_PROTOBUF_FORMAT", Class::Rows, Proof::OneBlock),
     entry(448, "BROTLI_READ_FAILED", Class::Passing, Proof::None),
-    entry(452, "SETTING_CONSTRAINT_VIOLATION", Class::Statement, Proof::None),
-    entry(456, "UNKNOWN_QUERY_PARAMETER", Class::Statement, Proof::None),
-    entry(457, "BAD_QUERY_PARAMETER", Class::Statement, Proof::None),
+    entry(
+        452,
+        "SETTING_CONSTRAINT_VIOLATION",
+        Class::Statement,
+        Proof::OneBlock,
+    ),
+    entry(456, "UNKNOWN_QUERY_PARAMETER", Class::Statement, Proof::OneBlock),
+    entry(457, "BAD_QUERY_PARAMETER", Class::Statement, Proof::OneBlock),
     entry(467, "CANNOT_PARSE_BOOL", Class::Rows, Proof::OneBlock),
     entry(469, "VIOLATED_CONSTRAINT", Class::Rows, Proof::OneBlock),
-    entry(471, "INVALID_SETTING_VALUE", Class::Statement, Proof::None),
-    entry(472, "READONLY_SETTING", Class::Statement, Proof::None),
+    entry(471, "INVALID_SETTING_VALUE", Class::Statement, Proof::OneBlock),
+    entry(472, "READONLY_SETTING", Class::Statement, Proof::OneBlock),
     entry(473, "DEADLOCK_AVOIDED", Class::Passing, Proof::None),
     entry(497, "ACCESS_DENIED", Class::Destination, Proof::Always),
     entry(499, "S3_ERROR", Class::Passing, Proof::None),
@@ -358,6 +403,14 @@ mod tests {
         assert_eq!(lookup(60).map(|code| code.name), Some("UNKNOWN_TABLE"));
         assert_eq!(number("WRONG_PASSWORD"), Some(193));
         assert_eq!(lookup(123_456), None);
+    }
+
+    #[test]
+    fn what_an_expression_in_values_can_throw_comes_before_the_block() {
+        for number in [1, 36, 42, 43, 44, 46, 47, 48, 50, 62, 63, 153, 386, 395, 427, 456] {
+            let code = lookup(number).unwrap();
+            assert_eq!(code.proof, Proof::OneBlock, "{}", code.name);
+        }
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl ShardError {
     /// Nothing is certain only where no byte left; where the body was cut before the end mark that the server
     /// needs;
     /// and where the server's code comes before the batch's one block (see [`Proof`]), as long as no
-    /// materialized view can have thrown it: the target has none, or the text names a row of the input and no
+    /// materialized view can have thrown it: the target has none, or the text names the reading of the input and no
     /// view.
     pub fn wrote(&self, views: Views) -> Wrote {
         match (&self.sent, &self.failure) {
@@ -254,7 +254,7 @@ impl ShardError {
 }
 
 fn proved_by(error: &ServerError, views: Views) -> Wrote {
-    let from_view = error.names_view() || (views == Views::Possible && !error.names_input_row());
+    let from_view = error.names_view() || (views == Views::Possible && !error.names_input());
     match error.proof() {
         Proof::Always if !error.names_view() => Wrote::Nothing,
         Proof::OneBlock if !from_view => Wrote::Nothing,
@@ -361,6 +361,28 @@ mod tests {
             unknown,
             unknown,
         );
+    }
+
+    #[test]
+    fn what_came_from_reading_the_body_is_about_rows_and_proves_that_nothing_was_written_whatever_its_code() {
+        let reading = "While executing ValuesBlockInputFormat: data for INSERT was parsed from query";
+        for text in [
+            format!("Code: 46. DB::Exception: Function with name `f` does not exist: {reading}. (UNKNOWN_FUNCTION)"),
+            format!("Code: 60. DB::Exception: Unknown table expression identifier 'x': {reading}."),
+            format!("Code: 4242. DB::Exception: Brand new: {reading}"),
+            "Code: 32. DB::Exception: Attempt to read after eof: While executing ProtobufRowInputFormat".to_owned(),
+            "Code: 1001. DB::Exception: std::exception. Code: 1001, type: avro::Exception, e.what() = Invalid data file."
+                .to_owned(),
+        ] {
+            check_wrote(&text, Wrote::Nothing, Wrote::Nothing);
+            assert_eq!(refused(&text).class(), Class::Rows, "{text}");
+            let from_view = format!("{text}: while pushing to view d.v");
+            check_wrote(&from_view, Wrote::Unknown, Wrote::Unknown);
+        }
+        let elsewhere = "Code: 4242. DB::Exception: Brand new: While executing MergeTreeSink";
+        check_wrote(elsewhere, Wrote::Unknown, Wrote::Unknown);
+        let overload = format!("Code: 241. DB::Exception: Memory limit exceeded: {reading}");
+        assert_eq!(refused(&overload).class(), Class::Passing);
     }
 
     #[test]

@@ -52,8 +52,20 @@ impl ServerError {
     pub fn class(&self) -> Class {
         match codes::lookup(self.code) {
             Some(_) if self.is_too_many_partitions() => Class::Recut,
-            Some(code) => code.class,
-            None => Class::Unclear,
+            known => self.class_by_reader(known.map_or(Class::Unclear, |code| code.class)),
+        }
+    }
+
+    /// What the table of codes takes for trouble of the statement or the table is a row's where it came from reading rows:
+    /// an unknown function or table in the expressions of VALUES.
+    fn class_by_reader(&self, class: Class) -> Class {
+        match class {
+            Class::Schema | Class::Statement | Class::Destination | Class::Unclear if self.names_reader() => {
+                Class::Rows
+            }
+            // The body's end came within a row; a body that was cut on its way is told by other codes.
+            Class::Passing if self.code == ATTEMPT_TO_READ_AFTER_EOF && self.names_reader() => Class::Rows,
+            class => class,
         }
     }
 
@@ -62,6 +74,8 @@ impl ServerError {
         match codes::lookup(self.code) {
             // Counted before the block's first part is written; from a view it names the view.
             Some(_) if self.is_too_many_partitions() => Proof::Always,
+            // The batch is one block, and its reader had not come to the block's end.
+            _ if self.names_reader() && self.class() == Class::Rows => Proof::OneBlock,
             Some(code) => code.proof,
             None => Proof::None,
         }
@@ -73,9 +87,21 @@ impl ServerError {
         self.text.contains("while pushing to view") || self.text.contains("while executing MaterializedView")
     }
 
-    /// Whether the text names a row of the input (`(at row 3)`), thus came from reading the body.
-    pub fn names_input_row(&self) -> bool {
-        self.text.contains("(at row ")
+    /// Whether the text names a row of the input (`(at row 3)`) or what reads it, thus came from reading the body.
+    pub fn names_input(&self) -> bool {
+        self.text.contains("(at row ") || self.names_reader()
+    }
+
+    /// Whether the text names what reads the body: today's servers add `While executing ValuesBlockInputFormat` to whatever
+    /// is thrown there, and an exception of a library that only reads formats bears the library's name.
+    pub fn names_reader(&self) -> bool {
+        const READING_LIBRARIES: [&str; 2] = ["type: avro::", "type: orc::"];
+        let mut executed = self.text.split("While executing ").skip(1);
+        let is_reader = |what: &str| {
+            let end = what.find(|c: char| !c.is_ascii_alphanumeric());
+            what[..end.unwrap_or(what.len())].ends_with("InputFormat")
+        };
+        READING_LIBRARIES.iter().any(|name| self.text.contains(name)) || executed.any(is_reader)
     }
 
     /// 252 stands for "too many parts", which passes when merges catch up, and for "too many partitions for
@@ -93,6 +119,7 @@ impl fmt::Display for ServerError {
 }
 
 const TOO_MANY_PARTS: u32 = 252;
+const ATTEMPT_TO_READ_AFTER_EOF: u32 = 32;
 
 /// The number behind the first `Code: `.
 fn code_in(body: &str) -> Option<u32> {
@@ -103,8 +130,13 @@ fn code_in(body: &str) -> Option<u32> {
 
 /// The words themselves and the name in parentheses behind them, whichever form the text has.
 fn words(body: &str) -> (&str, Option<&str>) {
+    // Behind 18.16's own exceptions it is only their class again; of others' it is all they say.
+    let has_class_behind = body.contains("e.displayText() = ");
     let body = without_class(without_code(body.trim()));
-    let body = before_last(body, ", e.what() = ");
+    let body = match has_class_behind {
+        true => before_last(body, ", e.what() = "),
+        false => body,
+    };
     let body = before_last(body, " (version ").trim_end();
     split_name(body)
 }
@@ -191,6 +223,16 @@ mod tests {
             999,
             "KEEPER_EXCEPTION",
             "Session expired.",
+        );
+    }
+
+    #[test]
+    fn an_exception_of_a_library_keeps_its_words() {
+        check(
+            "Code: 1001. DB::Exception: std::exception. Code: 1001, type: avro::Exception, e.what() = Invalid data file (version 26.9.2.1). (STD_EXCEPTION)",
+            1001,
+            "STD_EXCEPTION",
+            "std::exception. Code: 1001, type: avro::Exception, e.what() = Invalid data file",
         );
     }
 

@@ -183,6 +183,9 @@ pub enum PendingOutcome {
     Delivered,
     /// Its rows wait like any other, for the reason given.
     Waiting(String),
+    /// Its rows are set aside or in broken/, for the reason given: mostly a shard's refusal that does not prove that nothing
+    /// was written.
+    SetAside(String),
     /// The shard refused its rows: nothing of it was, or will be, written anywhere.
     Aborted(ShardRefusal),
 }

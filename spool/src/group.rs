@@ -9,9 +9,9 @@ use crate::error::QueueError;
 use crate::event::{Awaits, Commit, Cut, Event, InsertNo, Part, Record, Share, Verdict};
 use crate::model::{LaneId, LaneKey, ProbeTarget, Shape};
 use crate::stage::{Staged, StagedShare};
-use crate::state::State;
 use crate::state::decide::{Answer, Request, Touched, decide, touched};
 use crate::state::share::{Content, LivePart};
+use crate::state::{Prospect, State};
 
 /// A record in the making.
 #[derive(Debug)]
@@ -208,7 +208,8 @@ impl Group {
     }
 }
 
-/// A local replica comes first; without one, or where its rows wait already, the first destination that can be probed.
+/// A local replica comes first; without one, or where its rows wait already, the first destination that can be probed: where
+/// nothing is in the way, else where a batch waits for its next attempt. How long to wait is for the client's side to say.
 fn wait_of(state: &State, staged: &Staged, probe: &[ProbeTarget]) -> Wait {
     let local: Vec<LaneId> = staged
         .shares
@@ -231,14 +232,19 @@ fn wait_of_probe(state: &State, staged: &Staged, probe: &[ProbeTarget]) -> Wait 
         let mut lanes = staged.shares.iter().flat_map(|share| share.lanes.iter());
         lanes.any(|with_rows| with_rows == lane)
     };
-    let mut stall = None;
+    let (mut slow, mut stall) = (None, None);
     for target in probe.iter().filter(|target| has_rows(target.lane)) {
-        match state.stalled_at(*target) {
-            None => return Wait::Probe(*target),
-            Some(why) => drop(stall.get_or_insert(why)),
+        match state.prospect_at(*target) {
+            Prospect::Good => return Wait::Probe(*target),
+            Prospect::Slow => drop(slow.get_or_insert(*target)),
+            Prospect::Hopeless(why) => drop(stall.get_or_insert(why)),
         }
     }
-    stall.map_or(Wait::None, |why| Wait::Stalled { why, is_probe: true })
+    match (slow, stall) {
+        (Some(target), _) => Wait::Probe(target),
+        (None, Some(why)) => Wait::Stalled { why, is_probe: true },
+        (None, None) => Wait::None,
+    }
 }
 
 impl Event {

@@ -25,6 +25,7 @@ mod logins;
 mod memory;
 mod modern;
 mod operations;
+mod refusals;
 mod replay;
 mod setup;
 mod shapes;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use shard_client::{Facts, Inserted, ShardError, Views};
+use shard_client::{Class, InsertRequest, Inserted, ShardError, Views};
 use spool::{Batch, Closed, Destination, Outcome, Settled};
 use tokio::time::Instant;
 
@@ -28,14 +28,18 @@ use crate::logs::Repeats;
 use crate::replica::ReplicaRuntime;
 use crate::routing::Route;
 use crate::tasks::Stop;
-use verdict::Next;
+use verdict::{Bare, Next};
 
 /// A destination without a table or shard in the configuration is looked at again after this long: a reload
 /// may bring it back.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A replica that does not say soon which views a target has is taken to have one.
-const VIEWS_TIMEOUT: Duration = Duration::from_secs(1);
+/// A replica that does not say soon which views a target has is taken to have one; the same patience is for what it says of a
+/// statement without rows.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between two tries while a client waits to hear what a shard says of a body that nobody has looked into.
+const UNCHECKED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a held destination without a table in the configuration is looked at.
 const PROBE_PAUSE: Duration = Duration::from_secs(30);
@@ -48,6 +52,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
         doubtful: None,
         unproved: None,
         first_seen: None,
+        unclear_tries: 0,
         app,
         destination,
     };
@@ -86,6 +91,15 @@ struct Sender {
     unproved: Option<u64>,
     /// The batch in hand.
     first_seen: Option<u64>,
+    /// Answers to it that prove nothing.
+    unclear_tries: u32,
+}
+
+/// What one round over the replicas came to.
+enum Tried {
+    Ended(Outcome),
+    /// A replica's words that prove nothing.
+    Unclear(String),
 }
 
 impl Sender {
@@ -99,7 +113,7 @@ impl Sender {
             return ORPHAN_PATIENCE;
         };
         self.remember(&batch);
-        let outcome = self.try_replicas(&batch, &route).await;
+        let outcome = self.outcome_of(&batch, &route).await;
         let outcome = self.weigh(batch.seq(), outcome);
         self.tell(&batch, &outcome);
         let seq = batch.seq();
@@ -126,6 +140,24 @@ impl Sender {
         if self.first_seen != Some(batch.seq()) {
             self.first_seen = Some(batch.seq());
             self.unproved = (batch.attempts() > 0).then_some(batch.seq());
+            self.unclear_tries = 0;
+        }
+    }
+
+    /// What is to be recorded of the batch. A body that nobody has looked into is tried again at once after an unclear answer:
+    /// its client waits, and must not be told that all is well.
+    async fn outcome_of(&mut self, batch: &Batch, route: &Route) -> Outcome {
+        let is_unchecked = !request::may_be_empty(&batch.shape().format);
+        loop {
+            let error = match self.try_replicas(batch, route).await {
+                Tried::Ended(outcome) => return outcome,
+                Tried::Unclear(error) => error,
+            };
+            self.unclear_tries += 1;
+            match verdict::after_unclear(&error, self.unclear_tries, is_unchecked) {
+                Some(outcome) => return outcome,
+                None => tokio::time::sleep(UNCHECKED_PAUSE).await,
+            }
         }
     }
 
@@ -152,23 +184,32 @@ impl Sender {
     }
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
-    async fn try_replicas(&mut self, batch: &Batch, route: &Route) -> Outcome {
+    async fn try_replicas(&mut self, batch: &Batch, route: &Route) -> Tried {
         let mut outcome = Outcome::Retry {
             error: "no replica of the shard is known to be up".to_owned(),
         };
         for replica in route.order(self.doubtful.as_deref()) {
             match self.attempt(batch, route, &replica).await {
-                Ok(()) => return Outcome::Acknowledged,
+                Ok(()) => return Tried::Ended(Outcome::Acknowledged),
                 Err(Next::OtherReplica(tried)) => outcome = tried,
                 Err(Next::SameReplica(tried)) => {
-                    self.doubtful = Some(replica.address().to_owned());
-                    self.unproved = Some(batch.seq());
-                    return tried;
+                    self.doubt(batch, &replica);
+                    return Tried::Ended(tried);
                 }
-                Err(Next::Settled(decided)) => return decided,
+                Err(Next::Unclear(error)) => {
+                    self.doubt(batch, &replica);
+                    return Tried::Unclear(error);
+                }
+                Err(Next::Settled(decided)) => return Tried::Ended(decided),
             }
         }
-        outcome
+        Tried::Ended(outcome)
+    }
+
+    /// The replica may have the batch.
+    fn doubt(&mut self, batch: &Batch, replica: &ReplicaRuntime) {
+        self.doubtful = Some(replica.address().to_owned());
+        self.unproved = Some(batch.seq());
     }
 
     /// One attempt at one replica: recorded before the first byte is sent.
@@ -188,7 +229,9 @@ impl Sender {
             })
         })?;
         let began = Instant::now();
-        let result = send(batch, route, replica, &facts, number).await;
+        let request = route.insert_request(batch, number, replica, &facts);
+        let body = file_body::payload(batch.path().to_owned(), batch.frames());
+        let result = replica.client().insert(request, body).await;
         replica.observed(&result);
         match result {
             Ok(inserted) => {
@@ -202,7 +245,16 @@ impl Sender {
                     self.app.refresh_schema(route.table());
                 }
                 let views = views_behind(&error, route, replica).await;
-                Err(verdict::next(&error, batch.segments().len(), views))
+                let asks =
+                    verdict::asks_for_bare(&error, views) && request::may_be_empty(&batch.shape().format);
+                let bare = match asks {
+                    true => {
+                        let request = route.insert_request(batch, number, replica, &facts);
+                        ask_bare(replica, request::without_rows(request)).await
+                    }
+                    false => Bare::NotAsked,
+                };
+                Err(verdict::next(&error, batch.segments().len(), views, bare))
             }
         }
     }
@@ -297,22 +349,21 @@ async fn views_behind(error: &ShardError, route: &Route, replica: &ReplicaRuntim
     let asked = replica
         .client()
         .views(replica.database(&target.database), &target.table);
-    match tokio::time::timeout(VIEWS_TIMEOUT, asked).await {
+    match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
         Ok(Ok(views)) => views,
         Ok(Err(_)) | Err(_) => Views::Possible,
     }
 }
 
-async fn send(
-    batch: &Batch,
-    route: &Route,
-    replica: &ReplicaRuntime,
-    facts: &Facts,
-    attempt: u32,
-) -> Result<Inserted, ShardError> {
-    let request = route.insert_request(batch, attempt, replica, facts);
-    let body = file_body::payload(batch.path().to_owned(), batch.frames());
-    replica.client().insert(request, body).await
+/// Whether the replica takes a statement without rows. Nothing can be written by it.
+async fn ask_bare(replica: &ReplicaRuntime, request: InsertRequest) -> Bare {
+    let asked = replica.client().insert(request, file_body::nothing());
+    match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
+        Ok(Ok(_)) => Bare::Taken,
+        Ok(Err(error)) if error.class() == Class::Passing => Bare::Silent,
+        Ok(Err(_)) => Bare::Refused,
+        Err(_) => Bare::Silent,
+    }
 }
 
 /// How long a destination rests between attempts: `sleep_time`, doubled up to `max_sleep_time`, spread by up

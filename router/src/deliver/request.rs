@@ -68,6 +68,27 @@ impl BatchInsert<'_> {
     }
 }
 
+/// The same statement under the same settings, with no rows behind it: whether a replica takes that tells a row at fault from
+/// a table that has changed. It bears no token, which is for the batch's rows.
+pub fn without_rows(request: InsertRequest) -> InsertRequest {
+    let mut settings = request.settings;
+    settings.retain(|(name, _)| name != TOKEN);
+    InsertRequest {
+        settings,
+        query_id: format!("{}-bare", request.query_id),
+        payload_bytes: 0,
+        payload_crc32: 0,
+        ..request
+    }
+}
+
+/// Whether a body of no bytes is one of no rows in that format; one that is sent as it is may need a head.
+pub fn may_be_empty(format: &str) -> bool {
+    formats::Payload::ALL
+        .iter()
+        .any(|payload| payload.name() == format)
+}
+
 /// Settings that Weir itself puts into shapes: a server that does not know one has nothing to be told.
 fn pinned() -> Vec<&'static str> {
     let blocks = shard_client::PINNED_SETTINGS.iter().map(|(name, _)| *name);
@@ -154,6 +175,15 @@ mod tests {
     fn columns_are_named_and_quoted() {
         let expected = r"INSERT INTO `d`.`hits_local` (`k`, `a\`b`) FORMAT RowBinary";
         assert_eq!(request(&[]).statement, expected);
+    }
+
+    #[test]
+    fn a_statement_without_rows_keeps_its_settings_and_takes_no_token() {
+        let bare = without_rows(request(&["async_insert", TOKEN]));
+        let names: Vec<_> = bare.settings.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["date_time_input_format", "async_insert"]);
+        assert_eq!((bare.query_id.as_str(), bare.payload_bytes), ("q-bare", 0));
+        assert!(may_be_empty("Values") && !may_be_empty("Avro"));
     }
 
     #[test]

@@ -2,13 +2,19 @@
 //!
 //! | the error says | and it proves | then |
 //! |---|---|---|
-//! | trouble that passes, or nothing we know | anything | the same bytes again |
+//! | trouble that passes | anything | the same bytes again |
+//! | nothing we know | nothing | the same bytes again, a few times; then the batch is held |
 //! | rows that no shard can take | nothing was written | refused: isolated by INSERT, then aborted or broken/ |
 //! | rows that no shard can take | nothing (a view may have thrown it after rows were written) | the batch is held |
 //! | too much for one INSERT | nothing was written, several INSERTs | refused: each alone |
+//! | the table or the statement does not fit, and the statement alone is taken | nothing was written | its rows are at fault: refused |
 //! | the table or the statement does not fit any more | nothing was written | undone while its client waits, else held |
 //! | the table or the statement does not fit any more | nothing | the batch is held |
 //! | no table, no rights, wrong password | anything | the destination is held |
+//!
+//! Codes alone do not tell a client's expression in VALUES (`nosuchfn('x')`, `(SELECT 1 FROM nosuch)`) from a table that has
+//! changed. Today's servers say where it was thrown; of others the replica is asked to take the statement without rows. So a
+//! changed table costs two requests, and is not mistaken for the rows of every INSERT in the batch.
 
 use shard_client::{Class, ShardError, Views, Wrote};
 use spool::Outcome;
@@ -20,30 +26,92 @@ pub enum Next {
     OtherReplica(Outcome),
     /// Nobody knows whether the rows are there: only a repeat at this replica is recognised.
     SameReplica(Outcome),
+    /// Nobody knows, and the replica's words will hardly change: a few tries at this one, then enough of it.
+    Unclear(String),
     /// Decided, whichever replica is asked.
     Settled(Outcome),
 }
 
+/// What a replica says of a batch's statement with no rows behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bare {
+    /// It takes it: table, columns, format and settings fit.
+    Taken,
+    /// It refuses it.
+    Refused,
+    /// It does not answer.
+    Silent,
+    /// It was not asked: that would tell nothing.
+    NotAsked,
+}
+
+/// Tries of a batch that a replica refuses in words that prove nothing: some ten seconds with the usual pauses. Without an
+/// end one batch would stop its destination for ever.
+const UNCLEAR_TRIES_MAX: u32 = 8;
+
+/// The same for a body that nobody has looked into, whose client waits for the first word on it meanwhile.
+const UNCHECKED_TRIES_MAX: u32 = 3;
+
+/// Whether it matters if the replica takes the statement alone: where nothing was written, but rows may be at fault as well
+/// as the table.
+pub fn asks_for_bare(error: &ShardError, views: Views) -> bool {
+    let may_be_rows = matches!(
+        error.class(),
+        Class::Schema | Class::Statement | Class::Destination
+    );
+    may_be_rows && error.server().is_some() && error.wrote(views) == Wrote::Nothing
+}
+
 /// Decides about a batch of so many INSERTs, for a target that has such views.
-pub fn next(error: &ShardError, inserts: usize, views: Views) -> Next {
+pub fn next(error: &ShardError, inserts: usize, views: Views, bare: Bare) -> Next {
     let text = told(error);
     let wrote = error.wrote(views);
     match (error.class(), wrote) {
         (Class::Passing | Class::Unclear, Wrote::Nothing) => {
             Next::OtherReplica(Outcome::Retry { error: text })
         }
-        (Class::Passing | Class::Unclear, Wrote::Unknown) => {
-            Next::SameReplica(Outcome::Retry { error: text })
-        }
+        (Class::Passing, Wrote::Unknown) => Next::SameReplica(Outcome::Retry { error: text }),
+        (Class::Unclear, Wrote::Unknown) => Next::Unclear(text),
         (Class::Rows, Wrote::Nothing) => Next::Settled(refused(error)),
         (Class::Recut, Wrote::Nothing) if inserts > 1 => Next::Settled(refused(error)),
-        (Class::Schema | Class::Statement, Wrote::Nothing) => Next::Settled(unfit(error)),
+        (Class::Schema | Class::Statement | Class::Destination, Wrote::Nothing) => unfit(error, text, bare),
         (Class::Rows | Class::Recut | Class::Schema | Class::Statement, _) => {
             Next::Settled(Outcome::HoldBatch { error: text })
         }
-        (Class::Destination, Wrote::Nothing) => Next::OtherReplica(Outcome::HoldDestination { error: text }),
         (Class::Destination, Wrote::Unknown) => Next::Settled(Outcome::HoldDestination { error: text }),
     }
+}
+
+/// What the table or the statement is blamed for, if they are.
+fn unfit(error: &ShardError, text: String, bare: Bare) -> Next {
+    match (bare, error.class()) {
+        (Bare::Taken, _) => Next::Settled(refused(error)),
+        (_, Class::Destination) => Next::OtherReplica(Outcome::HoldDestination { error: text }),
+        (Bare::Silent, _) => Next::OtherReplica(Outcome::Retry { error: text }),
+        (Bare::Refused | Bare::NotAsked, _) => {
+            let (code, words) = words(error);
+            Next::Settled(Outcome::Unfit {
+                code,
+                text: words,
+                error: text,
+            })
+        }
+    }
+}
+
+/// What comes after so many unclear answers to a batch; none when it is tried again while its client waits.
+pub fn after_unclear(error: &str, tries: u32, is_unchecked: bool) -> Option<Outcome> {
+    let max = if is_unchecked {
+        UNCHECKED_TRIES_MAX
+    } else {
+        UNCLEAR_TRIES_MAX
+    };
+    if tries >= max {
+        let error = format!("after {tries} tries: {error}");
+        return Some(Outcome::HoldBatch { error });
+    }
+    let error = error.to_owned();
+    (!is_unchecked).then_some(Outcome::Retry { error })
 }
 
 /// Decides about a batch of which a replica got no byte, since it would not even say who it is.
@@ -72,12 +140,6 @@ fn told(error: &ShardError) -> String {
 fn refused(error: &ShardError) -> Outcome {
     let (code, text) = words(error);
     Outcome::Refused { code, text }
-}
-
-fn unfit(error: &ShardError) -> Outcome {
-    let (code, text) = words(error);
-    let error = told(error);
-    Outcome::Unfit { code, text, error }
 }
 
 fn words(error: &ShardError) -> (Option<i32>, String) {
@@ -119,8 +181,23 @@ mod tests {
 
     #[track_caller]
     fn check_with(views: Views, error: &ShardError, inserts: usize, expected: &str) {
-        let next = next(error, inserts, views);
-        let (kind, outcome) = match &next {
+        check_next(&next(error, inserts, views, Bare::Refused), error, expected);
+    }
+
+    /// With what the replica says of the statement alone.
+    #[track_caller]
+    fn check_bare(bare: Bare, error: &ShardError, expected: &str) {
+        assert!(asks_for_bare(error, Views::None), "{error}");
+        check_next(&next(error, 3, Views::None, bare), error, expected);
+    }
+
+    #[track_caller]
+    fn check_next(next: &Next, error: &ShardError, expected: &str) {
+        let (kind, outcome) = match next {
+            Next::Unclear(_) => {
+                assert_eq!("unclear", expected, "{error}");
+                return;
+            }
             Next::OtherReplica(outcome) => ("other replica", outcome),
             Next::SameReplica(outcome) => ("same replica", outcome),
             Next::Settled(outcome) => ("settled", outcome),
@@ -204,8 +281,51 @@ mod tests {
         check(
             &answered("Code: 999999. DB::Exception: Something new."),
             1,
-            "same replica: retry",
+            "unclear",
         );
+    }
+
+    #[test]
+    fn unclear_answers_are_enough_after_a_few_tries_and_sooner_for_a_body_that_nobody_looked_into() {
+        let held = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::HoldBatch { .. }));
+        let first_held = |is_unchecked| (1..99).find(|tries| held(&after_unclear("e", *tries, is_unchecked)));
+        assert_eq!(first_held(false), Some(UNCLEAR_TRIES_MAX));
+        assert_eq!(first_held(true), Some(UNCHECKED_TRIES_MAX));
+        let error = "e".to_owned();
+        assert_eq!(after_unclear("e", 1, false), Some(Outcome::Retry { error }));
+        assert_eq!(after_unclear("e", 1, true), None);
+    }
+
+    #[test]
+    fn an_expression_that_a_server_says_it_read_is_its_insert_s_own_fault() {
+        let reading = "While executing ValuesBlockInputFormat: data for INSERT was parsed from query";
+        for code in [36, 42, 43, 46, 47, 48, 60, 62, 456, 1001] {
+            let error = answered(&format!("Code: {code}. DB::Exception: Bad: {reading}"));
+            check(&error, 3, "settled: refused");
+            assert!(!asks_for_bare(&error, Views::Possible), "{error}");
+        }
+    }
+
+    #[test]
+    fn where_the_statement_alone_is_taken_the_rows_are_at_fault_and_else_the_table() {
+        let function = answered("Code: 46. DB::Exception: Unknown function nosuchfn");
+        let table = answered("Code: 60. DB::Exception: Table d.nosuch doesn't exist");
+        check_bare(Bare::Taken, &function, "settled: refused");
+        check_bare(Bare::Taken, &table, "settled: refused");
+        check_bare(Bare::Refused, &function, "settled: unfit");
+        check_bare(Bare::Refused, &table, "other replica: hold destination");
+        check_bare(Bare::Silent, &function, "other replica: retry");
+        check_bare(Bare::NotAsked, &function, "settled: unfit");
+        assert!(
+            !asks_for_bare(&function, Views::Possible),
+            "a view may have said it"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_of_a_setting_undoes_the_insert_whose_client_waits() {
+        let setting = "Code: 36. DB::Exception: Unexpected value of DateTimeOverflowBehavior: 'foo'.";
+        check_with(Views::None, &answered(setting), 1, "settled: unfit");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod defaults;
 pub mod plan;
 pub mod select;
+mod setting_values;
 pub mod settings;
 pub mod shapes;
 pub mod split;
@@ -39,6 +40,16 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 pub struct Inserted {
     /// What the answer says.
     pub summary: InsertSummary,
+    /// What it says instead where a shard refused the rows without proof that it wrote none.
+    pub refusal: Option<Exception>,
+}
+
+/// What the wait for a shard came to.
+enum Waited {
+    /// The answer is 200; why it did not wait to the end, if it did not.
+    Fine(Option<String>),
+    /// The rows are accepted and set aside, and the client is told.
+    SetAside(Exception),
 }
 
 /// Who asks and how, beside the statement itself.
@@ -66,7 +77,10 @@ pub async fn insert(
             elapsed_ns: elapsed_ns(asker.since),
             ..InsertSummary::default()
         };
-        return Ok(Inserted { summary });
+        return Ok(Inserted {
+            summary,
+            refusal: None,
+        });
     }
     app.admit_shares(&staging.destinations()).await?;
     // On its own from here on: a client that goes away must not leave an accepted INSERT pending with nobody
@@ -88,12 +102,17 @@ async fn commit_and_wait(
     let (rows, raw_bytes) = (staging.rows(), staging.raw_bytes());
     let deadline = Instant::now() + table.config.send.local_insert_timeout;
     let turn = match staging.shape_key() {
+        Some(_) if staging.is_unchecked() => Turn::Unchecked,
         Some(key) => app.shapes.turn(key, deadline).await,
         None => Turn::Proven,
     };
     let accepted = commit(&app, &table, staging, &asker, &turn).await?;
     let receipt = accepted.insert.to_string();
-    let waiting = wait_for_shard(&app, &table, accepted, &turn, deadline).await?;
+    let waited = wait_for_shard(&app, &table, accepted, &turn, deadline).await?;
+    let (waiting, refusal) = match waited {
+        Waited::Fine(waiting) => (waiting, None),
+        Waited::SetAside(exception) => (None, Some(exception)),
+    };
     let summary = InsertSummary {
         written_rows: rows,
         written_bytes: raw_bytes,
@@ -101,7 +120,7 @@ async fn commit_and_wait(
         waiting,
         elapsed_ns: elapsed_ns(asker.since),
     };
-    Ok(Inserted { summary })
+    Ok(Inserted { summary, refusal })
 }
 
 fn elapsed_ns(since: std::time::Instant) -> u64 {
@@ -163,7 +182,7 @@ async fn commit(
     turn: &Turn<'_>,
 ) -> Result<Accepted, Exception> {
     let probe = match turn {
-        Turn::Probe(_) => staging.probe_targets(),
+        Turn::Probe(_) | Turn::Unchecked => staging.probe_targets(),
         Turn::Proven | Turn::Unknown(_) => Vec::new(),
     };
     let head = CommitHead {
@@ -219,9 +238,9 @@ async fn wait_for_shard(
     accepted: Accepted,
     turn: &Turn<'_>,
     deadline: Instant,
-) -> Result<Option<String>, Exception> {
+) -> Result<Waited, Exception> {
     let Some(mut pending) = accepted.pending else {
-        return Ok(not_probed(turn));
+        return Ok(Waited::Fine(not_probed(turn)));
     };
     let kind = if pending.is_probe() { "shape" } else { "local" };
     let outcome = match tokio::time::timeout_at(deadline, pending.outcome()).await {
@@ -241,12 +260,15 @@ async fn wait_for_shard(
         }
     };
     match outcome {
-        PendingOutcome::Delivered => Ok(None),
-        PendingOutcome::Waiting(why) => {
+        PendingOutcome::Delivered => Ok(Waited::Fine(None)),
+        PendingOutcome::SetAside(why) if matches!(turn, Turn::Unchecked) => {
+            Ok(Waited::SetAside(set_aside(&table.name, &why)))
+        }
+        PendingOutcome::Waiting(why) | PendingOutcome::SetAside(why) => {
             if let Turn::Probe(probe) = turn {
                 probe.unanswered();
             }
-            Ok(Some(format!("{kind}: {why}")))
+            Ok(Waited::Fine(Some(format!("{kind}: {why}"))))
         }
         PendingOutcome::Aborted(refusal) => Err(refused_by_shard(&table.name, &refusal)),
     }
@@ -257,7 +279,23 @@ fn not_probed(turn: &Turn<'_>) -> Option<String> {
     match turn {
         Turn::Proven => None,
         Turn::Unknown(why) => Some(format!("shape: {why}")),
-        Turn::Probe(_) => Some("shape: no replica of the shards that get rows is up".to_owned()),
+        Turn::Probe(_) | Turn::Unchecked => {
+            Some("shape: no replica of the shards that get rows is up".to_owned())
+        }
+    }
+}
+
+/// Of a body that nobody has looked into a refusal is most likely about the body. The rows are kept all the same, since some
+/// may be written.
+fn set_aside(table: &str, why: &str) -> Exception {
+    Exception {
+        code: code::UNKNOWN_STATUS_OF_INSERT,
+        message: format!(
+            "A shard of {table} refused the rows without proof that it wrote none: {why}. They are accepted and set aside, \
+             to be looked at (`weir spool ls --files`): do not send them again."
+        ),
+        status: http::StatusCode::INTERNAL_SERVER_ERROR,
+        retry_after: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! code 115 at accept, unless the table's `forward_settings` names it: a limit frozen into a waiting file has
 //! kept ClickHouse's own spool from ever delivering it.
 
+use super::setting_values;
 use crate::exception::{Exception, code};
 
 /// What Weir does with a setting.
@@ -224,7 +225,10 @@ impl InsertSettings {
         for (name, value) in settings {
             match class(name) {
                 Class::Own => read.own.set(name, value)?,
-                Class::Payload => read.set_payload(name, value),
+                Class::Payload => {
+                    setting_values::check(name, value)?;
+                    read.set_payload(name, value);
+                }
                 Class::Other if forwarded.contains(name) => read.set_payload(name, value),
                 Class::Other => return Err(refused(name)),
             }

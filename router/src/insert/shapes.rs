@@ -66,6 +66,8 @@ pub enum Turn<'a> {
     Proven,
     /// Some of its rows go ahead.
     Probe(Probe<'a>),
+    /// The same, however many of its shape were good: nobody but a shard looks into such a body.
+    Unchecked,
     /// Nothing, and its answer says why nobody knows.
     Unknown(&'static str),
 }

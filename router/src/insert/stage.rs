@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use formats::Payload;
 use spool::{Destination, InsertId, ProbeTarget, Shape, Spool, Stage, Staged};
 use types::ColumnDef;
 
@@ -17,6 +18,8 @@ pub struct Staging {
     splitter: Splitter,
     shares: LazyStage,
     body_bytes: u64,
+    /// The body goes on as it is.
+    is_unchecked: bool,
     /// Its part of the memory for INSERTs.
     part: Part,
 }
@@ -71,6 +74,7 @@ impl Staging {
             splitter,
             shares,
             body_bytes: 0,
+            is_unchecked: matches!(payload, Payload::Whole(_)),
             part: Part::default(),
         }
     }
@@ -122,6 +126,11 @@ impl Staging {
                 .any(|(s, used)| *used && s.name == d.shard)
         };
         table.destinations.iter().filter(has_rows).cloned().collect()
+    }
+
+    /// Whether nothing of the body was looked into, not even where its rows end: only a shard can tell whether it is sound.
+    pub fn is_unchecked(&self) -> bool {
+        self.is_unchecked
     }
 
     /// What its rows have in common; none before the first.

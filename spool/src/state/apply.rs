@@ -302,15 +302,15 @@ impl State {
             }
             Verdict::Retry { error } => {
                 self.queue(to).retry(seq, error);
-                self.waits(to, seq, error, effects);
+                self.answer_waiters(to, seq, &PendingOutcome::Waiting(error.clone()), effects);
             }
             Verdict::Held { error } => {
                 self.queue(to).set_aside(seq, error);
-                self.waits(to, seq, error, effects);
+                self.answer_waiters(to, seq, &PendingOutcome::SetAside(error.clone()), effects);
                 self.reschedule_local(to);
             }
             Verdict::Broken { error } => {
-                self.waits(to, seq, error, effects);
+                self.answer_waiters(to, seq, &PendingOutcome::SetAside(error.clone()), effects);
                 self.departs(to, seq, verdict.clone(), effects);
             }
             Verdict::Requeued => {
@@ -318,7 +318,8 @@ impl State {
                 self.reschedule_local(to);
             }
             Verdict::Dropped => {
-                self.waits(to, seq, "an operator dropped the batch", effects);
+                let dropped = PendingOutcome::Waiting("an operator dropped the batch".to_owned());
+                self.answer_waiters(to, seq, &dropped, effects);
                 self.departs(to, seq, Verdict::Dropped, effects);
             }
         }
@@ -351,7 +352,13 @@ impl State {
 
     /// The clients of the batch's pending INSERTs wait no longer. Where `go` is not recorded yet, it is the
     /// next event.
-    fn waits(&mut self, to: &Destination, seq: Seq, why: &str, effects: &mut Vec<Effect>) {
+    fn answer_waiters(
+        &mut self,
+        to: &Destination,
+        seq: Seq,
+        outcome: &PendingOutcome,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(batch) = self.queue(to).pending.get(&seq).cloned() else {
             return;
         };
@@ -361,7 +368,7 @@ impl State {
             };
             effects.push(Effect::Answer {
                 insert: pending.id,
-                outcome: PendingOutcome::Waiting(why.to_owned()),
+                outcome: outcome.clone(),
             });
             if pending.gone {
                 self.forget_pending(insert);

@@ -218,12 +218,10 @@ impl Queue {
 
     /// Why an INSERT need not wait for this destination: rows already do, and not because a sender is slow.
     pub fn stalled(&self) -> Option<String> {
-        if let Some(why) = &self.held {
-            return Some(format!("the destination is held: {why}"));
+        if let Some(why) = self.refuses_all() {
+            return Some(why);
         }
-        if let Some(seq) = self.aside.keys().next() {
-            return Some(format!("batch {seq} is held: {}", self.error_of(*seq)));
-        }
+        // Batches that were set aside are in nobody's way.
         let (seq, first) = self.line.first_key_value()?;
         match first.phase {
             Phase::Cut => None,
@@ -233,6 +231,14 @@ impl Queue {
                 "batch {seq} waits: the outcome of its last attempt is not known"
             )),
         }
+    }
+
+    /// Why nothing at all goes there now; `None` where a batch may yet be answered within a client's patience, whatever is
+    /// in front of it.
+    pub fn refuses_all(&self) -> Option<String> {
+        self.held
+            .as_ref()
+            .map(|why| format!("the destination is held: {why}"))
     }
 
     /// Whether nothing in line waits to be sent.

@@ -182,15 +182,20 @@ impl State {
             .find_map(|destination| self.get_queue(destination)?.stalled())
     }
 
-    /// Why a probe there is not to be waited for; `None` when it is.
-    pub fn stalled_at(&self, target: ProbeTarget) -> Option<String> {
+    /// What a probe there would meet.
+    pub fn prospect_at(&self, target: ProbeTarget) -> Prospect {
         let Some(destination) = self
             .get_lane(target.lane)
             .and_then(|lane| lane.key.destinations.get(target.destination))
         else {
-            return Some("no such destination".to_owned());
+            return Prospect::Hopeless("no such destination".to_owned());
         };
-        self.get_queue(destination)?.stalled()
+        let queue = self.get_queue(destination);
+        match (queue.and_then(Queue::refuses_all), queue.and_then(Queue::stalled)) {
+            (Some(why), _) => Prospect::Hopeless(why),
+            (None, Some(_)) => Prospect::Slow,
+            (None, None) => Prospect::Good,
+        }
     }
 
     /// Whether some uncut share needs the INSERT's staged file.
@@ -213,6 +218,17 @@ impl State {
     pub fn segment_has_uncut(&self, segment: u64) -> bool {
         self.uncut_in_segment.contains_key(&segment)
     }
+}
+
+/// What a probe would meet at a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prospect {
+    /// Nothing is in its way.
+    Good,
+    /// Some batch waits for its next attempt there, which may well be soon.
+    Slow,
+    /// Nothing goes there, for this reason.
+    Hopeless(String),
 }
 
 /// Pending INSERTs with rows in a batch.

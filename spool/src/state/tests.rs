@@ -515,3 +515,29 @@ fn under_pressure_a_lane_is_cut_before_its_time() {
     assert!(world.state.claim_cut(0, false).is_none());
     assert!(world.state.claim_cut(0, true).is_some());
 }
+
+#[test]
+fn a_batch_set_aside_is_in_no_probes_way_one_tried_again_makes_it_slow_and_only_a_held_destination_ends_it() {
+    let mut world = World::new();
+    let target = ProbeTarget {
+        lane: LaneId(1),
+        destination: 0,
+    };
+    let mut send_one = |ending| {
+        world.commit(0b010, 1, false, Rows::None);
+        drop(world.state.flush(None));
+        world.cut();
+        world.send(1, ending);
+        (world.state.prospect_at(target), world.state.stalled(LaneId(1)))
+    };
+    assert_eq!(send_one(Ending::Held), (Prospect::Good, None));
+    let (prospect, stall) = send_one(Ending::Retry);
+    assert_eq!(prospect, Prospect::Slow);
+    assert!(stall.is_some_and(|why| why.contains("waits for a retry")));
+    world.ask(&Request::HoldDestination(
+        destination("there"),
+        "wrong password".into(),
+    ));
+    let why = "the destination is held: wrong password".to_owned();
+    assert_eq!(world.state.prospect_at(target), Prospect::Hopeless(why));
+}

@@ -239,3 +239,59 @@ async fn a_probe_found_after_a_crash_comes_to_an_end_like_any_other() {
     let (rest, _) = send_all(&spool, &destination("b"), |_| true).await;
     assert!(rest.ends_with(b"2b"), "{rest:?}");
 }
+
+fn retry() -> Outcome {
+    Outcome::Retry { error: "down".into() }
+}
+
+fn hold() -> Outcome {
+    Outcome::HoldBatch {
+        error: "code 1001".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_held_batch_does_not_keep_the_next_shape_from_being_probed() {
+    let world = World::new();
+    let spool = world.open();
+    let Pair { a, .. } = pair(&spool);
+    world.commit(&spool, &[(a, b"aside", 1)]).await;
+    spool.flush(None).await;
+    settle_next(&spool, &destination("a"), hold()).await;
+    let mut probed = accept(&world, &spool, &[(a, b"p", 1)], &[target(a)]).await;
+    settle_next(&spool, &destination("a"), refused()).await;
+    assert_eq!(outcome(&mut probed).await, aborted());
+}
+
+#[tokio::test]
+async fn a_probe_waits_behind_a_batch_that_is_tried_again_where_no_better_destination_is() {
+    let world = World::new();
+    let spool = world.open();
+    let Pair { a, b } = pair(&spool);
+    world.commit(&spool, &[(a, b"slow", 1)]).await;
+    spool.flush(None).await;
+    settle_next(&spool, &destination("a"), retry()).await;
+    let both = [target(a), target(b)];
+    let mut elsewhere = accept(&world, &spool, &[(a, b"1a", 1), (b, b"1b", 1)], &both).await;
+    assert_eq!(take_next(&spool, &destination("b")).await, b"1b");
+    assert_eq!(outcome(&mut elsewhere).await, PendingOutcome::Delivered);
+    let mut behind = accept(&world, &spool, &[(a, b"2a", 1)], &both).await;
+    for before in ["slow", "1a"] {
+        assert_eq!(take_next(&spool, &destination("a")).await, before.as_bytes());
+    }
+    settle_next(&spool, &destination("a"), refused()).await;
+    assert_eq!(outcome(&mut behind).await, aborted());
+}
+
+#[tokio::test]
+async fn the_client_of_a_probe_learns_that_its_rows_are_set_aside_and_not_merely_late() {
+    let world = World::new();
+    let spool = world.open();
+    let Pair { a, .. } = pair(&spool);
+    let mut probed = accept(&world, &spool, &[(a, b"p", 1)], &[target(a)]).await;
+    settle_next(&spool, &destination("a"), hold()).await;
+    assert_eq!(
+        outcome(&mut probed).await,
+        PendingOutcome::SetAside("code 1001".into())
+    );
+}
