@@ -57,6 +57,8 @@ pub struct Settings {
     pub tsv_skip_trailing_empty_lines: bool,
     /// `input_format_tsv_allow_variable_number_of_columns`.
     pub tsv_variable: bool,
+    /// `input_format_import_nested_json`: a field by the name of a Nested group holds that group's columns.
+    pub json_nested: bool,
     /// `input_format_json_validate_types_from_metadata`: whether a `meta`'s types must be the columns'.
     pub json_validate_types: bool,
     /// `input_format_json_compact_allow_variable_number_of_columns`.
@@ -196,7 +198,6 @@ const ONLY: &[(Family, &str, &str)] = &[
         "input_format_custom_skip_trailing_empty_lines",
         "0",
     ),
-    (Family::Json, "input_format_import_nested_json", "0"),
     (Family::Json, "input_format_json_empty_as_default", "0"),
     (
         Family::Json,
@@ -247,6 +248,7 @@ impl Default for Settings {
             tsv_skip_first_lines: 0,
             tsv_skip_trailing_empty_lines: false,
             tsv_variable: false,
+            json_nested: false,
             json_validate_types: true,
             json_compact_variable: false,
             json_object_name_column: String::new(),
@@ -347,6 +349,7 @@ impl Settings {
                 self.tsv_skip_trailing_empty_lines = flag(name, value)?;
             }
             "input_format_tsv_allow_variable_number_of_columns" => self.tsv_variable = flag(name, value)?,
+            "input_format_import_nested_json" => self.json_nested = flag(name, value)?,
             "input_format_json_validate_types_from_metadata" => self.json_validate_types = flag(name, value)?,
             "input_format_json_compact_allow_variable_number_of_columns" => {
                 self.json_compact_variable = flag(name, value)?;
