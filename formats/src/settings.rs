@@ -65,6 +65,8 @@ pub struct Settings {
     pub json_compact_variable: bool,
     /// `format_json_object_each_row_column_for_object_name`; empty when no column takes the name.
     pub json_object_name_column: String,
+    /// The request's parameters by their own names: what `{name:Type}` stands for in VALUES.
+    pub parameters: Vec<(String, String)>,
     /// What CustomSeparated is read by.
     pub custom: Custom,
     /// Settings that change the reading in a way this crate does not know: (format family, name, value).
@@ -252,6 +254,7 @@ impl Default for Settings {
             json_validate_types: true,
             json_compact_variable: false,
             json_object_name_column: String::new(),
+            parameters: Vec::new(),
             custom: Custom::default(),
             unread: Vec::new(),
         }
@@ -365,7 +368,10 @@ impl Settings {
             "format_custom_result_before_delimiter" => value.clone_into(&mut self.custom.result_before),
             "format_custom_result_after_delimiter" => value.clone_into(&mut self.custom.result_after),
             "input_format_custom_detect_header" => self.custom.detect_header = flag(name, value)?,
-            _ => self.note_unread(name, value),
+            _ => match name.strip_prefix("param_") {
+                Some(parameter) => self.parameters.push((parameter.to_owned(), value.to_owned())),
+                None => self.note_unread(name, value),
+            },
         }
         Ok(())
     }
