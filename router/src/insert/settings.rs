@@ -298,7 +298,8 @@ fn flag(name: &str, value: &str) -> Result<bool, Exception> {
 /// A promise that this version cannot keep is refused, never taken lightly.
 fn not_yet(name: &str, what: &str) -> Exception {
     Exception::not_implemented(format!(
-        "Setting {name} asks for {what}, which this version of Weir does not do yet; without it the INSERT is durable in the spool."
+        "Setting {name} asks for {what}, which this version of Weir does not do yet: leave {name} out. Without it the INSERT \
+         is durable in the spool once it is answered."
     ))
 }
 
@@ -577,6 +578,8 @@ mod tests {
             code::NOT_IMPLEMENTED
         );
         assert_eq!(refused("insert_quorum", "2"), code::NOT_IMPLEMENTED);
+        let dbt = InsertSettings::read(&pairs(&[("insert_quorum", "auto")]), &[]).unwrap_err();
+        assert!(dbt.message.contains("leave insert_quorum out"), "{}", dbt.message);
         assert_eq!(refused("insert_shard_id", "one"), code::BAD_ARGUMENTS);
         let harmless = pairs(&[
             ("insert_distributed_sync", "0"),
