@@ -563,4 +563,18 @@ mod tests {
         let settings = Settings::read([("input_format_allow_errors_ratio", "0.0")]).unwrap();
         assert_eq!(settings.allow(Family::Json), Ok(()));
     }
+
+    #[test]
+    fn the_documentation_names_every_setting_that_may_be_refused() {
+        let documentation = include_str!("../../docs/formats.md");
+        for (_, name, only) in ONLY {
+            // What stands there is the value that is refused, where that is not 1.
+            let refused = if *only == "1" { " = 0" } else { "" };
+            let said = format!("`{name}`{refused}");
+            assert!(
+                documentation.contains(&said),
+                "docs/formats.md does not say {said}"
+            );
+        }
+    }
 }
