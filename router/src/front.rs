@@ -56,7 +56,7 @@ pub struct Question<'a> {
 impl Handler for App {
     async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Answer {
         let since = Instant::now();
-        if let Some(answer) = plain_page(&request) {
+        if let Some(answer) = plain_page(&request, self.is_ready()) {
             return answer;
         }
         let (parts, incoming) = request.into_parts();
@@ -84,17 +84,24 @@ impl Handler for App {
 }
 
 /// Pages that need no user: load balancers and drivers ask them first.
-fn plain_page(request: &Request<Incoming>) -> Option<Answer> {
+fn plain_page<B>(request: &Request<B>, is_ready: bool) -> Option<Answer> {
     let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
         "/ping" => Some(answer::text(StatusCode::OK, OK)),
+        // ClickHouse says 503 there while a replica lags too far behind to be used.
+        "/replicas_status" if is_ready => Some(answer::text(StatusCode::OK, OK)),
+        "/replicas_status" => Some(answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Weir is starting or shutting down: it takes no INSERTs now.\n",
+        )),
         "/" if is_get && request.uri().query().is_none_or(str::is_empty) => {
             Some(answer::text(StatusCode::OK, OK))
         }
         "/" => None,
         path => {
-            let message =
-                format!("There is no handle {path}: queries go to /, and /ping answers without one.\n");
+            let message = format!(
+                "There is no handle {path}: queries go to /; /ping and /replicas_status answer without one.\n"
+            );
             Some(answer::text(StatusCode::NOT_FOUND, message))
         }
     }
@@ -491,5 +498,40 @@ impl Question<'_> {
             .database
             .as_deref()
             .unwrap_or(&self.user.default_database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_page(path: &str, is_ready: bool, expected: Option<u16>) {
+        let request = Request::get(path).body(()).unwrap();
+        let status = plain_page(&request, is_ready).map(|answer| answer.status().as_u16());
+        assert_eq!(status, expected, "{path}");
+    }
+
+    #[test]
+    fn load_balancers_are_answered_without_a_user_and_replicas_status_tells_readiness() {
+        check_page("/ping", false, Some(200));
+        check_page("/", false, Some(200));
+        check_page("/replicas_status", true, Some(200));
+        check_page("/replicas_status", false, Some(503));
+        check_page("/play", true, Some(404));
+        check_page("/?query=SELECT+1", true, None);
+    }
+
+    #[test]
+    fn a_refused_change_says_what_it_is() {
+        for (verb, words) in [
+            ("DELETE", "changes rows"),
+            ("OPTIMIZE", "changes rows"),
+            ("GRANT", "rights"),
+            ("CREATE", "is DDL"),
+        ] {
+            let text = refused_change(verb);
+            assert!(text.starts_with(verb) && text.contains(words), "{text}");
+        }
     }
 }
