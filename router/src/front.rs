@@ -161,14 +161,35 @@ async fn question(
             code::SYNTAX_ERROR,
             "The query is empty: send it in the URL's query parameter or in the body.",
         )),
-        Statement::Ddl { verb, .. } => Err(Exception::not_implemented(format!(
-            "{verb} is DDL, which this router does not run: run it on every shard (ddl = \"refuse\" in weir.toml)."
+        Statement::Ddl { verb, .. } => Err(Exception::not_implemented(refused_change(verb))),
+        Statement::Transaction(verb) => Err(Exception::not_implemented(format!(
+            "{verb}: transactions are not supported: each INSERT is accepted whole or not at all, and nothing joins several."
+        ))),
+        Statement::TemporaryTable(verb) => Err(Exception::not_implemented(format!(
+            "{verb} of a temporary table: it would live in one session on one server, so Weir neither makes one nor inserts \
+             into it. Use a table of the shards, or talk to one server directly."
         ))),
         Statement::System(system) => Err(refused_system(system)),
         Statement::Kill => Err(Exception::not_implemented(
             "KILL would reach one replica of many: run it on the server that runs the query.",
         )),
     }
+}
+
+/// Why Weir does not run a statement that changes what servers hold.
+fn refused_change(verb: &str) -> String {
+    let what = match verb {
+        "DELETE" | "UPDATE" | "OPTIMIZE" => {
+            "changes rows that the shards hold, and rows that wait in the spool would come behind it"
+        }
+        "GRANT" | "REVOKE" => {
+            "changes rights, which each server keeps for itself; Weir's own users stand in weir.toml"
+        }
+        "BACKUP" | "RESTORE" => "is about the data of one server",
+        "EXECUTE" => "acts for another user, whom Weir has not authenticated",
+        _ => "is DDL, which this version of Weir does not run (ddl = \"refuse\" in weir.toml)",
+    };
+    format!("{verb} {what}: run it on every shard.")
 }
 
 fn refused_system(system: &System) -> Exception {
