@@ -20,6 +20,7 @@ use http::{Method, StatusCode};
 use hyper::Request;
 use hyper::body::Incoming;
 
+use crate::answers::{name_on_replicas, shape};
 use crate::app::App;
 use crate::budget::Part;
 use crate::discovery;
@@ -297,7 +298,7 @@ async fn whole_text(recognition: &Recognition, body: &mut RequestBody) -> Result
 }
 
 impl Question<'_> {
-    /// A distributed table may exist only in Weir: its target is described instead.
+    /// A distributed table may exist only in Weir: its target is described, or asked for, instead.
     async fn describe(
         &self,
         app: &App,
@@ -510,6 +511,17 @@ impl Question<'_> {
                 Lookup::Unknown
             }
             known => known,
+        }
+    }
+
+    /// A statement of this request, as far as its answer depends on the request.
+    pub fn asked<'s>(&'s self, statement: &'s [u8]) -> shape::Request<'s> {
+        shape::Request {
+            statement,
+            default_format: self.head.default_format.as_deref(),
+            database: self.database(),
+            user: name_on_replicas(self.user),
+            settings: &self.head.settings,
         }
     }
 
