@@ -54,6 +54,10 @@ pub mod code {
     pub const CANNOT_WRITE_SCRATCH: i32 = 75;
     /// CANNOT_PARSE_UUID.
     pub const CANNOT_PARSE_UUID: i32 = 376;
+    /// UNKNOWN_QUERY_PARAMETER: `{name:Type}` whose value the request does not have.
+    pub const UNKNOWN_QUERY_PARAMETER: i32 = 456;
+    /// BAD_QUERY_PARAMETER: a parameter's text that is no value of its type.
+    pub const BAD_QUERY_PARAMETER: i32 = 457;
     /// CANNOT_PARSE_BOOL.
     pub const CANNOT_PARSE_BOOL: i32 = 467;
     /// CANNOT_PARSE_IPV4.

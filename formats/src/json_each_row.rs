@@ -43,7 +43,7 @@ impl JsonRow for Objects {
 
     fn row(&mut self, window: &Window<'_>, start: usize, key: &mut KeyFields) -> Result<usize, Stop> {
         self.names.begin_row();
-        self.members(window, start, key)
+        self.members(window, start, None, key)
     }
 
     fn meta(&mut self, names: &[Vec<u8>], types: &[Vec<u8>]) -> Result<(), String> {
@@ -77,8 +77,12 @@ impl JsonRow for Objects {
 impl Objects {
     pub(crate) fn new(input: &Input<'_>, values: Values) -> Result<Self, FormatError> {
         input.settings.allow(Family::Json)?;
+        let mut names = Names::new(input, escape::json_name);
+        if input.settings.json_nested {
+            names.group(&input.columns)?;
+        }
         Ok(Self {
-            names: Names::new(input, escape::json_name),
+            names,
             tokens: Tokens::new(input, values),
             columns: input.columns.clone(),
             types_count: input.settings.json_validate_types,
@@ -98,17 +102,26 @@ impl Objects {
         if let Some(column) = column {
             self.names.see(column, start)?;
         }
-        self.members(window, start, key)
+        self.members(window, start, None, key)
     }
 
-    /// Passes the object at `start` and returns its end.
-    fn members(&mut self, window: &Window<'_>, start: usize, key: &mut KeyFields) -> Result<usize, Stop> {
+    /// Passes the object at `start`, a row or the columns of a Nested group in it, and returns its end.
+    fn members(
+        &mut self,
+        window: &Window<'_>,
+        start: usize,
+        group: Option<usize>,
+        key: &mut KeyFields,
+    ) -> Result<usize, Stop> {
         let mut at = behind_space(window.bytes, start + 1);
         if byte(window, at, "a field's name or '}'")? == b'}' {
             return Ok(at + 1);
         }
         for place in 0.. {
-            at = self.field(window, at, place, key)?;
+            at = match group {
+                None => self.field(window, at, place, key)?,
+                Some(group) => self.field_of_group(window, at, group, key)?,
+            };
             at = behind_space(window.bytes, at);
             match byte(window, at, "a comma or '}'")? {
                 b',' => at = behind_space(window.bytes, at + 1),
@@ -125,7 +138,7 @@ impl Objects {
         Ok(at)
     }
 
-    /// Passes one `"name": value`, the object's field number `place`.
+    /// Passes one `"name": value`, the row's field number `place`.
     fn field(
         &mut self,
         window: &Window<'_>,
@@ -133,16 +146,46 @@ impl Objects {
         place: usize,
         key: &mut KeyFields,
     ) -> Result<usize, Stop> {
-        let (column, behind_name) = self.find(window, at, place)?;
-        let colon = behind_space(window.bytes, behind_name);
-        if byte(window, colon, "a colon")? != b':' {
-            return Err(Stop::fault(
-                code::CANNOT_PARSE_INPUT,
-                colon,
-                "expected a colon behind the field's name",
-            ));
+        match self.find(window, at, place)? {
+            (Field::Column(column), behind_name) => self.value(window, behind_name, column, key),
+            (Field::Group(group), behind_name) => {
+                let start = behind_colon(window, behind_name)?;
+                if byte(window, start, "a Nested group's columns")? != b'{' {
+                    let message = "expected '{', because the field has the name of a Nested group";
+                    return Err(Stop::fault(code::CANNOT_PARSE_INPUT, start, message));
+                }
+                self.members(window, start, Some(group), key)
+            }
         }
-        let start = behind_space(window.bytes, colon + 1);
+    }
+
+    /// Passes one `"name": value` inside a Nested group.
+    fn field_of_group(
+        &mut self,
+        window: &Window<'_>,
+        at: usize,
+        group: usize,
+        key: &mut KeyFields,
+    ) -> Result<usize, Stop> {
+        let name = scan::name(window, at)?;
+        let mut scratch = Vec::new();
+        let text = name_text(&window.bytes[name.clone()], name.start, &mut scratch)?;
+        let column = self.names.look_up_in(group, text, name.start)?;
+        if let Some(column) = column {
+            self.names.see(column, at)?;
+        }
+        self.value(window, name.end + 1, column, key)
+    }
+
+    /// Passes the colon and the value behind a field's name; no column for a field to be skipped.
+    fn value(
+        &mut self,
+        window: &Window<'_>,
+        behind_name: usize,
+        column: Option<usize>,
+        key: &mut KeyFields,
+    ) -> Result<usize, Stop> {
+        let start = behind_colon(window, behind_name)?;
         let end = scan::value(window, start, &mut self.nesting)?;
         if let Some(column) = column {
             self.tokens.check(window, start)?;
@@ -153,23 +196,46 @@ impl Objects {
         Ok(end)
     }
 
-    /// The column whose name stands at `at` and the first byte behind the name; no column for a field to be
-    /// skipped.
-    fn find(&mut self, window: &Window<'_>, at: usize, place: usize) -> Result<(Option<usize>, usize), Stop> {
+    /// What the name at `at` is that of, and the first byte behind the name.
+    fn find(&mut self, window: &Window<'_>, at: usize, place: usize) -> Result<(Field, usize), Stop> {
         let (column, end) = match self.names.predicted(&window.bytes[at..], place) {
             Some((column, len)) => (Some(column), at + len),
             None => {
                 let name = scan::name(window, at)?;
                 let mut scratch = Vec::new();
                 let text = name_text(&window.bytes[name.clone()], name.start, &mut scratch)?;
+                if let Some(group) = self.names.group_of(text) {
+                    return Ok((Field::Group(group), name.end + 1));
+                }
                 (self.names.look_up(text, place, name.start)?, name.end + 1)
             }
         };
         if let Some(column) = column {
             self.names.see(column, at)?;
         }
-        Ok((column, end))
+        Ok((Field::Column(column), end))
     }
+}
+
+/// What a field of a row is.
+enum Field {
+    /// A column's value; none for a field to be skipped.
+    Column(Option<usize>),
+    /// An object of a Nested group's columns.
+    Group(usize),
+}
+
+/// The first byte of the value behind a field's name.
+fn behind_colon(window: &Window<'_>, behind_name: usize) -> Result<usize, Stop> {
+    let colon = behind_space(window.bytes, behind_name);
+    if byte(window, colon, "a colon")? != b':' {
+        return Err(Stop::fault(
+            code::CANNOT_PARSE_INPUT,
+            colon,
+            "expected a colon behind the field's name",
+        ));
+    }
+    Ok(behind_space(window.bytes, colon + 1))
 }
 
 /// A name freed from its escapes.

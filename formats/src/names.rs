@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::error::code;
+use types::ColumnDef;
+
+use crate::error::{FormatError, code};
 use crate::framing::Stop;
 use crate::stream::Input;
 
@@ -21,6 +23,8 @@ pub(crate) struct Names {
     seen: Vec<u64>,
     row: u64,
     skip_unknown: bool,
+    /// The Nested groups whose columns may come inside one object, each with its dot: `n.` of `n.a` and `n.b`.
+    groups: Vec<Vec<u8>>,
 }
 
 impl Names {
@@ -46,7 +50,47 @@ impl Names {
             seen: vec![0; columns.len()],
             row: 0,
             skip_unknown: input.settings.skip_unknown_fields,
+            groups: Vec::new(),
         }
+    }
+
+    /// From now on a field by the name of a Nested group holds that group's columns (`input_format_import_nested_json`).
+    pub(crate) fn group(&mut self, columns: &[ColumnDef]) -> Result<(), FormatError> {
+        for column in columns {
+            let Some((group, _)) = nested(&column.name) else {
+                continue;
+            };
+            if columns.iter().any(|column| column.name == group) {
+                let message = format!(
+                    "with input_format_import_nested_json, {group} is the group of {} and also a column, which no row could give",
+                    column.name
+                );
+                return Err(FormatError::plain(code::NOT_IMPLEMENTED, message));
+            }
+            let prefix = format!("{group}.").into_bytes();
+            if !self.groups.contains(&prefix) {
+                self.groups.push(prefix);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which group a field's name is that of.
+    pub(crate) fn group_of(&self, name: &[u8]) -> Option<usize> {
+        self.groups
+            .iter()
+            .position(|group| group.strip_suffix(b".") == Some(name))
+    }
+
+    /// The column of a name inside a group; none for a field that may be skipped.
+    pub(crate) fn look_up_in(&self, group: usize, name: &[u8], at: usize) -> Result<Option<usize>, Stop> {
+        let whole = [&self.groups[group], name].concat();
+        let column = self.by_name.get(&whole).copied();
+        if column.is_none() {
+            self.may_skip(&whole)
+                .map_err(|message| Stop::fault(code::INCORRECT_DATA, at, message))?;
+        }
+        Ok(column)
     }
 
     /// A row that is read a second time, after more bytes came, counts as another one.
@@ -104,4 +148,10 @@ impl Names {
             Ok(())
         }
     }
+}
+
+/// The group and the rest of a Nested column's name, as ClickHouse cuts it: at the first dot, if text stands on both sides.
+fn nested(name: &str) -> Option<(&str, &str)> {
+    let (group, rest) = name.split_once('.')?;
+    (!group.is_empty() && !rest.is_empty()).then_some((group, rest))
 }

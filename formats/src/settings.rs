@@ -57,12 +57,16 @@ pub struct Settings {
     pub tsv_skip_trailing_empty_lines: bool,
     /// `input_format_tsv_allow_variable_number_of_columns`.
     pub tsv_variable: bool,
+    /// `input_format_import_nested_json`: a field by the name of a Nested group holds that group's columns.
+    pub json_nested: bool,
     /// `input_format_json_validate_types_from_metadata`: whether a `meta`'s types must be the columns'.
     pub json_validate_types: bool,
     /// `input_format_json_compact_allow_variable_number_of_columns`.
     pub json_compact_variable: bool,
     /// `format_json_object_each_row_column_for_object_name`; empty when no column takes the name.
     pub json_object_name_column: String,
+    /// The request's parameters by their own names: what `{name:Type}` stands for in VALUES.
+    pub parameters: Vec<(String, String)>,
     /// What CustomSeparated is read by.
     pub custom: Custom,
     /// Settings that change the reading in a way this crate does not know: (format family, name, value).
@@ -196,7 +200,6 @@ const ONLY: &[(Family, &str, &str)] = &[
         "input_format_custom_skip_trailing_empty_lines",
         "0",
     ),
-    (Family::Json, "input_format_import_nested_json", "0"),
     (Family::Json, "input_format_json_empty_as_default", "0"),
     (
         Family::Json,
@@ -247,9 +250,11 @@ impl Default for Settings {
             tsv_skip_first_lines: 0,
             tsv_skip_trailing_empty_lines: false,
             tsv_variable: false,
+            json_nested: false,
             json_validate_types: true,
             json_compact_variable: false,
             json_object_name_column: String::new(),
+            parameters: Vec::new(),
             custom: Custom::default(),
             unread: Vec::new(),
         }
@@ -347,6 +352,7 @@ impl Settings {
                 self.tsv_skip_trailing_empty_lines = flag(name, value)?;
             }
             "input_format_tsv_allow_variable_number_of_columns" => self.tsv_variable = flag(name, value)?,
+            "input_format_import_nested_json" => self.json_nested = flag(name, value)?,
             "input_format_json_validate_types_from_metadata" => self.json_validate_types = flag(name, value)?,
             "input_format_json_compact_allow_variable_number_of_columns" => {
                 self.json_compact_variable = flag(name, value)?;
@@ -362,7 +368,10 @@ impl Settings {
             "format_custom_result_before_delimiter" => value.clone_into(&mut self.custom.result_before),
             "format_custom_result_after_delimiter" => value.clone_into(&mut self.custom.result_after),
             "input_format_custom_detect_header" => self.custom.detect_header = flag(name, value)?,
-            _ => self.note_unread(name, value),
+            _ => match name.strip_prefix("param_") {
+                Some(parameter) => self.parameters.push((parameter.to_owned(), value.to_owned())),
+                None => self.note_unread(name, value),
+            },
         }
         Ok(())
     }
@@ -553,5 +562,19 @@ mod tests {
         assert!(settings.allow(Family::Json).is_err());
         let settings = Settings::read([("input_format_allow_errors_ratio", "0.0")]).unwrap();
         assert_eq!(settings.allow(Family::Json), Ok(()));
+    }
+
+    #[test]
+    fn the_documentation_names_every_setting_that_may_be_refused() {
+        let documentation = include_str!("../../docs/formats.md");
+        for (_, name, only) in ONLY {
+            // What stands there is the value that is refused, where that is not 1.
+            let refused = if *only == "1" { " = 0" } else { "" };
+            let said = format!("`{name}`{refused}");
+            assert!(
+                documentation.contains(&said),
+                "docs/formats.md does not say {said}"
+            );
+        }
     }
 }

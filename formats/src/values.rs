@@ -1,5 +1,7 @@
 //! Values: SQL tuples. Brackets, quotes and comments are followed; only the key's columns are read, and only
-//! as literals.
+//! as literals. A query parameter is written as a literal ([`parameters`]).
+
+mod parameters;
 
 use std::ops::Range;
 
@@ -7,10 +9,11 @@ use types::ColumnDef;
 
 use crate::backslash;
 use crate::error::{FormatError, code};
-use crate::framing::{Framing, KeyFields, Step, Stop, Token, ValueError, Window, behind_space};
+use crate::framing::{Fault, Framing, KeyFields, Step, Stop, Token, ValueError, Window, behind_space};
 use crate::nested;
 use crate::settings::Family;
-use crate::stream::Input;
+use crate::stream::{Input, too_long};
+use parameters::Parameters;
 
 /// Brackets may be open this deep in a row; ClickHouse's own `max_parser_depth`.
 const DEPTH_MAX: usize = 1000;
@@ -34,6 +37,7 @@ pub(crate) fn open(input: &Input<'_>) -> Result<Box<dyn Framing>, FormatError> {
             .iter()
             .map(|column| nested::is_nested(&column.data_type))
             .collect(),
+        parameters: Parameters::new(&input.settings.parameters),
     }))
 }
 
@@ -46,6 +50,7 @@ struct Values {
     nesting: Nesting,
     /// For each noted column whether its values are made of others.
     nested: Vec<bool>,
+    parameters: Parameters,
 }
 
 /// Brackets that are open.
@@ -103,15 +108,39 @@ impl Framing for Values {
         field: &'a [u8],
         scratch: &'a mut Vec<u8>,
     ) -> Result<Token<'a>, ValueError> {
+        if let Some(literal) = self.parameter(index, field) {
+            return parameters::token(literal, scratch);
+        }
         token_of(field, self.nested[index], scratch)
     }
 
     fn columns(&self) -> &[ColumnDef] {
         &self.columns
     }
+
+    fn rewrites(&self) -> bool {
+        self.parameters.are_given()
+    }
+
+    fn write(
+        &self,
+        bytes: &[u8],
+        row: Range<usize>,
+        key: &mut KeyFields,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        self.parameters.write(bytes, row, key, out);
+        Ok(())
+    }
 }
 
 impl Values {
+    /// The literal of a noted field that is one parameter.
+    fn parameter(&self, index: usize, field: &[u8]) -> Option<&[u8]> {
+        let column = self.keys.iter().position(|key| *key == Some(index))?;
+        self.parameters.literal_at(column, field)
+    }
+
     fn pass(&mut self, at: usize, place: Place) -> Step {
         self.place = place;
         Step::Skipped { next: at + 1 }
@@ -120,6 +149,7 @@ impl Values {
     /// Passes the row whose bracket opens at `start` and returns its end.
     fn row(&mut self, window: &Window<'_>, start: usize, key: &mut KeyFields) -> Result<usize, Stop> {
         self.nesting.0.clear();
+        self.parameters.begin_row();
         let mut field = 0;
         let mut field_start = start + 1;
         let mut at = start + 1;
@@ -141,11 +171,20 @@ impl Values {
             );
             return Err(Stop::fault(code::SYNTAX_ERROR, at, message));
         }
+        if self.parameters.written_bytes(at + 1 - start) > window.row_bytes_max {
+            return Err(Stop::Fault(too_long(start, window.row_bytes_max)));
+        }
         Ok(at + 1)
     }
 
     /// Checks that a field is expected and not empty, and notes it if the key reads it.
-    fn note(&self, bytes: &[u8], field: usize, range: Range<usize>, key: &mut KeyFields) -> Result<(), Stop> {
+    fn note(
+        &mut self,
+        bytes: &[u8],
+        field: usize,
+        range: Range<usize>,
+        key: &mut KeyFields,
+    ) -> Result<(), Stop> {
         let Some(index) = self.keys.get(field) else {
             let message = format!("expected ')' behind {} values", self.keys.len());
             return Err(Stop::fault(code::SYNTAX_ERROR, range.start, message));
@@ -155,6 +194,8 @@ impl Values {
             let message = format!("expected a value for column {}", self.columns[field].name);
             return Err(Stop::fault(code::SYNTAX_ERROR, value.start, message));
         }
+        let column = (field, &self.columns[field]);
+        self.parameters.end_field(bytes, &value, column)?;
         if let Some(index) = index {
             key[*index] = Some(value);
         }
@@ -173,7 +214,11 @@ impl Values {
                 b',' | b')' if self.nesting.0.is_empty() => return Ok(at),
                 b',' => at + 1,
                 quote @ (b'\'' | b'"' | b'`') => behind_quotes(bytes, at, quote)?,
-                open @ (b'(' | b'[' | b'{') => self.nesting.open(at, open)?,
+                open @ (b'(' | b'[') => self.nesting.open(at, open)?,
+                b'{' => match self.parameters.pass(window, at)? {
+                    Some(end) => end,
+                    None => self.nesting.open(at, b'{')?,
+                },
                 close @ (b')' | b']' | b'}') => self.nesting.close(at, close)?,
                 b'$' => return Err(heredoc(at)),
                 _ => comment(window, at)?.unwrap_or(at + 1),
@@ -247,6 +292,10 @@ pub(crate) fn value_end(
         }
         at = match window.bytes.get(at) {
             Some(quote @ (b'\'' | b'"' | b'`')) => behind_quotes(window.bytes, at, *quote)?,
+            // A query parameter, which only VALUES has: carried as VALUES, it would ask for one.
+            Some(b'{') if parameters::end_of(window, at)?.is_some() => {
+                return Err(Stop::fault(code::CANNOT_PARSE_INPUT, at, "expected a literal"));
+            }
             Some(open @ (b'(' | b'[' | b'{')) => nesting.open(at, *open)?,
             Some(close @ (b')' | b']' | b'}')) => nesting.close(at, *close)?,
             // Carried between commas and brackets, it would be two values or none.

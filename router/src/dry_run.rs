@@ -295,8 +295,9 @@ impl Router {
         }))
     }
 
-    /// What decides, in a few lines: the key, the slots of each shard, the defaults of the key's columns.
-    pub fn explanation(&self) -> String {
+    /// What decides, in a few lines: the key, the slots of each shard, the defaults of the key's columns but for those that
+    /// every row gives.
+    pub fn explanation(&self, given: &[String]) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
         if let (Some(key), Some(compiled)) = (&self.key, &self.schema.key) {
@@ -305,7 +306,8 @@ impl Router {
         for (shard, number) in self.shards.iter().zip(1..) {
             let _ = writeln!(text, "shard {number:<2} {} slots {}", shard.name, shard.slots);
         }
-        for column in self.key_columns() {
+        let may_lack = |column: &&str| !given.iter().any(|given| given == column);
+        for column in self.key_columns().into_iter().filter(may_lack) {
             let _ = writeln!(text, "default  {column}: {}", self.default_of(column));
         }
         text
@@ -485,11 +487,16 @@ mod tests {
         let first = r#"{"row":0,"value":"0","slot":0,"shard":1,"key":"k","shard_name":"","slots":"0..8","defaults":{"k":"the type's default"}}"#;
         let second = r#"{"row":1,"value":"9","slot":9,"shard":2,"key":"k","shard_name":"","slots":"9..18","defaults":{}}"#;
         assert_eq!(lines, [first, second]);
-        let explanation = router.explanation();
-        assert!(
-            explanation.contains("key      k: UInt64") && explanation.contains("slots 9..18"),
-            "{explanation}"
-        );
+        let explanation = router.explanation(&[]);
+        for words in [
+            "key      k: UInt64",
+            "slots 9..18",
+            "default  k: the type's default",
+        ] {
+            assert!(explanation.contains(words), "{explanation}");
+        }
+        let explanation = router.explanation(&["k".to_owned()]);
+        assert!(!explanation.contains("default"), "k is given: {explanation}");
     }
 
     #[test]

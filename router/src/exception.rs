@@ -42,7 +42,7 @@ pub mod code {
     pub const BZIP2_STREAM_DECODER_FAILED: i32 = 594;
     pub const LZ4_DECODER_FAILED: i32 = 618;
     pub const SNAPPY_UNCOMPRESS_FAILED: i32 = 638;
-    pub const INVALID_SHARD_ID: i32 = 1003;
+    pub const INVALID_SHARD_ID: i32 = 577;
 }
 
 /// What a client is told instead of a result.
@@ -166,5 +166,36 @@ mod tests {
             exception.to_string(),
             "Code: 62. DB::Exception: Syntax error. (SYNTAX_ERROR)"
         );
+    }
+
+    /// The constants `pub const NAME: i32 = number;` of a module's source.
+    fn constants(source: &str) -> impl Iterator<Item = (&str, u32)> {
+        source.lines().filter_map(|line| {
+            let (name, number) = line.trim().strip_prefix("pub const ")?.split_once(": i32 = ")?;
+            Some((name, number.strip_suffix(';')?.parse().ok()?))
+        })
+    }
+
+    #[test]
+    fn every_code_that_a_client_is_told_has_clickhouse_s_name() {
+        let own = constants(include_str!("exception.rs"));
+        let of_formats = constants(include_str!("../../formats/src/error.rs"));
+        let mut count = 0;
+        for (constant, number) in own.chain(of_formats) {
+            assert!(
+                shard_client::codes::lookup(number).is_some(),
+                "{constant} = {number} has no name in shard-client/src/codes.rs"
+            );
+            count += 1;
+        }
+        assert!(count > 60, "{count} constants found");
+        for (constant, number) in constants(include_str!("exception.rs")) {
+            let name = shard_client::codes::lookup(number).map(|code| code.name);
+            assert_eq!(name, Some(constant), "{number}");
+        }
+        // A key's and a statement's.
+        for number in [6, 36, 42, 43, 46, 47, 50, 53, 62, 135, 153, 306, 407, 456] {
+            assert!(shard_client::codes::lookup(number).is_some(), "{number}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use http::{Method, StatusCode};
 use hyper::Request;
 use hyper::body::Incoming;
 
+use crate::answers::{name_on_replicas, shape};
 use crate::app::App;
 use crate::budget::Part;
 use crate::discovery;
@@ -56,7 +57,7 @@ pub struct Question<'a> {
 impl Handler for App {
     async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Answer {
         let since = Instant::now();
-        if let Some(answer) = plain_page(&request) {
+        if let Some(answer) = plain_page(&request, self.is_ready()) {
             return answer;
         }
         let (parts, incoming) = request.into_parts();
@@ -84,17 +85,24 @@ impl Handler for App {
 }
 
 /// Pages that need no user: load balancers and drivers ask them first.
-fn plain_page(request: &Request<Incoming>) -> Option<Answer> {
+fn plain_page<B>(request: &Request<B>, is_ready: bool) -> Option<Answer> {
     let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
         "/ping" => Some(answer::text(StatusCode::OK, OK)),
+        // ClickHouse says 503 there while a replica lags too far behind to be used.
+        "/replicas_status" if is_ready => Some(answer::text(StatusCode::OK, OK)),
+        "/replicas_status" => Some(answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Weir is starting or shutting down: it takes no INSERTs now.\n",
+        )),
         "/" if is_get && request.uri().query().is_none_or(str::is_empty) => {
             Some(answer::text(StatusCode::OK, OK))
         }
         "/" => None,
         path => {
-            let message =
-                format!("There is no handle {path}: queries go to /, and /ping answers without one.\n");
+            let message = format!(
+                "There is no handle {path}: queries go to /; /ping and /replicas_status answer without one.\n"
+            );
             Some(answer::text(StatusCode::NOT_FOUND, message))
         }
     }
@@ -154,14 +162,35 @@ async fn question(
             code::SYNTAX_ERROR,
             "The query is empty: send it in the URL's query parameter or in the body.",
         )),
-        Statement::Ddl { verb, .. } => Err(Exception::not_implemented(format!(
-            "{verb} is DDL, which this router does not run: run it on every shard (ddl = \"refuse\" in weir.toml)."
+        Statement::Ddl { verb, .. } => Err(Exception::not_implemented(refused_change(verb))),
+        Statement::Transaction(verb) => Err(Exception::not_implemented(format!(
+            "{verb}: transactions are not supported: each INSERT is accepted whole or not at all, and nothing joins several."
+        ))),
+        Statement::TemporaryTable(verb) => Err(Exception::not_implemented(format!(
+            "{verb} of a temporary table: it would live in one session on one server, so Weir neither makes one nor inserts \
+             into it. Use a table of the shards, or talk to one server directly."
         ))),
         Statement::System(system) => Err(refused_system(system)),
         Statement::Kill => Err(Exception::not_implemented(
             "KILL would reach one replica of many: run it on the server that runs the query.",
         )),
     }
+}
+
+/// Why Weir does not run a statement that changes what servers hold.
+fn refused_change(verb: &str) -> String {
+    let what = match verb {
+        "DELETE" | "UPDATE" | "OPTIMIZE" => {
+            "changes rows that the shards hold, and rows that wait in the spool would come behind it"
+        }
+        "GRANT" | "REVOKE" => {
+            "changes rights, which each server keeps for itself; Weir's own users stand in weir.toml"
+        }
+        "BACKUP" | "RESTORE" => "is about the data of one server",
+        "EXECUTE" => "acts for another user, whom Weir has not authenticated",
+        _ => "is DDL, which this version of Weir does not run (ddl = \"refuse\" in weir.toml)",
+    };
+    format!("{verb} {what}: run it on every shard.")
 }
 
 fn refused_system(system: &System) -> Exception {
@@ -269,7 +298,7 @@ async fn whole_text(recognition: &Recognition, body: &mut RequestBody) -> Result
 }
 
 impl Question<'_> {
-    /// A distributed table may exist only in Weir: its target is described instead.
+    /// A distributed table may exist only in Weir: its target is described, or asked for, instead.
     async fn describe(
         &self,
         app: &App,
@@ -491,11 +520,57 @@ impl Question<'_> {
         }
     }
 
+    /// A statement of this request, as far as its answer depends on the request.
+    pub fn asked<'s>(&'s self, statement: &'s [u8]) -> shape::Request<'s> {
+        shape::Request {
+            statement,
+            default_format: self.head.default_format.as_deref(),
+            database: self.database(),
+            user: name_on_replicas(self.user),
+            settings: &self.head.settings,
+        }
+    }
+
     /// The database of names without one.
     pub fn database(&self) -> &str {
         self.head
             .database
             .as_deref()
             .unwrap_or(&self.user.default_database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_page(path: &str, is_ready: bool, expected: Option<u16>) {
+        let request = Request::get(path).body(()).unwrap();
+        let status = plain_page(&request, is_ready).map(|answer| answer.status().as_u16());
+        assert_eq!(status, expected, "{path}");
+    }
+
+    #[test]
+    fn load_balancers_are_answered_without_a_user_and_replicas_status_tells_readiness() {
+        check_page("/ping", false, Some(200));
+        check_page("/", false, Some(200));
+        check_page("/replicas_status", true, Some(200));
+        check_page("/replicas_status", false, Some(503));
+        check_page("/play", true, Some(404));
+        check_page("/?query=SELECT+1", true, None);
+    }
+
+    #[test]
+    fn a_refused_change_says_what_it_is() {
+        for (verb, words) in [
+            ("DELETE", "changes rows"),
+            ("OPTIMIZE", "changes rows"),
+            ("GRANT", "rights"),
+            ("CREATE", "is DDL"),
+        ] {
+            let text = refused_change(verb);
+            assert!(text.starts_with(verb) && text.contains(words), "{text}");
+        }
     }
 }

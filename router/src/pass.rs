@@ -23,7 +23,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use shard_client::{ERROR_BYTES_MAX, Sent, ServerError};
 use tokio::time::Instant;
 
+use crate::answers::grammar::AboutTarget;
 use crate::answers::instead::{self, Repeatable};
+use crate::answers::shape;
 use crate::app::App;
 use crate::deliver::request::quoted;
 use crate::exception::{Exception, code};
@@ -31,7 +33,7 @@ use crate::front::Question;
 use crate::http::answer::{self, Answer, BodyError, Heading};
 use crate::http::body::RequestBody;
 use crate::replica::ReplicaRuntime;
-use crate::routing::{Cluster, RoutedTable, password};
+use crate::routing::{Cluster, Lookup, RoutedTable, password};
 use crate::sessions::{self, SessionKey};
 
 /// Replicas tried for one read before it is given up: connecting may fail, and only connecting is tried
@@ -49,6 +51,9 @@ pub async fn through(
     let asked = Asked::plain(parts, body.is_decoded());
     match instead::short_body(&mut body).await? {
         Some(body) => {
+            if let Some((about, table)) = about_columns(question, &body) {
+                return columns(app, question, parts, &body, &about, &table).await;
+            }
             let request = Repeatable {
                 asked,
                 body: &|_| body.clone(),
@@ -62,6 +67,43 @@ pub async fn through(
             pass(question, asked, body_stream(body), &replica).await
         }
     }
+}
+
+/// A question about the columns of a distributed table, which may exist only in Weir: its target has them.
+fn about_columns(question: &Question<'_>, body: &[u8]) -> Option<(AboutTarget, Arc<RoutedTable>)> {
+    // A form's statement is none of its body.
+    if question.head.boundary.is_some() {
+        return None;
+    }
+    let about = shape::about_columns(&question.asked(&question.head.statement_with(body)))?;
+    match question.routing.lookup(&about.table.database, &about.table.table) {
+        Lookup::Routed(table) => Some((about, table)),
+        Lookup::Target(_) | Lookup::Unknown => None,
+    }
+}
+
+/// Asks for the columns of the target.
+async fn columns(
+    app: &App,
+    question: &Question<'_>,
+    parts: &Parts,
+    asked_by: &[u8],
+    about: &AboutTarget,
+    table: &RoutedTable,
+) -> Result<Answer, Exception> {
+    let target = &table.config.target;
+    let body = |replica: &ReplicaRuntime| {
+        let text = about.text(replica.database(&target.database), &target.table);
+        let format = about.format.as_ref().map(|format| format!(" FORMAT {format}"));
+        Bytes::from(text + &format.unwrap_or_default())
+    };
+    let request = Repeatable {
+        asked: Asked::rewritten(parts),
+        body: &body,
+        statement: &question.head.statement_with(asked_by),
+        headers: &parts.headers,
+    };
+    instead::ask(app, question, &table.cluster, &request).await
 }
 
 /// A request's head on its way to a replica.
@@ -91,6 +133,20 @@ impl Asked {
         }
         asked
     }
+
+    /// The head of a statement that Weir wrote anew, which is the whole body and has no parameters any more.
+    fn rewritten(parts: &Parts) -> Self {
+        let mut headers = passed_headers(parts);
+        headers.remove(CONTENT_ENCODING);
+        // It may have come as a form.
+        headers.remove(CONTENT_TYPE);
+        Self {
+            method: Method::POST,
+            // 18.16 takes parameters for settings that it does not know.
+            target: without_parameters(&parts.uri, &["query", "decompress", "param_*"]),
+            headers,
+        }
+    }
 }
 
 /// The client's headers. Its certificate is not Weir's, so a server is not asked to go by it; clickhouse-go says "on" with
@@ -101,7 +157,7 @@ fn passed_headers(parts: &Parts) -> HeaderMap {
     headers
 }
 
-/// Passes a DESCRIBE through with the target's name in the place of the distributed table's: `text` is the
+/// Passes a DESCRIBE or EXISTS through with the target's name in the place of the distributed table's: `text` is the
 /// whole statement, `name` where the table stands in it.
 pub async fn described(
     app: &App,
@@ -120,18 +176,8 @@ pub async fn described(
         );
         Bytes::from([&text[..name.start], target.as_bytes(), &text[name.end..]].concat())
     };
-    let mut headers = passed_headers(parts);
-    headers.remove(CONTENT_ENCODING);
-    // It may have come as a form.
-    headers.remove(CONTENT_TYPE);
-    let asked = Asked {
-        method: Method::POST,
-        // The one name is replaced, and 18.16 takes parameters for settings that it does not know.
-        target: without_parameters(&parts.uri, &["query", "decompress", "param_*"]),
-        headers,
-    };
     let request = Repeatable {
-        asked,
+        asked: Asked::rewritten(parts),
         body: &body,
         statement: text,
         headers: &parts.headers,

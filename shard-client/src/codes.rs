@@ -143,6 +143,7 @@ pub const CODES: &[Code] = &[
     entry(49, "LOGICAL_ERROR", Class::Unclear, Proof::None),
     entry(50, "UNKNOWN_TYPE", Class::Schema, Proof::OneBlock),
     entry(53, "TYPE_MISMATCH", Class::Rows, Proof::OneBlock),
+    entry(55, "STORAGE_REQUIRES_PARAMETER", Class::Unclear, Proof::None),
     entry(60, "UNKNOWN_TABLE", Class::Destination, Proof::OneBlock),
     entry(62, "SYNTAX_ERROR", Class::Statement, Proof::OneBlock),
     entry(
@@ -175,6 +176,7 @@ pub const CODES: &[Code] = &[
     entry(128, "TOO_LARGE_ARRAY_SIZE", Class::Rows, Proof::OneBlock),
     entry(130, "CANNOT_READ_ARRAY_FROM_TEXT", Class::Rows, Proof::OneBlock),
     entry(131, "TOO_LARGE_STRING_SIZE", Class::Rows, Proof::OneBlock),
+    entry(135, "ZERO_ARRAY_OR_TUPLE_INDEX", Class::Unclear, Proof::None),
     entry(153, "ILLEGAL_DIVISION", Class::Rows, Proof::OneBlock),
     entry(159, "TIMEOUT_EXCEEDED", Class::Passing, Proof::None),
     entry(160, "TOO_SLOW", Class::Passing, Proof::None),
@@ -227,6 +229,7 @@ pub const CODES: &[Code] = &[
     ),
     entry(291, "DATABASE_ACCESS_DENIED", Class::Destination, Proof::Always),
     entry(294, "CANNOT_WRITE_TO_FILE", Class::Passing, Proof::None),
+    entry(306, "TOO_DEEP_RECURSION", Class::Unclear, Proof::None),
     entry(307, "TOO_MANY_BYTES", Class::Unclear, Proof::None),
     entry(319, "UNKNOWN_STATUS_OF_INSERT", Class::Passing, Proof::None),
     entry(
@@ -318,8 +321,10 @@ pub const CODES: &[Code] = &[
         Class::Passing,
         Proof::None,
     ),
+    entry(577, "INVALID_SHARD_ID", Class::Unclear, Proof::None),
     entry(594, "BZIP2_STREAM_DECODER_FAILED", Class::Passing, Proof::None),
     entry(618, "LZ4_DECODER_FAILED", Class::Passing, Proof::None),
+    entry(626, "CANNOT_SKIP_UNKNOWN_FIELD", Class::Unclear, Proof::None),
     entry(
         632,
         "UNEXPECTED_DATA_AFTER_PARSED_VALUE",

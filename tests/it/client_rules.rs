@@ -222,6 +222,65 @@ fn identifiers_come_from_parameters_as_vector_sends_them() {
     bed.check_arrived([1]);
 }
 
+/// Rule 4: the columns of a table that exists only in Weir are its target's.
+#[test]
+fn a_table_that_only_weir_has_exists_and_has_columns() {
+    let bed = Bed::new();
+    let ask = |statement: &str| {
+        let request = bed.weir.http.post(statement);
+        let request = request
+            .parameter("param_db", "default")
+            .parameter("param_t", "hits");
+        request.answer().expect_success().text()
+    };
+    for statement in ["EXISTS TABLE hits", "EXISTS {db:Identifier}.{t:Identifier}"] {
+        assert_eq!(ask(statement), "1\n", "{statement}");
+    }
+    assert_eq!(ask_plainly(&bed, "EXISTS TABLE default.hits"), "1\n");
+    assert_eq!(ask_plainly(&bed, "EXISTS TABLE nowhere"), "0\n");
+    let columns = "SELECT name, type FROM system.columns WHERE database = {db:String} AND table = {t:String}";
+    let told = ask(&format!("{columns} FORMAT TabSeparated"));
+    assert!(
+        told.contains("user_id\tUInt64\n") && told.contains("payload\tString\n"),
+        "{told}"
+    );
+}
+
+fn ask_plainly(bed: &Bed, statement: &str) -> String {
+    bed.weir.http.post(statement).answer().expect_success().text()
+}
+
+/// Values that come as parameters are in the rows, which wait and are sent without them.
+#[test]
+fn parameters_in_values_are_written_into_the_rows() {
+    let bed = Bed::of(2);
+    let columns = "user_id, ts, url, country, duration, payload";
+    let row = "({id:UInt64}, {at:String}, concat({s:String}, '!'), {s:String}, {d:Float64}, '{s:String}')";
+    let post = |body: &str| {
+        let statement = format!("INSERT INTO {TABLE} ({columns}) VALUES {body}");
+        let request = bed.weir.http.request("POST", "/").body(statement);
+        let request = request.parameter("param_id", "77").parameter("param_s", "it\\'s");
+        let request = request.parameter("param_at", "2020-01-01 00:00:00");
+        request.parameter("param_d", "5").answer()
+    };
+    post(&format!("{row}, (78, 0, '', '', 0, '')")).expect_success();
+    check_refused(
+        &post("({nope:UInt64}, 0, '', '', 0, '')"),
+        400,
+        456,
+        "`nope` is not set",
+    );
+    check_refused(&post("({s:UInt64}, 0, '', '', 0, '')"), 400, 457, "parameter s");
+    bed.weir.wait_until_delivered(DELIVERY_LIMIT);
+    let query = format!("SELECT url, country, duration, payload FROM {TARGET} WHERE user_id = 77");
+    let held: String = bed
+        .servers
+        .iter()
+        .map(|server| server.http.query(&query))
+        .collect();
+    assert_eq!(held.trim(), "it\\'s!\tit\\'s\t5\t{s:String}");
+}
+
 /// Rule 4, the other shapes of names.
 #[test]
 fn names_in_every_quoting_and_keywords_in_any_case_are_understood() {
@@ -474,5 +533,20 @@ fn what_cannot_be_split_is_refused_with_its_reason() {
         .parameter("query", &format!("INSERT INTO {TABLE} VALUES (1)"))
         .answer();
     check_refused(&by_get, 400, 164, "readonly");
+    for (statement, words) in [
+        ("BEGIN TRANSACTION", "transactions are not supported"),
+        ("ROLLBACK", "transactions are not supported"),
+        ("CREATE TEMPORARY TABLE t (a UInt8)", "one session on one server"),
+        ("DELETE FROM hits WHERE 1", "changes rows"),
+        ("OPTIMIZE TABLE hits", "changes rows"),
+        ("GRANT SELECT ON *.* TO u", "changes rights"),
+        ("CREATE TABLE t (a UInt8) ENGINE = Log", "is DDL"),
+    ] {
+        check_refused(&bed.weir.http.post(statement).answer(), 501, 48, words);
+    }
+    let replace = bed.weir.http.post("REPLACE INTO hits VALUES (1)").answer();
+    check_refused(&replace, 400, 62, "no REPLACE INTO");
+    let page = bed.weir.http.request("GET", "/replicas_status").answer();
+    assert_eq!((page.status, page.text().as_str()), (200, "Ok.\n"));
     bed.check_arrived([]);
 }

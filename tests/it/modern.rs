@@ -87,3 +87,35 @@ fn a_shard_that_is_killed_while_it_holds_a_batch_gets_it_once() {
     let expected = proof(&[Format::RowBinary]) + Fingerprint::of(rows(52, 0..1_000));
     assert_eq!(Fingerprint::in_table(&shard.http, TARGET), expected);
 }
+
+/// What Vector sends by default, to a table with a Nested column.
+#[test]
+fn vector_s_statement_with_nested_json_fills_the_group_s_columns() {
+    let shard = Modern::start();
+    shard.http.query(&format!(
+        "CREATE TABLE {TARGET} ({COLUMNS}, n Nested(a UInt8, b String)) ENGINE = MergeTree ORDER BY user_id"
+    ));
+    let weir = weir(true, &all_remote(&[shard.http.address]));
+    let body = r#"{"user_id":1,"n":{"a":[1,2],"b":["x","y"]}}{"user_id":2}"#;
+    let answer = weir
+        .http
+        .post("INSERT INTO {database:Identifier}.{table:Identifier} FORMAT JSONEachRow")
+        .parameter("param_database", "default")
+        .parameter("param_table", "hits")
+        .parameter("input_format_import_nested_json", "1")
+        .body(body)
+        .answer();
+    answer.expect_success();
+    let values = weir
+        .http
+        .request("POST", "/")
+        .parameter("param_list", "['p','q\\'']")
+        .parameter("param_id", "3")
+        .body("INSERT INTO hits (user_id, n.a, n.b) VALUES ({id:UInt64}, [7,8], {list:Array(String)})");
+    values.answer().expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let held = shard.http.query(&format!(
+        "SELECT user_id, n.a, n.b FROM {TARGET} ORDER BY user_id"
+    ));
+    assert_eq!(held, "1\t[1,2]\t['x','y']\n2\t[]\t[]\n3\t[7,8]\t['p','q\\'']\n");
+}

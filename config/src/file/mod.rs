@@ -254,13 +254,46 @@ impl Drop for Section<'_> {
     }
 }
 
-/// The word that was probably meant: at most a third of its letters mistyped, or one.
+/// The word that was probably meant: at most a third of its letters mistyped, or one; else the shortest that goes on
+/// where the other ends (`password`, `password_sha256_hex`).
 fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
+    /// Fewer letters begin too many words.
+    const BEGINNING_MIN: usize = 3;
     if written.len() > KEY_BYTES_MAX {
         return None;
     }
     let distance = |word: &&str| strsim::damerau_levenshtein(written, word);
     let near = words.iter().copied().min_by_key(|word| distance(word))?;
     let mistyped_max = (near.chars().count() / 3).max(1);
-    (distance(&near) <= mistyped_max).then_some(near)
+    if distance(&near) <= mistyped_max {
+        return Some(near);
+    }
+    let begins = |whole: &str, beginning: &str| {
+        let rest = whole.strip_prefix(beginning);
+        beginning.len() >= BEGINNING_MIN && rest.is_some_and(|rest| rest.starts_with('_'))
+    };
+    let same_beginning = words
+        .iter()
+        .copied()
+        .filter(|word| begins(word, written) || begins(written, word));
+    same_beginning.min_by_key(|word| word.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_told_the_nearest_by_its_letters_or_its_beginning() {
+        let words = ["name", "password_sha256_hex", "networks", "as_user"];
+        for (written, near) in [
+            ("nmae", Some("name")),
+            ("password", Some("password_sha256_hex")),
+            ("name_of_user", Some("name")),
+            ("as", None),
+            ("color", None),
+        ] {
+            assert_eq!(nearest(written, &words), near, "{written}");
+        }
+    }
 }

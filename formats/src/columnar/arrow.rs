@@ -475,9 +475,16 @@ fn number_type(array: &dyn Array, hint: Option<&DataType>) -> Result<(String, us
     })
 }
 
+/// Only the kind of a type with others inside is named: their list may have any length.
 fn unknown(array: &dyn Array) -> ConvertError {
-    let name: String = array.data_type().to_string().chars().take(100).collect();
-    ConvertError::Unknown(format!("Arrow type {name}"))
+    let name = array.data_type().to_string();
+    let kind = name.split(['(', '<']).next().unwrap_or_default();
+    let of_clickhouse = if kind == "Union" {
+        " (a Variant or Dynamic of ClickHouse)"
+    } else {
+        ""
+    };
+    ConvertError::Unknown(format!("Arrow type {kind}{of_clickhouse}"))
 }
 
 fn element_of(hint: Option<&DataType>) -> Option<&DataType> {

@@ -78,6 +78,7 @@ fn quoted_and_json_fields_become_values_and_arrays() {
     check_key(&quoted, "1|'a|''b\\''\n-2|NULL\n", &["1 a|\\'b\\'", "-2 -"]);
     check_refused(&quoted, "1|\n", code::CANNOT_PARSE_INPUT, 1, 2);
     check_refused(&quoted, "1,2|'a'\n", code::CANNOT_PARSE_INPUT, 1, 1);
+    check_refused(&quoted, "1|{v:String}\n", code::CANNOT_PARSE_INPUT, 1, 2);
     let json = reader(&[PIPE, ("escaping_rule", "JSON")]);
     check_rows(
         &json,

@@ -179,3 +179,45 @@ fn strings_hold_the_texts_of_values() {
     check_refused(&reader, "{\"k\":\"\"}", code::ATTEMPT_TO_READ_AFTER_EOF, 1, 5);
     check_refused(&reader, "{\"k\":\"1\",\"k\":\"1\"}", code::INCORRECT_DATA, 1, 9);
 }
+
+/// What ClickHouse 26.9 says of each of these rows was asked of chdb.
+#[test]
+fn a_nested_group_s_columns_may_come_in_one_object_when_the_setting_says_so() {
+    let types = "k UInt8, n.a Array(UInt8), n.b UInt8";
+    let nesting = || {
+        Reader::new(Format::JsonEachRow, types, &["k", "n.b"]).with("input_format_import_nested_json", "1")
+    };
+    let rows = [
+        r#"{"k":1,"n":{"a":[1],"b":2}}"#,
+        r#"{"n" : { "b" : 3 }, "k":2}"#,
+        r#"{"k":3,"n":{}}"#,
+        r#"{"k":4,"n.b":5,"n":{"a":[]}}"#,
+        r#"{"k":5,"n":{"a":[]},"n":{"b":6}}"#,
+    ];
+    check_rows(&nesting(), &rows.concat(), &rows);
+    let of_group =
+        Reader::new(Format::JsonEachRow, types, &["n.b"]).with("input_format_import_nested_json", "1");
+    check_key(&of_group, &rows.concat(), &["2", "3", "-0", "5", "6"]);
+    check_refused(&nesting(), r#"{"n":null}"#, code::CANNOT_PARSE_INPUT, 1, 5);
+    check_refused(&nesting(), r#"{"n":[{"a":1}]}"#, code::CANNOT_PARSE_INPUT, 1, 5);
+    check_refused(&nesting(), r#"{"n":{"k":1}}"#, code::INCORRECT_DATA, 1, 7);
+    check_refused(
+        &nesting(),
+        r#"{"n.b":1,"n":{"b":1}}"#,
+        code::INCORRECT_DATA,
+        1,
+        14,
+    );
+    let skipping = nesting().with("input_format_skip_unknown_fields", "1");
+    let unknown = r#"{"k":1,"n":{"n":{"b":1},"k":7}}"#;
+    check_rows(&skipping, unknown, &[unknown]);
+    let flat = Reader::new(Format::JsonEachRow, types, &["k"]);
+    check_refused(&flat, rows[0], code::INCORRECT_DATA, 1, 8);
+}
+
+#[test]
+fn the_setting_for_nested_groups_changes_nothing_for_a_table_that_has_none() {
+    let nesting = reader().with("input_format_import_nested_json", "1");
+    check_key(&nesting, r#"{"k":1,"s":"a"}{"s":"b","k":2}"#, &["1", "2"]);
+    check_refused(&nesting, r#"{"k":1,"n":{}}"#, code::INCORRECT_DATA, 1, 8);
+}

@@ -32,7 +32,7 @@ pub enum Statement {
     Insert(Insert),
     /// Reads or sets something for its own session, changes nothing: passed through to a replica.
     Read,
-    /// DESCRIBE of a table by its name: a read whose table may exist only in Weir.
+    /// DESCRIBE or EXISTS of a table by its name: a read whose table may exist only in Weir.
     Describe {
         /// The table.
         table: TableRef,
@@ -51,6 +51,10 @@ pub enum Statement {
     System(System),
     /// KILL QUERY and KILL MUTATION.
     Kill,
+    /// BEGIN, COMMIT, ROLLBACK and START TRANSACTION; the first word in upper case.
+    Transaction(String),
+    /// A temporary table is made, changed or dropped; the first word in upper case.
+    TemporaryTable(String),
     /// Only comments and white space.
     Empty,
 }
@@ -133,9 +137,11 @@ const READS: &[&str] = &[
 /// Statements that change what a cluster holds.
 const DDLS: &[&str] = &[
     "CREATE", "ALTER", "DROP", "RENAME", "EXCHANGE", "TRUNCATE", "ATTACH", "DETACH", "OPTIMIZE", "GRANT",
-    "REVOKE", "UNDROP", "DELETE", "UPDATE", "MOVE", "BACKUP", "RESTORE", "REPLACE", "BEGIN", "COMMIT",
-    "ROLLBACK", "EXECUTE",
+    "REVOKE", "UNDROP", "DELETE", "UPDATE", "MOVE", "BACKUP", "RESTORE", "REPLACE", "EXECUTE",
 ];
+
+/// Statements that join several into one.
+const TRANSACTIONS: &[&str] = &["BEGIN", "COMMIT", "ROLLBACK", "START"];
 
 /// Says which statement `text` starts with. `complete` tells that nothing will follow `text`.
 ///
@@ -179,6 +185,8 @@ fn settle(statement: Statement, lexer: &Lexer<'_>, complete: bool) -> Recognised
         | Statement::Describe { .. }
         | Statement::Ddl { .. }
         | Statement::System(_)
+        | Statement::Transaction(_)
+        | Statement::TemporaryTable(_)
         | Statement::Kill => lexer.at_end(),
     };
     if could_go_on && !complete && lexer.len() < STATEMENT_BYTES_MAX {
@@ -200,12 +208,10 @@ fn statement(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
         "WITH" => with(lexer),
         "SYSTEM" => system(lexer).map(Statement::System),
         "KILL" => Ok(Statement::Kill),
-        "DESCRIBE" | "DESC" => Ok(describe(lexer).unwrap_or(Statement::Read)),
+        "DESCRIBE" | "DESC" | "EXISTS" => Ok(describe(lexer).unwrap_or(Statement::Read)),
+        transaction if TRANSACTIONS.contains(&transaction) => Ok(Statement::Transaction(word)),
         read if READS.contains(&read) => Ok(Statement::Read),
-        ddl if DDLS.contains(&ddl) => {
-            let table = ddl_table(lexer, ddl);
-            Ok(Statement::Ddl { verb: word, table })
-        }
+        ddl if DDLS.contains(&ddl) => ddl_statement(lexer, word),
         _ => Err(lexer.error("a statement that ClickHouse knows (INSERT, SELECT, SHOW, DESCRIBE, …)")),
     }
 }
@@ -236,15 +242,42 @@ fn with(lexer: &mut Lexer<'_>) -> Result<Statement, StatementError> {
     }
 }
 
-/// `DESCRIBE [TABLE] t`; anything less plain (a SELECT, a table function) is a read like others.
+/// `DESCRIBE [TABLE] t`, `EXISTS [TABLE] t`; anything less plain (a SELECT, a table function) is a read like others.
 fn describe(lexer: &mut Lexer<'_>) -> Option<Statement> {
     lexer.next().ok()?;
     lexer.take_word("TABLE").ok()?;
     let start = lexer.next_start();
     let table = lexer.table().ok()?;
     let name = start..lexer.position();
-    let is_function = lexer.peek().ok()? == Token::Punctuation(b'(');
-    (!is_function).then_some(Statement::Describe { table, name })
+    // `t(…)` is a function, and of `EXISTS DATABASE d`, `EXISTS VIEW v` the second word was taken for a table.
+    let is_whole = match lexer.peek().ok()? {
+        Token::End | Token::Punctuation(b';') => true,
+        Token::Word(word) => ["FORMAT", "SETTINGS", "INTO"]
+            .iter()
+            .any(|clause| word.eq_ignore_ascii_case(clause)),
+        _ => false,
+    };
+    is_whole.then_some(Statement::Describe { table, name })
+}
+
+/// A statement that changes something, by its first word.
+fn ddl_statement(lexer: &mut Lexer<'_>, verb: String) -> Result<Statement, StatementError> {
+    let start = lexer.position();
+    lexer.next()?;
+    if verb == "REPLACE" && lexer.take_word("INTO")? {
+        return Err(
+            lexer.error("TABLE or DICTIONARY: ClickHouse has no REPLACE INTO, rows come by INSERT INTO")
+        );
+    }
+    if lexer.take_word("OR")? {
+        lexer.take_word("REPLACE")?;
+    }
+    if lexer.take_word("TEMPORARY")? {
+        return Ok(Statement::TemporaryTable(verb));
+    }
+    lexer.rewind(start);
+    let table = ddl_table(lexer, &verb);
+    Ok(Statement::Ddl { verb, table })
 }
 
 fn system(lexer: &mut Lexer<'_>) -> Result<System, StatementError> {
@@ -318,7 +351,9 @@ mod tests {
             "WITH t AS (SELECT 1 AS insert) SELECT * FROM t",
             "DESCRIBE TABLE (SELECT 1)",
             "DESCRIBE remote('h', t)",
-            "EXISTS t",
+            "EXISTS DATABASE d",
+            "EXISTS VIEW v",
+            "EXISTS TEMPORARY TABLE t",
             "USE db",
             "SET max_threads = 1",
         ] {
@@ -337,7 +372,35 @@ mod tests {
             panic!("no DESCRIBE")
         };
         assert_eq!((described, &text[name]), (table(Some("db"), "t"), "`db`.`t`"));
-        assert!(matches!(recognised("DESC t"), Statement::Describe { .. }));
+        for text in [
+            "DESC t",
+            "EXISTS t",
+            "exists table d.t",
+            "EXISTS TABLE t FORMAT JSON",
+            "DESCRIBE t SETTINGS x = 1",
+        ] {
+            assert!(matches!(recognised(text), Statement::Describe { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn transactions_and_temporary_tables_are_no_ddl_for_every_shard() {
+        for text in ["BEGIN TRANSACTION", "commit", "ROLLBACK", "START TRANSACTION"] {
+            assert!(matches!(recognised(text), Statement::Transaction(_)), "{text}");
+        }
+        for text in [
+            "CREATE TEMPORARY TABLE t (a UInt8)",
+            "CREATE OR REPLACE TEMPORARY TABLE t (a UInt8)",
+            "DROP TEMPORARY TABLE t",
+        ] {
+            assert!(matches!(recognised(text), Statement::TemporaryTable(_)), "{text}");
+        }
+        let error = recognise(b"REPLACE INTO t VALUES (1)", true).unwrap_err();
+        assert!(error.to_string().contains("no REPLACE INTO"), "{error}");
+        assert!(matches!(
+            recognised("REPLACE TABLE t (a UInt8)"),
+            Statement::Ddl { .. }
+        ));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use shard_client::{Class, Failure, codes, response};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Answers, Asks, ENTRY_BYTES_MAX, Kept, Key, known};
+use super::{Answers, Asks, ENTRY_BYTES_MAX, Kept, Key, known, shape};
 use crate::app::App;
 use crate::replica::ReplicaRuntime;
 use crate::routing::{Cluster, Lookup, RoutedTable, Routing, password};
@@ -315,7 +315,21 @@ fn routed(routing: &Routing, table: &TableName) -> Option<Arc<RoutedTable>> {
 /// The statement that a replica is sent; none for a table that is not routed.
 fn statement(routing: &Routing, replica: &ReplicaRuntime, key: &Key) -> Option<String> {
     let asks = match &key.shape.asks {
-        Asks::Server(text) | Asks::About(_, text) => text.clone(),
+        Asks::Server(text) => text.clone(),
+        Asks::About(table, text) => {
+            let target = &routed(routing, table)?.config.target;
+            let database = replica.database(&target.database);
+            // Written by the same grammar, so that it names a table and no parameters.
+            let request = shape::Request {
+                statement: text.as_bytes(),
+                default_format: None,
+                database,
+                user: "",
+                settings: &[],
+            };
+            let of_target = shape::about_columns(&request);
+            of_target.map_or_else(|| text.clone(), |about| about.text(database, &target.table))
+        }
         Asks::Describe(table) => {
             let table = routed(routing, table)?;
             let target = &table.config.target;

@@ -12,6 +12,8 @@
 //! What depends on who asks is put in as text: `currentUser()` becomes `'app' AS currentUser()`, which reads and
 //! is typed the same.
 
+use std::ops::Range;
+
 use config::TableName;
 use formats::statement::StatementToken as Token;
 use shard_client::request::{quoted_name, quoted_text};
@@ -26,6 +28,56 @@ pub struct Values<'a> {
     pub user: &'a str,
     /// Where `param_x` is found for `{x:String}`.
     pub parameters: &'a [(String, String)],
+}
+
+/// A statement about a table's columns, to be asked about its target.
+pub struct AboutTarget {
+    /// The table that the statement names.
+    pub table: TableName,
+    /// The format that the statement names.
+    pub format: Option<String>,
+    text: String,
+    /// Where the database and the table stand in the text.
+    places: [Range<usize>; 2],
+}
+
+impl AboutTarget {
+    /// The statement about this table instead.
+    pub fn text(&self, database: &str, table: &str) -> String {
+        let [first, second] = &self.places;
+        let names = match first.start < second.start {
+            true => [(first, database), (second, table)],
+            false => [(second, table), (first, database)],
+        };
+        let (mut text, mut from) = (String::new(), 0);
+        for (place, name) in names {
+            text.push_str(&self.text[from..place.start]);
+            text.push_str(&quoted_text(name));
+            from = place.end;
+        }
+        text + &self.text[from..]
+    }
+}
+
+/// Reads a question to `system.columns` that a table's target answers as well as the table; none for one that also asks
+/// for the table's own names.
+pub fn about_columns(tokens: &[Token], values: &Values<'_>) -> Option<AboutTarget> {
+    const OWN: &[&str] = &["database", "table"];
+    let mut reader = Reader::new(tokens, values);
+    reader.keyword("SELECT").then_some(())?;
+    let Asks::About(table, text) = reader.select()? else {
+        return None;
+    };
+    let format = reader.end()?;
+    let places = [reader.database_at?, reader.table_at?];
+    let asks_own_names = |item: &String| item == "*" || OWN.contains(&item.as_str());
+    (reader.reads_columns && !reader.columns.iter().any(asks_own_names)).then_some(())?;
+    Some(AboutTarget {
+        table,
+        format,
+        text,
+        places,
+    })
 }
 
 /// Functions without arguments that say the same as long as the server is the same.
@@ -55,11 +107,7 @@ const KEYWORDS: &[&str] = &[
 
 /// Reads a statement; none if it is not one of those whose answers are kept. Its format is given apart.
 pub fn read(tokens: &[Token], values: &Values<'_>) -> Option<(Asks, Option<String>)> {
-    let mut reader = Reader {
-        tokens,
-        values,
-        text: String::new(),
-    };
+    let mut reader = Reader::new(tokens, values);
     let asks = if reader.keyword("SELECT") {
         reader.select()?
     } else if reader.keyword("DESCRIBE") || reader.keyword("DESC") {
@@ -68,12 +116,7 @@ pub fn read(tokens: &[Token], values: &Values<'_>) -> Option<(Asks, Option<Strin
     } else {
         return None;
     };
-    let format = match reader.keyword("FORMAT") {
-        true => Some(reader.word()?),
-        false => None,
-    };
-    while reader.punctuation(';') {}
-    reader.tokens.is_empty().then_some((asks, format))
+    Some((asks, reader.end()?))
 }
 
 /// A FROM that is known.
@@ -90,9 +133,38 @@ struct Reader<'a> {
     values: &'a Values<'a>,
     /// The statement as it is written again.
     text: String,
+    /// The columns that are asked for.
+    columns: Vec<String>,
+    /// Whether it is system.columns that is read.
+    reads_columns: bool,
+    /// Where the text has the values of `database` and of the table's name.
+    database_at: Option<Range<usize>>,
+    table_at: Option<Range<usize>>,
 }
 
 impl<'a> Reader<'a> {
+    fn new(tokens: &'a [Token], values: &'a Values<'a>) -> Self {
+        Self {
+            tokens,
+            values,
+            text: String::new(),
+            columns: Vec::new(),
+            reads_columns: false,
+            database_at: None,
+            table_at: None,
+        }
+    }
+
+    /// The format, if one is named, and nothing behind it.
+    fn end(&mut self) -> Option<Option<String>> {
+        let format = match self.keyword("FORMAT") {
+            true => Some(self.word()?),
+            false => None,
+        };
+        while self.punctuation(';') {}
+        self.tokens.is_empty().then_some(format)
+    }
+
     fn select(&mut self) -> Option<Asks> {
         self.text.push_str("SELECT ");
         let reads_columns = self.items()?;
@@ -139,14 +211,23 @@ impl<'a> Reader<'a> {
         let (item, own_name, is_column) = match self.next()? {
             Token::Number(number) => (number.clone(), None, false),
             Token::Text(text) => (quoted_text(text), None, false),
-            Token::Punctuation('*') => ("*".to_owned(), None, true),
-            Token::Name(name) => (quoted_name(name), None, true),
+            Token::Punctuation('*') => {
+                self.columns.push("*".to_owned());
+                ("*".to_owned(), None, true)
+            }
+            Token::Name(name) => {
+                self.columns.push(name.clone());
+                (quoted_name(name), None, true)
+            }
             Token::Word(word) if self.punctuation('(') => {
                 self.punctuation(')').then_some(())?;
                 let (item, own_name) = self.function(word)?;
                 (item, own_name, false)
             }
-            Token::Word(word) if !is_keyword(word) => (word.clone(), None, true),
+            Token::Word(word) if !is_keyword(word) => {
+                self.columns.push(word.clone());
+                (word.clone(), None, true)
+            }
             Token::Word(_) | Token::Punctuation(_) => return None,
         };
         self.text.push_str(&item);
@@ -190,7 +271,10 @@ impl<'a> Reader<'a> {
         self.text.push_str(&quoted_name(&table));
         match table.as_str() {
             "settings" => Some(From::Settings),
-            "columns" => Some(From::Tables("table")),
+            "columns" => {
+                self.reads_columns = true;
+                Some(From::Tables("table"))
+            }
             "tables" => Some(From::Tables("name")),
             _ => None,
         }
@@ -205,10 +289,19 @@ impl<'a> Reader<'a> {
             let column = self.name().filter(|name| !is_keyword(name))?;
             self.text.push_str(before);
             self.text.push_str(&quoted_name(&column));
+            // ` = 'value'`
+            let from = self.text.len() + 3;
             let equal = self.comparison()?;
+            let place = from..self.text.len();
             match (column.as_str(), equal) {
-                ("database", Some(value)) if database.is_none() => database = Some(value),
-                (column, Some(value)) if column == name_column && table.is_none() => table = Some(value),
+                ("database", Some(value)) if database.is_none() => {
+                    database = Some(value);
+                    self.database_at = Some(place);
+                }
+                (column, Some(value)) if column == name_column && table.is_none() => {
+                    table = Some(value);
+                    self.table_at = Some(place);
+                }
                 // Said otherwise or twice, it may mean more tables than one.
                 ("database", _) => return None,
                 (column, _) if column == name_column => return None,
@@ -444,6 +537,38 @@ mod tests {
         let expected = Asks::About(TableName::new("a", "b"), written.to_owned());
         assert_eq!(read_text(text, &parameters).map(|read| read.0), Some(expected));
         assert_eq!(read_text(text, &[]), None, "without the parameter's value");
+    }
+
+    #[test]
+    fn columns_of_a_table_may_be_asked_of_its_target() {
+        let target = |text: &str| {
+            let parameters = [("db", "a"), ("t", "b")].map(|(n, v)| (format!("param_{n}"), v.to_owned()));
+            let tokens = formats::statement::tokens(text.as_bytes()).ok()?;
+            let values = Values {
+                database: "d",
+                user: "u",
+                parameters: &parameters,
+            };
+            let about = about_columns(&tokens, &values)?;
+            assert_eq!(about.table, TableName::new("a", "b"));
+            Some(about.text("x'y", "local"))
+        };
+        let asked = "SELECT name, type FROM system.columns WHERE database = {db:String} AND table = {t:String} ORDER BY position FORMAT JSONEachRow";
+        let written = "SELECT name, type FROM system.`columns` WHERE `database` = 'x\\'y' AND `table` = 'local' ORDER BY `position`";
+        assert_eq!(target(asked).as_deref(), Some(written));
+        let turned = "SELECT name FROM system.columns WHERE table = 'b' AND default_kind != 'ALIAS' AND database = 'a'";
+        let written = "SELECT name FROM system.`columns` WHERE `table` = 'local' AND `default_kind` != 'ALIAS' AND `database` = 'x\\'y'";
+        assert_eq!(target(turned).as_deref(), Some(written));
+        for other in [
+            "SELECT * FROM system.columns WHERE database = 'a' AND table = 'b'",
+            "SELECT table, name FROM system.columns WHERE database = 'a' AND table = 'b'",
+            "SELECT engine FROM system.tables WHERE database = 'a' AND name = 'b'",
+            "SELECT name FROM system.columns WHERE database = 'a' AND table = 'b' LIMIT 1 OFFSET 1",
+            "SELECT version()",
+            "DESCRIBE a.b",
+        ] {
+            assert_eq!(target(other), None, "{other}");
+        }
     }
 
     #[test]

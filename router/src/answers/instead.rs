@@ -8,8 +8,8 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::Instant;
 
-use super::shape::{Request, STATEMENT_BYTES_MAX};
-use super::{Kept, Key, Shape, name_on_replicas, serve};
+use super::shape::STATEMENT_BYTES_MAX;
+use super::{Kept, Key, Shape, serve};
 use crate::app::App;
 use crate::exception::{Exception, code};
 use crate::front::Question;
@@ -88,13 +88,7 @@ pub async fn ask(
 
 /// What the question is to the cache; none if its answer is not kept, or not for this user.
 fn key(question: &Question<'_>, cluster: &Cluster, statement: &[u8]) -> Option<Key> {
-    let shape = Shape::of(&Request {
-        statement,
-        default_format: question.head.default_format.as_deref(),
-        database: question.database(),
-        user: name_on_replicas(question.user),
-        settings: &question.head.settings,
-    })?;
+    let shape = Shape::of(&question.asked(statement))?;
     if let Some(table) = shape.asks.table() {
         let is_routed = matches!(
             question.routing.lookup(&table.database, &table.table),

@@ -18,7 +18,7 @@
 
 pub mod files;
 pub mod fill;
-mod grammar;
+pub mod grammar;
 pub mod instead;
 pub mod known;
 pub mod serve;

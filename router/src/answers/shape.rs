@@ -7,7 +7,7 @@
 
 use config::TableName;
 
-use super::grammar::{self, Values};
+use super::grammar::{self, AboutTarget, Values};
 
 /// The longest statement that is looked at; the longest of the known ones has 150 bytes.
 pub const STATEMENT_BYTES_MAX: usize = 8 << 10;
@@ -84,6 +84,20 @@ impl Shape {
             settings: relevant(request.settings)?,
         })
     }
+}
+
+/// A question about a table's columns, to be asked about its target; none for any other.
+pub fn about_columns(request: &Request<'_>) -> Option<AboutTarget> {
+    if request.statement.len() > STATEMENT_BYTES_MAX {
+        return None;
+    }
+    let tokens = formats::statement::tokens(request.statement).ok()?;
+    let values = Values {
+        database: request.database,
+        user: request.user,
+        parameters: request.settings,
+    };
+    grammar::about_columns(&tokens, &values)
 }
 
 /// A format's name goes into the statement that Weir sends itself.

@@ -39,7 +39,7 @@ pub struct RouteArgs {
         conflicts_with = "columns"
     )]
     table: Option<String>,
-    /// Instead of a table: its columns as CREATE TABLE would name them.
+    /// Instead of a table: its columns as CREATE TABLE would name them, with their DEFAULTs.
     #[arg(long, value_name = "COLUMNS", requires_all = ["sharding_key", "weights"])]
     columns: Option<String>,
     /// With --columns: the sharding key.
@@ -167,7 +167,8 @@ impl Listing<'_> {
     fn write(&self, stream: Stream, mut body: Box<dyn Read>, out: &mut dyn Write) -> Result<(), Interrupted> {
         let is_table = self.args.output == Output::Table;
         if is_table && self.args.explain {
-            writeln!(out, "{}", self.router.explanation())?;
+            let given = self.listed.as_deref().unwrap_or_default();
+            writeln!(out, "{}", self.router.explanation(given))?;
         }
         if is_table {
             out.write_all(self.heading().as_bytes())?;

@@ -64,7 +64,11 @@ impl Plan {
         let listed = listed_columns(&insert.columns, schema)?;
         let placement = placement(&table, schema, &settings.own)?;
         // What the client says comes behind what its server would do, and so wins.
-        let said = schema.reading_defaults.iter().chain(&settings.payload);
+        let said = schema
+            .reading_defaults
+            .iter()
+            .chain(&settings.payload)
+            .chain(&settings.own.parameters);
         let said = said.map(|(name, value)| (name.as_str(), value.as_str()));
         let revision = settings.own.client_protocol_version.as_deref();
         let revision = revision.map(|revision| ("client_protocol_version", revision));
