@@ -35,6 +35,9 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// A message's description may be so long.
 const HEAD_BYTES_MAX: usize = 4 << 20;
 
+/// A description is a table with its offsets: longer than what is read of it with its length.
+const HEAD_BYTES_MIN: usize = 8;
+
 struct Stream {
     batches: Batches,
     decoder: StreamDecoder,
@@ -157,7 +160,7 @@ impl Stream {
         if len == 0 {
             return self.end();
         }
-        if len > HEAD_BYTES_MAX {
+        if !(HEAD_BYTES_MIN..=HEAD_BYTES_MAX).contains(&len) {
             return Err(self.error(
                 code::INCORRECT_DATA,
                 "expected the length of a message's description",

@@ -97,3 +97,12 @@ fn a_batch_above_the_limit_is_refused_before_it_is_there() {
     let error = reader.read_all(&body).unwrap_err();
     assert_eq!(error.code, code::TOO_MANY_BYTES, "{error}");
 }
+
+#[test]
+fn a_description_that_is_shorter_than_its_own_head_is_refused() {
+    for length in [1_u8, 3, 7] {
+        let body = [&[length, 0, 0, 0][..], &[0; 400]].concat();
+        let error = golden_reader(Format::ArrowStream).read_all(&body).unwrap_err();
+        assert_eq!(error.code, code::INCORRECT_DATA, "{error}");
+    }
+}
