@@ -116,7 +116,7 @@ fn a_table_that_refuses_the_statement_alone_holds_the_batch_whole_and_takes_noth
     wait_until_one_is(&weir, "held");
     shard.fault(Fault::None);
     let listing = weir.command(&["spool", "ls", "--files", "--output", "json"]);
-    assert_eq!(listing.matches("\"state\":\"held\"").count(), 1, "{listing}");
+    assert_eq!(listing.matches("\"state\": \"held\"").count(), 1, "{listing}");
     assert_eq!(weir.metric("weir_broken_files"), 0.0);
 }
 

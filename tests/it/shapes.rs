@@ -48,7 +48,7 @@ fn check_only_good_rows(weir: &Weir, servers: &[ClickHouse18]) {
     assert_eq!(on_all(servers, TARGET), Fingerprint::of(rows(3, 0..100)));
     for state in ["broken", "held"] {
         let listing = weir.command(&["spool", "ls", "--files", "--output", "json"]);
-        assert!(!listing.contains(&format!("\"state\":\"{state}\"")), "{listing}");
+        assert!(!listing.contains(&format!("\"state\": \"{state}\"")), "{listing}");
     }
 }
 
