@@ -172,7 +172,7 @@ async fn finish_insert(
         Ok(PendingOutcome::Delivered) => ledger.accepted.push(rows),
         // The refusal may have been recorded or not, and this client was told nothing.
         Ok(PendingOutcome::Waiting(_) | PendingOutcome::SetAside(_)) | Err(_) if likes => {
-            ledger.accepted.push(rows)
+            ledger.accepted.push(rows);
         }
         Ok(PendingOutcome::Waiting(_) | PendingOutcome::SetAside(_)) | Err(_) => ledger.unknown.push(rows),
     }
