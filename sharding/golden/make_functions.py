@@ -165,7 +165,7 @@ def intervals():
 
 
 def encodings():
-    for expr in ["base64Encode(k)", "base64URLEncode(k)", "BASE64ENCODE(k)", "replaceAll(k, 'a', '')", "replace(k, 'a', 'bb')", "replaceOne(k, 'a', 'x')", "replaceAll(k, '', 'x')", "replaceAll(k, 'aa', 'a')", "toString([k, 'x'])", "toString([[k]])", "toString((k, NULL))", "toString(map(k, k))", "toString(map('a', [k]))", "cityHash64(map(k, k))", "map(k, 1, 'x', 300)", "toString(map())"]:
+    for expr in ["base64Encode(k)", "base64URLEncode(k)", "BASE64ENCODE(k)", "replaceAll(k, 'a', '')", "replace(k, 'a', 'bb')", "replaceOne(k, 'a', 'x')", "replaceAll(k, '', 'x')", "replaceAll(k, 'aa', 'a')", "toString([k, 'x'])", "toString([[k]])", "toString((k, NULL))", "toString(map(k, k))", "toString(map('a', [k]))", "cityHash64(map(k, k))", "toString(map(k, 1, 'x', 300))", "toString(map())"]:
         case(expr, [["k", "String"]], [[text] for text in TEXTS + ["aaaa", "banana", "it's", "back\\slash", "tab\tnew\nline\r\b\f\0"]])
     for data_type, values in OTHERS.items():
         if data_type != "String":

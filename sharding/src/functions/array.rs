@@ -71,7 +71,7 @@ fn bind_array(call: &Call<'_>) -> Result<Bound, Refusal> {
 
 /// map(key, value, key, value, …): a key given twice stands in it twice.
 fn bind_map(call: &Call<'_>) -> Result<Bound, Refusal> {
-    if call.arguments.len() % 2 != 0 {
+    if call.arguments.is_empty() || call.arguments.len() % 2 != 0 {
         return Err(call.refuse(call.function.argument_count(call.arguments.len())));
     }
     let of_pairs = |first: usize| (first..call.arguments.len()).step_by(2);
@@ -79,9 +79,6 @@ fn bind_map(call: &Call<'_>) -> Result<Bound, Refusal> {
         let types: Vec<&DataType> = of_pairs(first)
             .map(|place| call.arguments[place].data_type)
             .collect();
-        if types.is_empty() {
-            return Ok(DataType::Nothing);
-        }
         common_type(&types).ok_or_else(|| call.illegal(first))
     };
     let (key, value) = (common(0)?, common(1)?);

@@ -184,8 +184,10 @@ fn bind_floor(call: &Call<'_>, unit: i64) -> Result<Bound, Refusal> {
                 }
                 let offset = offset_at(&zone, seconds)?;
                 let start = (seconds + offset).div_euclid(unit) * unit - offset;
-                // A change of the clock in between would be a question of its own.
-                if offset_at(&zone, start)? == offset && start >= 0 {
+                // A change of the clock in between would be a question of its own, and so are hours that it moved by half.
+                let today = midnight(&zone, (seconds + offset).div_euclid(DAY))?;
+                let is_odd = unit == 3_600 && (offset_at(&zone, today)? - offset) % unit != 0;
+                if offset_at(&zone, start)? == offset && start >= 0 && !is_odd {
                     Ok(start)
                 } else {
                     Err(EvalReason::Unsure)

@@ -8,12 +8,9 @@ use super::{Bound, Call, Function, Nulls, strings};
 use crate::error::{Failure, KeyReason, Refusal};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function {
-        any_case: true,
-        ..Function::new("base64Encode", |call| {
-            bind_encode(call, |text| STANDARD.encode(text))
-        })
-    },
+    Function::new("base64Encode", |call| {
+        bind_encode(call, |text| STANDARD.encode(text))
+    }),
     Function::new("base64URLEncode", |call| {
         bind_encode(call, |text| URL_SAFE_NO_PAD.encode(text))
     }),

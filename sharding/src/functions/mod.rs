@@ -94,6 +94,14 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     functions.into_iter().find(|function| function.is_called(name))
 }
 
+/// The names of those that are no functions of the row.
+#[cfg(test)]
+pub(crate) fn volatile_names() -> impl Iterator<Item = &'static str> {
+    let functions = FAMILIES.iter().copied().flatten();
+    let volatile = functions.filter(|function| function.volatile != Volatile::No);
+    volatile.map(|function| function.name)
+}
+
 /// What `(a, b)` and `x::T` call.
 pub(crate) use cast::CAST;
 pub(crate) use interval::is_interval;

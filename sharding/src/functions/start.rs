@@ -143,6 +143,7 @@ fn bound(call: &Call<'_>, place: usize, step: Step, is_wide: bool) -> Result<Bou
         _ => 1,
     };
     let result = to.clone();
+    let is_by_clock = step.is_odd_seconds() && !is_whole_hours(&zone);
     Ok(Bound::new(to, move |inputs| {
         let times = [super::Value {
             column: std::borrow::Cow::Borrowed(inputs.values[place].column.as_ref()),
@@ -159,6 +160,9 @@ fn bound(call: &Call<'_>, place: usize, step: Step, is_wide: bool) -> Result<Bou
             let moment = after_1970(moment)?;
             match step.unit {
                 Unit::Ticks(precision) => step.start_of_ticks(moment, per_second, precision),
+                Unit::Seconds(unit) if is_by_clock => {
+                    start_of_hours(&zone, moment / per_second, unit * step.count)
+                }
                 _ if is_time => step.start(&zone, moment / per_second),
                 _ => step.start_of_day(&zone, moment),
             }
@@ -185,7 +189,19 @@ fn type_of_start(from: &DataType, unit: Unit, named: Option<&str>, is_wide: bool
     }
 }
 
+/// Whether a zone was ever since 1970 ahead of UTC by a part of an hour: ClickHouse then rounds odd seconds by the clock.
+fn is_whole_hours(zone: &TimeZone) -> bool {
+    const HALF_A_YEAR: i64 = 183 * DAY;
+    let mut moments = (0..136).map(|half| half * HALF_A_YEAR);
+    moments.all(|moment| offset_at(zone, moment).is_ok_and(|offset| offset % 3_600 == 0))
+}
+
 impl Step {
+    /// Whether it is a number of seconds that is no number of minutes.
+    fn is_odd_seconds(self) -> bool {
+        matches!(self.unit, Unit::Seconds(unit) if unit * self.count % 60 != 0)
+    }
+
     fn start_of_ticks(self, moment: i64, per_second: i64, precision: u8) -> Result<i64, EvalReason> {
         let of_unit = ticks_of(precision).map_or(1, |ticks| ticks.per_second);
         let moment = i128::from(moment) * i128::from(of_unit) / i128::from(per_second);
@@ -214,12 +230,12 @@ impl Step {
             Unit::Months(months) => {
                 let Day { year, month, .. } = Day::of(day)?;
                 let months = months * self.count;
-                // Years are counted from 0, months from 1970.
+                // Years are counted from 0, months from 1900.
                 let start = if self.unit == Unit::Months(12) {
                     year / self.count * self.count * 12
                 } else {
-                    let since_1970 = (year - 1970) * 12 + month - 1;
-                    1970 * 12 + since_1970 / months * months
+                    let since_1900 = (year - 1900) * 12 + month - 1;
+                    1900 * 12 + since_1900 / months * months
                 };
                 after_1970(days_of(start / 12, start % 12 + 1))
             }
@@ -244,6 +260,9 @@ fn start_of_hours(zone: &TimeZone, seconds: i64, unit: i64) -> Result<i64, EvalR
     if changed_by == 0 {
         let elapsed = seconds - midnight;
         return Ok(midnight + elapsed / unit * unit);
+    }
+    if changed_by % 3_600 != 0 {
+        return Err(EvalReason::Unsure);
     }
     if unit == 3_600 {
         return Ok(seconds - (seconds + offset_at(zone, seconds)?) % unit);
