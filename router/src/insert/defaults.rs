@@ -15,7 +15,7 @@ use formats::{Absent, Fill, Filler, Payload, Rows, RowsBody};
 use rand::Rng;
 use shard_client::{DefaultKind, DescribedColumn};
 use sharding::{Context, Expression};
-use types::{Bytes, Column, ColumnDef, DataType};
+use types::{Bytes, Column, ColumnDef, Data, DataType};
 
 use crate::exception::{Exception, code};
 
