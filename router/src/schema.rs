@@ -47,6 +47,8 @@ pub struct TableSchema {
     pub defaults: Defaults,
     /// The table's sharding key, compiled; none where the table has none.
     pub key: Option<Key>,
+    /// What works, but not as one would think: defaults that Weir cannot compute. Each names its column.
+    pub warnings: Vec<String>,
     /// A hash of everything above that a replica told: another one after every change of the target.
     pub fingerprint: u128,
 }
@@ -83,9 +85,11 @@ impl TableSchema {
             .map(|text| compile(table, text, &columns, &time_zone))
             .transpose()?;
         let defaults = Defaults::new(table, &described, &columns, &time_zone);
-        if let Some(key) = &key {
-            defaults.check_key(key.columns())?;
-        }
+        let mut warnings = match &key {
+            Some(key) => defaults.check_key(key.columns())?,
+            None => Vec::new(),
+        };
+        warnings.extend(defaults.left_to_shards());
         let insertable = described
             .iter()
             .zip(&columns)
@@ -99,6 +103,7 @@ impl TableSchema {
             reading_defaults,
             defaults,
             key,
+            warnings,
             fingerprint: 0,
         };
         let (low, high) = types::city_hash_128(schema.to_json().as_bytes());
@@ -327,6 +332,7 @@ async fn accept(app: &App, table: &RoutedTable, description: Description) -> Res
     let needs_key = table.lanes.len() > 1;
     let key = table.config.sharding_key.as_deref().filter(|_| needs_key);
     let schema = Arc::new(TableSchema::new(&table.name, description, key)?);
+    tell_warnings(table, &schema);
     table.set_schema(schema.clone());
     let (files, kept) = (app.schema_files.clone(), schema.clone());
     let (cluster, target) = (table.cluster.name.clone(), table.config.target.to_string());
@@ -335,6 +341,17 @@ async fn accept(app: &App, table: &RoutedTable, description: Description) -> Res
         tracing::warn!(table = table.name, %error, "the table's columns could not be kept for the next start");
     }
     Ok(schema)
+}
+
+/// Once for each change of a table.
+fn tell_warnings(table: &RoutedTable, schema: &TableSchema) {
+    let known = table.known_schema();
+    if known.is_some_and(|known| known.warnings == schema.warnings) {
+        return;
+    }
+    for warning in &schema.warnings {
+        tracing::warn!(table = table.name, "{warning}");
+    }
 }
 
 /// DESCRIBE TABLE on the cluster's replicas, those that are up first, until one knows the target.

@@ -126,6 +126,61 @@ def others():
         case(f"{function}(k)", [["k", "String"]], [["y" * 1000]])
 
 
+UNITS = ["Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour", "Day", "Week", "Month", "Quarter", "Year"]
+# Around the changes of the clock in Berlin, New York and on Lord Howe Island, ends of months and of years.
+MOMENTS = ["1970-02-01 10:20:30", "2000-02-29 23:59:59", "2023-12-31 23:59:59", "2024-01-31 00:00:00", "2024-03-10 09:30:01", "2024-03-30 02:30:00", "2024-03-31 00:30:00",
+           "2024-03-31 04:59:59", "2024-04-07 03:10:00", "2024-05-31 12:34:56", "2024-10-26 02:30:00", "2024-10-27 00:10:00", "2024-10-27 05:29:00", "2024-11-03 06:45:00", "2037-08-31 18:00:00"]
+
+
+def intervals():
+    """What DEFAULTs do with now() and today()."""
+    kinds = {"Date": [time[:10] for time in MOMENTS], "Date32": [time[:10] for time in MOMENTS]}
+    kinds |= {f"DateTime('{zone}')": MOMENTS for zone in ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]}
+    kinds |= {"DateTime": MOMENTS, "DateTime64(3, 'Europe/Berlin')": [time + ".123" for time in MOMENTS], "DateTime64(9, 'UTC')": [time + ".987654321" for time in MOMENTS], "DateTime64(0)": MOMENTS}
+    for kind, values in kinds.items():
+        rows = [[value] for value in values]
+        for unit in UNITS:
+            for expr in [f"k + toInterval{unit}(1)", f"k - toInterval{unit}(5)", f"toInterval{unit}(40) + k", f"k + (-toInterval{unit}(1))", f"add{unit}s(k, 25)", f"subtract{unit}s(k, 13)", f"k + INTERVAL 2 {unit}"]:
+                case(expr, [["k", kind]], rows[1:])
+            for count in [1, 2, 5, 7, 12, 24, 90]:
+                case(f"toStartOfInterval(k, toInterval{unit}({count}))", [["k", kind]], rows)
+            case(f"dateTrunc('{unit.lower()}', k)", [["k", kind]], rows)
+        for expr in ["dateTrunc('hour', k, 'Asia/Tokyo')", "date_trunc('MONTH', k, 'Asia/Tokyo')", "toStartOfInterval(k, toIntervalDay(1), 'America/New_York')", "toStartOfSecond(k)", "toStartOfWeek(k)", "toStartOfDay(k)", "toStartOfHour(k)", "toStartOfMinute(k)", "toStartOfFiveMinutes(k)",
+                     "k + 86400", "k - 1", "k + toIntervalDay(NULL)", "(k + toIntervalDay(1)) + toIntervalHour(2)", "k - toIntervalDay(k)", "toUnixTimestamp64Second(k)", "toUnixTimestamp64Milli(k)", "toUnixTimestamp64Micro(k)", "toUnixTimestamp64Nano(k)",
+                     "toTimeZone(k, 'Asia/Tokyo')", "toString(toTimeZone(k, 'Asia/Tokyo'))", "toString([k, k])", "toString((k, 'x'))", "toString(map('at', k))", "toString(k + toIntervalMonth(1))", "toDate(k + toIntervalDay(30))"]:
+            case(expr, [["k", kind]], rows)
+        for letter in "YmdHiSsyjeFTDRIhpabWMwuQzfckClnt%gGVEU":
+            case(f"formatDateTime(k, '[%{letter}]')", [["k", kind]], rows)
+        for expr in ["formatDateTime(k, '%Y-%m-%dT%H:%i:%SZ', 'Asia/Tokyo')", "formatDateTime(k, '%F %T')", "formatDateTime(k, '%Y%m')", "formatDateTime(k, 'abc')", "formatDateTime(k, '')", "formatDateTime(k, '%')", "formatDateTime(k, 'é%M%W')"]:
+            case(expr, [["k", kind]], rows)
+    for kind in ["Nullable(DateTime('UTC'))", "LowCardinality(Date)"]:
+        rows = [[MOMENTS[3][:10] + ("" if "Low" in kind else MOMENTS[3][10:])]] + ([[None]] if "Nullable" in kind else [])
+        for expr in ["k + toIntervalDay(1)", "addMonths(k, 1)", "dateTrunc('day', k)", "toStartOfInterval(k, toIntervalDay(1))", "formatDateTime(k, '%Y')", "toTimeZone(k, 'UTC')"]:
+            case(expr, [["k", kind]], rows)
+    for a in WIDTHS:
+        for expr in ["toDate('2024-01-31') + toIntervalDay(a)", "addMonths(toDate('2024-01-31'), a)", "toDateTime('2024-01-31 01:02:03', 'Europe/Berlin') - toIntervalDay(a)", "fromUnixTimestamp(a)", "fromUnixTimestamp64Milli(a, 'UTC')", "fromUnixTimestamp64Nano(a)", "toString([a, 1])", "toString((a, -1))", "toString(map(a, 'x'))", "toString(map('x', a, 'y', 7))"]:
+            case(expr, [["a", a]], [[0], [1], [100]])
+    for expr in ["fromUnixTimestamp(a)", "addDays(toDate('2024-01-31'), a)", "toDateTime('2024-01-31 01:02:03', 'Europe/Berlin') + toIntervalMonth(a)"]:
+        case(expr, [["a", "Int32"]], [[-5], [-400]])
+
+
+def encodings():
+    for expr in ["base64Encode(k)", "base64URLEncode(k)", "BASE64ENCODE(k)", "replaceAll(k, 'a', '')", "replace(k, 'a', 'bb')", "replaceOne(k, 'a', 'x')", "replaceAll(k, '', 'x')", "replaceAll(k, 'aa', 'a')", "toString([k, 'x'])", "toString([[k]])", "toString((k, NULL))", "toString(map(k, k))", "toString(map('a', [k]))", "cityHash64(map(k, k))", "toString(map(k, 1, 'x', 300))", "toString(map())"]:
+        case(expr, [["k", "String"]], [[text] for text in TEXTS + ["aaaa", "banana", "it's", "back\\slash", "tab\tnew\nline\r\b\f\0"]])
+    for data_type, values in OTHERS.items():
+        if data_type != "String":
+            for expr in ["toString([k])", "toString((k, 1))", "toString(map(1, k))", "toString([toNullable(k), NULL])"]:
+                case(expr, [["k", data_type]], [[value] for value in values[:4]])
+    for data_type, values in [("Float64", ["1.5", "-0.25", "1e300"]), ("Decimal(9, 2)", ["1.20", "-0.5"]), ("IPv4", ["1.2.3.4"]), ("IPv6", ["::1"]), ("Int256", ["-1"]), ("Float32", ["0.1"])]:
+        for expr in ["toString([k])", "toString((k, 1))", "toString(map(1, k))"]:
+            case(expr, [["k", data_type]], [[value] for value in values])
+    for name in ["UInt8", "String", "Nullable(UInt8)", "LowCardinality(String)", "LowCardinality(Nullable(String))", "Date", "DateTime(\\'UTC\\')", "Enum8(\\'b\\' = 2, \\'a\\' = -1)", "UUID", "FixedString(3)", "Bool"]:
+        case(f"defaultValueOfTypeName('{name}')", [["k", "UInt8"]], [[1]])
+    for text in ["2024-03-31 01:59:59", "2024-03-31 02:30:00", "2024-10-27 02:30:00", "2024-02-30 00:00:00", "2024-03-31", "1711846799", "Mar 3 2024", "2024-03-31T01:59:59Z", ""]:
+        for expr in ["parseDateTimeBestEffort(k)", "parseDateTimeBestEffort(k, 'Europe/Berlin')"]:
+            case(expr, [["k", "String"]], [[text]])
+
+
 if __name__ == "__main__":
     DB.query("CREATE DATABASE d")
     DB.query("SET allow_suspicious_low_cardinality_types = 1")
@@ -133,3 +188,5 @@ if __name__ == "__main__":
     strings()
     times()
     others()
+    intervals()
+    encodings()

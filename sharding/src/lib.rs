@@ -61,12 +61,14 @@ mod integers;
 mod key;
 mod ring;
 mod slots;
+mod volatile;
 
 pub use compiled::{Context, Expression};
 pub use error::{EvalError, EvalReason, KeyError, KeyReason};
 pub use key::Key;
 pub use ring::{POINTS_MAX, POINTS_PER_WEIGHT, Ring, RingError};
 pub use slots::{Slots, SlotsError};
+pub use volatile::volatile_calls;
 
 /// The longest expression: real ones have tens of bytes, and names in an error message should be readable.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;

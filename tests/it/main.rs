@@ -15,6 +15,7 @@ mod cached_answers;
 mod client_rules;
 mod commands;
 mod crash;
+mod defaults;
 mod differential;
 mod discovery;
 mod facts_18;

@@ -73,6 +73,16 @@ impl Report {
         self.line(format_args!("warning: {text}"));
     }
 
+    /// A warning with the line that it is about, where it is about one.
+    fn warning_at(&mut self, line: Option<usize>, text: String) {
+        let remark = Remark {
+            file: self.file.clone(),
+            line,
+            text,
+        };
+        self.warning(remark);
+    }
+
     /// A mistake with the line that it is about, where it is about one.
     fn mistake(&mut self, line: Option<usize>, text: &str) {
         let remark = Remark {
@@ -183,7 +193,12 @@ async fn tell_table(config: &Config, cluster: &Cluster, table: &RoutedTable, rep
         }
         Ok((origin, description)) => match TableSchema::new(&name, description, key) {
             Err(error) => report.mistake(table.line, &format!("{} ({origin})", error.message)),
-            Ok(schema) => tell_key(&schema, key, &origin, report),
+            Ok(schema) => {
+                tell_key(&schema, key, &origin, report);
+                for warning in &schema.warnings {
+                    report.warning_at(table.line, format!("{name}: {warning}"));
+                }
+            }
         },
     }
 }

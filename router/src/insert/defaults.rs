@@ -15,9 +15,9 @@ use formats::{Absent, Fill, Filler, Payload, Rows, RowsBody};
 use rand::Rng;
 use shard_client::{DefaultKind, DescribedColumn};
 use sharding::{Context, Expression};
-use types::{Bytes, Column, ColumnDef, Data};
+use types::{Bytes, Column, ColumnDef, Data, DataType};
 
-use crate::exception::Exception;
+use crate::exception::{Exception, code};
 
 /// How deep columns' defaults may lie inside each other; ClickHouse refuses cycles, so a real table has few.
 const DEPTH_MAX: usize = 32;
@@ -79,9 +79,42 @@ impl Defaults {
     }
 
     /// Refuses a key that reads a column which can never be computed here: MATERIALIZED by an expression that Weir does
-    /// not know, or ALIAS.
-    pub fn check_key(&self, key: &[ColumnDef]) -> Result<(), Exception> {
-        Steps::of(self, key).map(drop)
+    /// not know, or ALIAS. Of a key that can be used, tells the columns that every INSERT must give.
+    pub fn check_key(&self, key: &[ColumnDef]) -> Result<Vec<String>, Exception> {
+        let steps = Steps::of(self, key, None)?;
+        let needed = steps.needed(|_| false);
+        let refused = steps.steps.iter().zip(needed);
+        let refused =
+            refused.filter_map(|(step, is_needed)| Some((step, step.refused()?)).filter(|_| is_needed));
+        let told = refused.map(|(step, reason)| {
+            format!(
+                "column {}, which the sharding key needs, has the default {}, which Weir cannot compute ({reason}): \
+                 INSERTs must give the column",
+                step.column.name, step.text
+            )
+        });
+        Ok(told.collect())
+    }
+
+    /// Tells the defaults that are no functions of the row and that the shards compute all the same: each replica its
+    /// own value, and a repeat of an INSERT another one.
+    pub fn left_to_shards(&self) -> Vec<String> {
+        let told = self.columns.iter().filter_map(|known| {
+            let calls = self.volatile_calls(known);
+            let reason = known.left_to_shards(&calls)?;
+            Some(format!(
+                "column {} has the {} {}, which is no function of the row ({}), and Weir leaves it to the shards: {reason}",
+                known.def.name,
+                known.kind.word(),
+                known.text,
+                calls.join(", ")
+            ))
+        });
+        told.collect()
+    }
+
+    fn volatile_calls(&self, known: &Known) -> Vec<String> {
+        sharding::volatile_calls(&known.text, |name| self.place(name).is_some())
     }
 
     /// What an INSERT must have computed, given its key.
@@ -92,7 +125,7 @@ impl Defaults {
         reading: &formats::Settings,
         context: Context,
     ) -> Result<Filling, Exception> {
-        let steps = Steps::of(self, key)?;
+        let steps = Steps::of(self, key, Some(payload))?;
         Ok(Filling {
             table: self.table.clone(),
             context,
@@ -126,14 +159,50 @@ impl Known {
     }
 
     fn is_volatile(&self) -> bool {
-        let scalar = !matches!(
-            Data::empty(self.def.data_type.without_nullable()),
-            Data::Array(_) | Data::Tuple(_)
-        );
         self.kind == DefaultKind::Default
-            && scalar
             && self.to_text.is_some()
             && matches!(&self.expression, Some(Ok(expression)) if expression.is_volatile())
+    }
+
+    /// Why shards compute a default that has these calls in it; none where Weir does, or where it is a function of the row.
+    fn left_to_shards(&self, calls: &[String]) -> Option<String> {
+        if calls.is_empty() {
+            return None;
+        }
+        match (self.kind, &self.expression) {
+            (DefaultKind::Materialized, _) => Some("no INSERT may give a MATERIALIZED column".to_owned()),
+            (DefaultKind::Default, Some(Err(reason))) => Some(reason.clone()),
+            (DefaultKind::Default, Some(Ok(_))) if self.to_text.is_none() => {
+                Some(format!("it cannot write {} as text", self.def.data_type))
+            }
+            (DefaultKind::Default, Some(Ok(_))) => unwritten(&self.def.data_type).map(str::to_owned),
+            (DefaultKind::Default | DefaultKind::None | DefaultKind::Alias | DefaultKind::Ephemeral, _) => {
+                None
+            }
+        }
+    }
+
+    /// Whether a value can be put into a row of this format.
+    fn can_be_written(&self, payload: Option<Payload>) -> bool {
+        match (self.def.data_type.without_nullable(), payload) {
+            (DataType::Array(_) | DataType::Map(..), Some(payload)) => !is_json(payload),
+            (DataType::Tuple(_), Some(payload)) => !is_json(payload) && payload != Payload::Csv,
+            _ => true,
+        }
+    }
+}
+
+/// In JSON a value of several parts is no text.
+fn is_json(payload: Payload) -> bool {
+    matches!(payload, Payload::JsonEachRow | Payload::JsonCompactEachRow)
+}
+
+/// The formats that a default of a type is not written into.
+fn unwritten(data_type: &DataType) -> Option<&'static str> {
+    match data_type.without_nullable() {
+        DataType::Array(_) | DataType::Map(..) => Some("it is not written into rows of JSON formats"),
+        DataType::Tuple(_) => Some("it is not written into rows of JSON formats and CSV"),
+        _ => None,
     }
 }
 
@@ -174,7 +243,7 @@ struct Steps {
 }
 
 impl Steps {
-    fn of(defaults: &Defaults, key: &[ColumnDef]) -> Result<Self, Exception> {
+    fn of(defaults: &Defaults, key: &[ColumnDef], payload: Option<Payload>) -> Result<Self, Exception> {
         let mut steps = Self::default();
         let mut places = BTreeMap::new();
         for column in key {
@@ -185,7 +254,7 @@ impl Steps {
             step.written = matches!(step.into, Source::Field(_))
                 && key.iter().any(|column| column.name == step.column.name);
         }
-        steps.watch(defaults, &mut places);
+        steps.watch(defaults, payload, &mut places);
         Ok(steps)
     }
 
@@ -202,10 +271,11 @@ impl Steps {
         }
         let known = defaults.place(name).map(|place| &defaults.columns[place]);
         let Some(known) = known.filter(|_| depth > 0) else {
-            return Err(Exception::not_implemented(format!(
+            let message = format!(
                 "Table {}: column {name} cannot be computed: it does not exist, or its default reads itself.",
                 defaults.table
-            )));
+            );
+            return Err(Exception::try_again(code::NOT_IMPLEMENTED, 30, message));
         };
         match known.kind {
             DefaultKind::Alias => Err(never_computed(defaults, known, "ALIAS columns are not stored")),
@@ -227,13 +297,21 @@ impl Steps {
                 Ok(source)
             }
             DefaultKind::None | DefaultKind::Default | DefaultKind::Ephemeral => {
+                // A default that reads what nobody can compute is one that cannot be computed itself.
                 let inputs = match &known.expression {
-                    Some(Ok(expression)) => self.need_all(defaults, expression, places, depth)?,
-                    Some(Err(_)) | None => Vec::new(),
+                    Some(Ok(expression)) => self.need_all(defaults, expression, places, depth),
+                    Some(Err(_)) | None => Ok(Vec::new()),
                 };
                 let source = Source::Field(self.read.len());
                 self.read.push(known.def.clone());
+                let (inputs, refused) = match inputs {
+                    Ok(inputs) => (inputs, None),
+                    Err(error) => (Vec::new(), Some(error.message)),
+                };
                 self.push(known, source, inputs);
+                if let (Some(reason), Some(step)) = (refused, self.steps.last_mut()) {
+                    step.expression = Some(Err(reason));
+                }
                 places.insert(name.to_owned(), source);
                 Ok(source)
             }
@@ -265,13 +343,21 @@ impl Steps {
         });
     }
 
-    /// Adds the columns whose defaults are no functions of the row. What cannot be computed for them is left to the shard.
-    fn watch(&mut self, defaults: &Defaults, places: &mut BTreeMap<String, Source>) {
+    /// Adds the columns whose defaults are no functions of the row. What cannot be computed for them, or not be written,
+    /// is left to the shard.
+    fn watch(
+        &mut self,
+        defaults: &Defaults,
+        payload: Option<Payload>,
+        places: &mut BTreeMap<String, Source>,
+    ) {
         let mut inputs = Vec::new();
         for place in &defaults.volatile {
             let known = &defaults.columns[*place];
-            if let Some(Ok(expression)) = &known.expression
+            if known.can_be_written(payload)
+                && let Some(Ok(expression)) = &known.expression
                 && let Ok(sources) = self.need_all(defaults, expression, places, DEPTH_MAX)
+                && sources.iter().all(|source| self.is_computed(*source))
             {
                 inputs.push((known, sources));
             }
@@ -297,14 +383,16 @@ impl Steps {
     }
 }
 
+/// A mistake of the configuration, which a reload cures, or an ALTER: the client's rows are sound.
 fn never_computed(defaults: &Defaults, known: &Known, reason: &str) -> Exception {
-    Exception::not_implemented(format!(
+    let message = format!(
         "Table {}: the sharding key reads column {}, which is {} {}: {reason}.",
         defaults.table,
         known.def.name,
         known.kind.word(),
         known.text
-    ))
+    );
+    Exception::try_again(code::NOT_IMPLEMENTED, 30, message)
 }
 
 /// What one INSERT's rows are filled with.
@@ -346,10 +434,10 @@ impl Filling {
     /// Refuses an INSERT that leaves out a key column whose default cannot be computed.
     pub fn refuse_left_out(&self, listed: Option<&[String]>) -> Result<(), Exception> {
         let Some(listed) = listed else { return Ok(()) };
-        let left_out =
-            |step: &&Step| step.needed_but_refused().is_some() && !listed.contains(&step.column.name);
-        match self.steps.steps.iter().find(left_out) {
-            Some(step) => Err(self.refusal(step, "The INSERT leaves out")),
+        let needed = self.steps.needed(|step| listed.contains(&step.column.name));
+        let mut steps = self.steps.steps.iter().zip(needed);
+        match steps.find(|(step, is_needed)| *is_needed && step.refused().is_some()) {
+            Some((step, _)) => Err(self.refusal(step, "The INSERT leaves out")),
             None => Ok(()),
         }
     }
@@ -418,13 +506,9 @@ impl Filling {
             }
         }
         self.texts.clear();
-        let every_row: Vec<usize> = (0..rows.count).collect();
-        for step in &self.steps.steps {
+        let rows_of = self.steps.rows_to_compute(rows);
+        for (step, absent) in self.steps.steps.iter().zip(rows_of) {
             let place = self.steps.place(step.into);
-            let absent: Vec<usize> = match step.into {
-                Source::Field(field) => rows.absent[field].iter().map(|absent| absent.row).collect(),
-                Source::Computed(_) => every_row.clone(),
-            };
             if !absent.is_empty()
                 && let Some(expression) = &step.expression
             {
@@ -460,16 +544,74 @@ impl Filling {
     }
 
     fn refusal(&self, step: &Step, what: &str) -> Exception {
-        let reason = step.needed_but_refused().unwrap_or_default();
+        let reason = step.refused().unwrap_or_default();
         Exception::not_implemented(format!(
-            "{what} column {} of {}'s sharding key, whose default is {}. Weir cannot compute it ({reason}): name the column \
-             and send its values.",
+            "{what} column {}, which {}'s sharding key needs and whose default is {}. Weir cannot compute it ({reason}): give \
+             the column in the INSERT.",
             step.column.name, self.table, step.text
         ))
     }
 }
 
 impl Steps {
+    /// Which steps must be computed where the columns that are `given` have values and no others: those of the key, and
+    /// what their defaults read.
+    fn needed(&self, given: impl Fn(&Step) -> bool) -> Vec<bool> {
+        let is_key = |step: &Step| self.key.contains(&step.into);
+        let mut needed: Vec<bool> = self.steps.iter().map(is_key).collect();
+        // What a step reads comes before it.
+        for (place, step) in self.steps.iter().enumerate().rev() {
+            needed[place] &= !given(step);
+            if needed[place] {
+                for input in self.inputs_of(step) {
+                    needed[input] = true;
+                }
+            }
+        }
+        needed
+    }
+
+    /// Of each step the rows to compute: those that have no value, where the value is the key's, or is written, or is
+    /// read by what is computed.
+    fn rows_to_compute(&self, rows: &Rows<'_>) -> Vec<Vec<usize>> {
+        let mut wanted: Vec<Vec<bool>> = self
+            .steps
+            .iter()
+            .map(|step| vec![step.written || self.key.contains(&step.into); rows.count])
+            .collect();
+        let mut computed = vec![Vec::new(); self.steps.len()];
+        for (place, step) in self.steps.iter().enumerate().rev() {
+            let is_wanted = |row: &usize| wanted[place].get(*row).copied().unwrap_or(false);
+            let rows: Vec<usize> = match step.into {
+                Source::Field(field) => {
+                    let absent = rows.absent[field].iter().map(|absent| absent.row);
+                    absent.filter(is_wanted).collect()
+                }
+                Source::Computed(_) => (0..rows.count).filter(is_wanted).collect(),
+            };
+            for input in self.inputs_of(step) {
+                rows.iter().for_each(|row| wanted[input][*row] = true);
+            }
+            computed[place] = rows;
+        }
+        computed
+    }
+
+    /// The places of the steps whose values a step reads.
+    fn inputs_of(&self, step: &Step) -> Vec<usize> {
+        let steps = self.steps.iter().enumerate();
+        let inputs = steps.filter(|(_, other)| step.inputs.contains(&other.into));
+        inputs.map(|(place, _)| place).collect()
+    }
+
+    /// Whether a source's values can be computed where a row has none.
+    fn is_computed(&self, source: Source) -> bool {
+        let step = self.steps.iter().find(|step| step.into == source);
+        step.is_some_and(|step| {
+            step.refused().is_none() && step.inputs.iter().all(|input| self.is_computed(*input))
+        })
+    }
+
     /// Where a source's values are among [`Filling::values`].
     fn place(&self, source: Source) -> usize {
         match source {
@@ -481,7 +623,7 @@ impl Steps {
 
 impl Step {
     /// Why the column's default cannot be computed.
-    fn needed_but_refused(&self) -> Option<&str> {
+    fn refused(&self) -> Option<&str> {
         match &self.expression {
             Some(Err(reason)) => Some(reason),
             Some(Ok(_)) | None => None,

@@ -40,6 +40,9 @@ pub(crate) fn check(
     if let Some(target) = target {
         root = checker.cast(root, target, expression.offset)?;
     }
+    if functions::is_interval(&root.data_type) {
+        return Err(interval_refused(&root.data_type, expression.offset));
+    }
     Ok(Checked {
         root,
         columns: checker.used,
@@ -130,11 +133,17 @@ impl Checker<'_> {
                 },
             )
         };
-        let definition = self
-            .table
-            .iter()
-            .find(|column| column.name == name)
-            .ok_or_else(unknown)?;
+        let definition = self.table.iter().find(|column| column.name == name);
+        let Some(definition) = definition else {
+            // `CURRENT_TIMESTAMP` and a few more need no brackets, but a column of the name comes first.
+            return match functions::is_bare_name(name) {
+                true => self.call(name, &[], offset),
+                false => Err(unknown()),
+            };
+        };
+        if functions::is_interval(&definition.data_type) {
+            return Err(interval_refused(&definition.data_type, offset));
+        }
         let place = self
             .used
             .iter()
@@ -259,6 +268,13 @@ fn bind(
     if leaves.iter().any(|leaf| is_plain_null(function, leaf)) {
         return Ok(null());
     }
+    let is_interval = |leaf: &Leaf| functions::is_interval(&leaf.typed.data_type);
+    if let Some(place) = leaves.iter().position(is_interval)
+        && !function.takes_intervals
+    {
+        let reason = function.argument_type(place, leaves[place].typed.data_type.clone());
+        return Err(Refusal::at(offset, reason));
+    }
     let arguments: Vec<Argument<'_>> = leaves.iter().map(|leaf| argument(function, leaf)).collect();
     let call = Call {
         function,
@@ -297,6 +313,12 @@ fn bind(
     } else {
         Ok(typed)
     }
+}
+
+/// Intervals have no column here, so none is read and none is the result.
+fn interval_refused(data_type: &DataType, offset: usize) -> Refusal {
+    let name = data_type.to_string();
+    Refusal::at(offset, KeyReason::CastType { name })
 }
 
 /// Whether an argument is a NULL that makes the result a NULL of no type.

@@ -343,6 +343,7 @@ impl Parser<'_> {
                 self.advance();
                 match word.to_ascii_lowercase().as_str() {
                     "case" if !self.ends_name() => self.case(offset),
+                    "interval" if self.begins_interval() => self.interval(offset),
                     "null" => literal(Literal::Null),
                     "true" => literal(Literal::Bool(true)),
                     "false" => literal(Literal::Bool(false)),
@@ -360,6 +361,50 @@ impl Parser<'_> {
             }
             _ => Err(self.unexpected("a column, a function or a literal")),
         }
+    }
+
+    /// Whether a number or something in brackets follows, and the name of a unit behind it.
+    fn begins_interval(&self) -> bool {
+        match self.peek() {
+            TokenKind::Number(_) => true,
+            TokenKind::Symbol("-") => {
+                let next = self.tokens.get(self.at + 1).map(|token| &token.kind);
+                let unit = self.tokens.get(self.at + 2).map(|token| &token.kind);
+                matches!(
+                    (next, unit),
+                    (Some(TokenKind::Number(_)), Some(TokenKind::Word(_)))
+                )
+            }
+            _ => false,
+        }
+    }
+
+    /// `INTERVAL 1 DAY` as toIntervalDay(1), which is what DESCRIBE TABLE shows for it.
+    fn interval(&mut self, offset: usize) -> Result<Tree, Refusal> {
+        const UNITS: [&str; 11] = [
+            "Nanosecond",
+            "Microsecond",
+            "Millisecond",
+            "Second",
+            "Minute",
+            "Hour",
+            "Day",
+            "Week",
+            "Month",
+            "Quarter",
+            "Year",
+        ];
+        let count = self.deeper(Self::unary)?;
+        let TokenKind::Word(word) = self.peek().clone() else {
+            return Err(self.unexpected("a unit of INTERVAL"));
+        };
+        let singular = word.strip_suffix(['s', 'S']).unwrap_or(&word);
+        let unit = UNITS.iter().find(|unit| unit.eq_ignore_ascii_case(singular));
+        let Some(unit) = unit else {
+            return Err(self.unexpected("a unit of INTERVAL"));
+        };
+        self.advance();
+        call(offset, &format!("toInterval{unit}"), vec![count])
     }
 
     /// Whether what follows shows that a word was a column's name.

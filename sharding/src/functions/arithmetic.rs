@@ -4,27 +4,46 @@
 use types::{Data, DataType};
 
 use super::number::real;
-use super::{Bound, Call, Function};
-use crate::error::{Failure, Refusal};
+use super::time::ticks_of;
+use super::{Bound, Call, Function, interval};
+use crate::error::{EvalReason, Failure, Refusal};
 use crate::integers::{Integer, Words};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new("plus", |call| match call.arguments[0].data_type {
-        DataType::Date | DataType::DateTime(_) => bind_time(call, u64::wrapping_add),
-        _ => bind(call, false, u64::wrapping_add, |left, right| left + right),
-    })
-    .with_arguments(2, 2),
-    Function::new("minus", |call| match call.arguments[0].data_type {
-        DataType::Date | DataType::DateTime(_) => bind_time(call, u64::wrapping_sub),
-        _ => bind(call, true, u64::wrapping_sub, |left, right| left - right),
-    })
-    .with_arguments(2, 2),
+    Function::new("plus", bind_plus)
+        .with_arguments(2, 2)
+        .with_intervals(),
+    Function::new("minus", bind_minus)
+        .with_arguments(2, 2)
+        .with_intervals(),
     Function::new("multiply", |call| {
         bind(call, false, u64::wrapping_mul, |left, right| left * right)
     })
     .with_arguments(2, 2),
-    Function::new("negate", bind_negate),
+    Function::new("negate", bind_negate).with_intervals(),
 ];
+
+fn bind_plus(call: &Call<'_>) -> Result<Bound, Refusal> {
+    if let Some(bound) = interval::bind_sum(call, 1) {
+        return bound;
+    }
+    match call.arguments[0].data_type {
+        DataType::Date | DataType::DateTime(_) => bind_time(call, u64::wrapping_add),
+        DataType::DateTime64(..) => bind_ticks(call, 1),
+        _ => bind(call, false, u64::wrapping_add, |left, right| left + right),
+    }
+}
+
+fn bind_minus(call: &Call<'_>) -> Result<Bound, Refusal> {
+    if let Some(bound) = interval::bind_sum(call, -1) {
+        return bound;
+    }
+    match call.arguments[0].data_type {
+        DataType::Date | DataType::DateTime(_) => bind_time(call, u64::wrapping_sub),
+        DataType::DateTime64(..) => bind_ticks(call, -1),
+        _ => bind(call, true, u64::wrapping_sub, |left, right| left - right),
+    }
+}
 
 /// The two integers that an arithmetic function works on.
 pub(super) fn operands(call: &Call<'_>) -> Result<(Integer, Integer), Refusal> {
@@ -98,8 +117,34 @@ fn bind_time(call: &Call<'_>, operation: fn(u64, u64) -> u64) -> Result<Bound, R
     }))
 }
 
+/// A DateTime64 and seconds.
+fn bind_ticks(call: &Call<'_>, sign: i64) -> Result<Bound, Refusal> {
+    let DataType::DateTime64(precision, _) = call.arguments[0].data_type else {
+        return Err(call.illegal(0));
+    };
+    let per_second = ticks_of(*precision).ok_or_else(|| call.illegal(0))?.per_second;
+    Integer::of(call.arguments[1].data_type).ok_or_else(|| call.illegal(1))?;
+    let data_type = call.arguments[0].data_type.clone();
+    Ok(Bound::new(data_type, move |inputs| {
+        let (times, counts) = (Words::of(&inputs.values[0])?, Words::of(&inputs.values[1])?);
+        let sums = times.try_zip(&counts, inputs.rows, |row, time, count| {
+            let ticks = count.cast_signed().checked_mul(sign * per_second);
+            let sum = ticks.and_then(|ticks| time.cast_signed().checked_add(ticks));
+            match sum {
+                _ if inputs.is_null(row) => Ok(0),
+                Some(sum) => Ok(sum.cast_unsigned()),
+                None => Err(Failure::at(row, EvalReason::TimeOverflow)),
+            }
+        })?;
+        Ok(Data::Int64(sums.into_iter().map(u64::cast_signed).collect()))
+    }))
+}
+
 /// An unsigned number needs more room for its negative, a signed one keeps its width.
 fn bind_negate(call: &Call<'_>) -> Result<Bound, Refusal> {
+    if let Some(bound) = interval::bind_negative(call) {
+        return Ok(bound);
+    }
     let operand = Integer::of(call.arguments[0].data_type).ok_or_else(|| call.illegal(0))?;
     let bytes = if operand.signed {
         operand.bytes

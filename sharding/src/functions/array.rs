@@ -1,6 +1,6 @@
-//! array(…), `[…]`, and their elements: arrayElement and tupleElement.
+//! array(…), `[…]`, map(…), and the elements of arrays and tuples: arrayElement and tupleElement.
 
-use types::{Column, Data, DataType, Lists};
+use types::{Column, Data, DataType, Lists, Tuples};
 
 use super::cast::convert;
 use super::common::common_type;
@@ -13,6 +13,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         nulls: Nulls::Own,
         keeps_low_cardinality: false,
         ..Function::new("array", bind_array).with_arguments(0, usize::MAX)
+    },
+    Function {
+        nulls: Nulls::Own,
+        keeps_low_cardinality: false,
+        ..Function::new("map", bind_map).with_arguments(0, usize::MAX)
     },
     Function {
         nulls: Nulls::Own,
@@ -62,6 +67,54 @@ fn bind_array(call: &Call<'_>) -> Result<Bound, Refusal> {
             }))
         },
     ))
+}
+
+/// map(key, value, key, value, …): a key given twice stands in it twice.
+fn bind_map(call: &Call<'_>) -> Result<Bound, Refusal> {
+    if call.arguments.is_empty() || call.arguments.len() % 2 != 0 {
+        return Err(call.refuse(call.function.argument_count(call.arguments.len())));
+    }
+    let of_pairs = |first: usize| (first..call.arguments.len()).step_by(2);
+    let common = |first: usize| {
+        let types: Vec<&DataType> = of_pairs(first)
+            .map(|place| call.arguments[place].data_type)
+            .collect();
+        common_type(&types).ok_or_else(|| call.illegal(first))
+    };
+    let (key, value) = (common(0)?, common(1)?);
+    if key.is_nullable() || holds_nothing(&value) {
+        return Err(call.illegal(0));
+    }
+    let conversions = (0..call.arguments.len()).map(|place| {
+        let target = if place % 2 == 0 { &key } else { &value };
+        convert(call, place, target)
+    });
+    let conversions = conversions.collect::<Result<Vec<_>, _>>()?;
+    let data_type = DataType::Map(Box::new(key.clone()), Box::new(value.clone()));
+    Ok(Bound::new(data_type, move |inputs| {
+        let sources = inputs.values.iter().zip(&conversions).map(|(value, conversion)| {
+            let none = vec![false; value.column.len()];
+            conversion.run(&value.column, &none, inputs)
+        });
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        let mut columns = vec![Column::empty(&key), Column::empty(&value)];
+        let mut ends = Vec::with_capacity(inputs.rows);
+        for row in 0..inputs.rows {
+            for (place, (source, value)) in sources.iter().zip(inputs.values).enumerate() {
+                columns[place % 2].push_from(source, value.place(row));
+            }
+            ends.push(columns[0].len());
+        }
+        let rows = columns[0].len();
+        Ok(Data::Array(Lists {
+            values: Box::new(Column::new(Data::Tuple(Tuples { columns, rows }))),
+            ends,
+        }))
+    }))
+}
+
+fn holds_nothing(data_type: &DataType) -> bool {
+    *data_type.without_nullable() == DataType::Nothing
 }
 
 /// The n-th element, from the end when negative; the type's default where there is none.

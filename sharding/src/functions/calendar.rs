@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use types::{Data, DataType};
 
 use super::date::{Moment, midnight};
-use super::time::{DAY, Day, map_first, offset_at};
+use super::time::{DAY, Day, map_first, offset_at, zone_of};
 use super::{Bound, Call, Function, Inputs};
 use crate::error::{EvalReason, Failure, Refusal};
 use crate::integers::Integer;
@@ -71,7 +71,7 @@ const fn of_time(name: &'static str, bind: fn(&Call<'_>) -> Result<Bound, Refusa
 }
 
 /// Days from 1970 to the first of a month, within the calendar.
-fn days_of(year: i64, month: i64) -> i64 {
+pub(super) fn days_of(year: i64, month: i64) -> i64 {
     // Years begin in March here, so that the leap day is the last of a year.
     let (year, month) = if month > 2 {
         (year, month - 3)
@@ -157,29 +157,37 @@ fn bind_clock(call: &Call<'_>, bytes: u8, part: fn(i64) -> i64) -> Result<Bound,
     }))
 }
 
-/// A DateTime rounded down to so many seconds of the local clock.
+/// A time rounded down to so many seconds of the local clock, as a DateTime; of a date its midnight.
 fn bind_floor(call: &Call<'_>, unit: i64) -> Result<Bound, Refusal> {
     let kind = Moment::of(call)?;
-    if !matches!(kind, Moment::Seconds) {
+    if matches!(kind, Moment::Days) && (unit != DAY || call.arguments.len() > 1) {
         return Err(call.illegal(0));
     }
-    let zone = kind.zone(call)?;
+    let zone = zone_of(call)?;
     let own = match (call.arguments.len(), call.arguments[0].data_type) {
-        (1, DataType::DateTime(own)) => own.clone(),
+        (1, DataType::DateTime(own) | DataType::DateTime64(_, own)) => own.clone(),
+        (1, _) => None,
         _ => Some(call.constant_text(1)?),
     };
     Ok(Bound::new(
         DataType::DateTime(own),
         move |inputs: &mut Inputs<'_>| {
-            let starts = map_first(inputs, |seconds| {
+            let starts = map_first(inputs, |moment| {
+                let seconds = match kind {
+                    Moment::Days => return midnight(&zone, moment),
+                    Moment::Seconds => moment,
+                    Moment::Ticks(ticks) => ticks.floored(moment),
+                };
                 if unit == DAY {
-                    let day = local(kind, &zone, seconds)?.div_euclid(DAY);
+                    let day = local(Moment::Seconds, &zone, seconds)?.div_euclid(DAY);
                     return midnight(&zone, day);
                 }
                 let offset = offset_at(&zone, seconds)?;
                 let start = (seconds + offset).div_euclid(unit) * unit - offset;
-                // A change of the clock in between would be a question of its own.
-                if offset_at(&zone, start)? == offset && start >= 0 {
+                // A change of the clock in between would be a question of its own, and so are hours that it moved by half.
+                let today = midnight(&zone, (seconds + offset).div_euclid(DAY))?;
+                let is_odd = unit == 3_600 && (offset_at(&zone, today)? - offset) % unit != 0;
+                if offset_at(&zone, start)? == offset && start >= 0 && !is_odd {
                     Ok(start)
                 } else {
                     Err(EvalReason::Unsure)

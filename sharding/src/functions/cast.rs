@@ -78,7 +78,7 @@ fn of_decimal(call: &Call<'_>, precision: u8) -> Result<Bound, Refusal> {
 }
 
 /// A toT function: its NULLs are handled around it.
-fn of_type(call: &Call<'_>, target: &DataType) -> Result<Bound, Refusal> {
+pub(super) fn of_type(call: &Call<'_>, target: &DataType) -> Result<Bound, Refusal> {
     // Of a Nullable string ClickHouse makes NULL where it is no value.
     if call.arguments[0].nullable && *call.arguments[0].data_type == DataType::String {
         return Err(call.illegal(0));
@@ -106,7 +106,7 @@ fn bind(call: &Call<'_>) -> Result<Bound, Refusal> {
 }
 
 /// Whether there is a type in it of which we know the name only.
-fn holds_unknown(data_type: &DataType) -> bool {
+pub(super) fn holds_unknown(data_type: &DataType) -> bool {
     match data_type {
         DataType::Other(_) => true,
         DataType::Nullable(inner) | DataType::LowCardinality(inner) | DataType::Array(inner) => {

@@ -18,9 +18,12 @@ mod compare;
 mod date;
 mod digest;
 mod divide;
+mod encode;
 mod farm;
+mod format_time;
 mod hash;
 mod int_hash;
+mod interval;
 mod metro;
 mod modulo;
 mod moment;
@@ -30,10 +33,12 @@ mod random;
 mod reinterpret;
 mod scalar;
 mod sip;
+mod start;
 mod string;
 mod text;
 mod time;
 mod tuple;
+mod unix_time;
 mod wy;
 mod xx;
 
@@ -76,6 +81,11 @@ const FAMILIES: &[&[Function]] = &[
     bucket::FUNCTIONS,
     random::FUNCTIONS,
     moment::FUNCTIONS,
+    interval::FUNCTIONS,
+    start::FUNCTIONS,
+    format_time::FUNCTIONS,
+    unix_time::FUNCTIONS,
+    encode::FUNCTIONS,
 ];
 
 /// The function of a name as an expression writes it.
@@ -84,8 +94,18 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     functions.into_iter().find(|function| function.is_called(name))
 }
 
+/// The names of those that are no functions of the row.
+#[cfg(test)]
+pub(crate) fn volatile_names() -> impl Iterator<Item = &'static str> {
+    let functions = FAMILIES.iter().copied().flatten();
+    let volatile = functions.filter(|function| function.volatile != Volatile::No);
+    volatile.map(|function| function.name)
+}
+
 /// What `(a, b)` and `x::T` call.
 pub(crate) use cast::CAST;
+pub(crate) use interval::is_interval;
+pub(crate) use moment::is_bare_name;
 pub(crate) use tuple::TUPLE;
 
 /// An entry of the function tables.
@@ -103,6 +123,8 @@ pub(crate) struct Function {
     pub keeps_low_cardinality: bool,
     /// Whether a tuple counts as its elements.
     pub spreads_tuples: bool,
+    /// Whether it takes intervals, which are a type between functions only.
+    pub takes_intervals: bool,
     /// Whether two calls may differ.
     pub volatile: Volatile,
     /// Types a call.
@@ -139,6 +161,7 @@ impl Function {
             nulls: Nulls::Propagate,
             keeps_low_cardinality: true,
             spreads_tuples: false,
+            takes_intervals: false,
             volatile: Volatile::No,
             bind,
         }
@@ -146,6 +169,11 @@ impl Function {
 
     const fn with_arguments(mut self, least: usize, most: usize) -> Self {
         self.arguments = least..=most;
+        self
+    }
+
+    const fn with_intervals(mut self) -> Self {
+        self.takes_intervals = true;
         self
     }
 

@@ -13,6 +13,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     any_case("localtimestamp", bind_now),
     of_insert("now64", bind_now_64).with_arguments(0, 2),
     of_insert("nowInBlock", bind_now),
+    of_insert("nowInBlock64", bind_now_64).with_arguments(0, 2),
     any_case("today", |call| bind_day(call, 0)).with_arguments(0, 0),
     any_case("current_date", |call| bind_day(call, 0)).with_arguments(0, 0),
     any_case("curdate", |call| bind_day(call, 0)).with_arguments(0, 0),
@@ -21,6 +22,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     any_case("utc_timestamp", |_| Ok(moment(Some("UTC".to_owned())))).with_arguments(0, 0),
     any_case("hostName", |_| Ok(text(|inputs| &inputs.context.host_name))).with_arguments(0, 0),
     any_case("hostname", |_| Ok(text(|inputs| &inputs.context.host_name))).with_arguments(0, 0),
+    // Weir knows one name of its host, that of uname.
+    any_case("FQDN", |_| Ok(text(|inputs| &inputs.context.host_name))).with_arguments(0, 0),
+    any_case("fullHostName", |_| Ok(text(|inputs| &inputs.context.host_name))).with_arguments(0, 0),
     any_case("currentUser", |_| Ok(text(|inputs| &inputs.context.user))).with_arguments(0, 0),
     any_case("user", |_| Ok(text(|inputs| &inputs.context.user))).with_arguments(0, 0),
     any_case("current_user", |_| Ok(text(|inputs| &inputs.context.user))).with_arguments(0, 0),
@@ -43,6 +47,28 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_zone("serverTimezone"),
     of_zone("serverTimeZone"),
 ];
+
+/// The functions that ClickHouse takes without brackets, in any case.
+const BARE_NAMES: [&str; 13] = [
+    "now",
+    "current_timestamp",
+    "localtimestamp",
+    "today",
+    "current_date",
+    "curdate",
+    "currentUser",
+    "current_user",
+    "user",
+    "currentDatabase",
+    "current_database",
+    "database",
+    "schema",
+];
+
+/// Whether a name that is no column is a call without brackets.
+pub(crate) fn is_bare_name(name: &str) -> bool {
+    BARE_NAMES.iter().any(|bare| bare.eq_ignore_ascii_case(name))
+}
 
 const fn of_insert(name: &'static str, bind: fn(&Call<'_>) -> Result<Bound, Refusal>) -> Function {
     Function {

@@ -18,8 +18,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         any_case: false,
         ..random("randCanonical", |_| {
             Ok(Bound::new(DataType::Float64, |inputs| {
-                let draw = |inputs: &mut Inputs<'_>| (word(inputs) >> 11) as f64 / (1_u64 << 53) as f64;
-                Ok(Data::Float64((0..inputs.rows).map(|_| draw(inputs)).collect()))
+                Ok(Data::Float64(
+                    (0..inputs.rows).map(|_| canonical(inputs)).collect(),
+                ))
             }))
         })
     },
@@ -54,7 +55,51 @@ pub(super) const FUNCTIONS: &[Function] = &[
         })
         .with_arguments(1, 2)
     },
+    Function {
+        any_case: false,
+        ..random("randomFixedString", bind_fixed).with_arguments(1, 2)
+    },
+    Function {
+        any_case: false,
+        ..random("randomStringUTF8", bind_utf8).with_arguments(1, 2)
+    },
+    of_reals("randUniform", |call| {
+        bind_real(call, |first, second, inputs| {
+            first + (second - first) * canonical(inputs)
+        })
+    })
+    .with_arguments(2, 3),
+    of_reals("randNormal", |call| {
+        bind_real(call, |mean, deviation, inputs| mean + deviation * normal(inputs))
+    })
+    .with_arguments(2, 3),
+    of_reals("randLogNormal", |call| {
+        bind_real(call, |mean, deviation, inputs| {
+            (mean + deviation * normal(inputs)).exp()
+        })
+    })
+    .with_arguments(2, 3),
+    of_reals("randExponential", |call| {
+        let lambda = constant_real(call, 0)?;
+        Ok(reals(move |inputs| -(1.0 - canonical(inputs)).ln() / lambda))
+    })
+    .with_arguments(1, 2),
+    of_reals("randBernoulli", |call| {
+        let chance = constant_real(call, 0)?;
+        Ok(Bound::new(DataType::UInt8, move |inputs| {
+            let draw = |inputs: &mut Inputs<'_>| u8::from(canonical(inputs) < chance);
+            Ok(Data::UInt8((0..inputs.rows).map(|_| draw(inputs)).collect()))
+        }))
+    })
+    .with_arguments(1, 2),
 ];
+
+const fn of_reals(name: &'static str, bind: fn(&Call<'_>) -> Result<Bound, Refusal>) -> Function {
+    Function {
+        any_case: false,
+        ..random(name, bind)
+    }
+}
 
 const fn random(name: &'static str, bind: fn(&Call<'_>) -> Result<Bound, Refusal>) -> Function {
     Function {
@@ -90,6 +135,83 @@ fn bind_text(call: &Call<'_>, allowed: fn(u8) -> bool) -> Result<Bound, Refusal>
         }
         Ok(Data::Bytes(texts))
     }))
+}
+
+/// The length that a call gives, which the result's type has.
+fn bind_fixed(call: &Call<'_>) -> Result<Bound, Refusal> {
+    let length = call.constant_number(0)?;
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| (1..=TEXT_BYTES_MAX as usize).contains(length))
+        .ok_or_else(|| call.illegal(0))?;
+    Ok(Bound::new(DataType::FixedString(length), move |inputs| {
+        let mut texts = Bytes::default();
+        for _ in 0..inputs.rows {
+            let text = (0..length).map(|_| (word(inputs) >> 56) as u8);
+            texts.push(&text.collect::<Vec<u8>>());
+        }
+        Ok(Data::Bytes(texts))
+    }))
+}
+
+/// So many code points; a draw that is none (a surrogate) is drawn again.
+fn bind_utf8(call: &Call<'_>) -> Result<Bound, Refusal> {
+    let length = call.constant_number(0)?;
+    if length > TEXT_BYTES_MAX / 4 {
+        return Err(call.refuse(KeyReason::TooLong {
+            limit: TEXT_BYTES_MAX as usize / 4,
+        }));
+    }
+    Ok(Bound::new(DataType::String, move |inputs| {
+        let mut texts = Bytes::default();
+        for _ in 0..inputs.rows {
+            let mut text = String::new();
+            let mut missing = length;
+            while missing > 0 {
+                if let Some(point) = char::from_u32((word(inputs) % 0x11_0000) as u32) {
+                    text.push(point);
+                    missing -= 1;
+                }
+            }
+            texts.push(text.as_bytes());
+        }
+        Ok(Data::Bytes(texts))
+    }))
+}
+
+/// A constant number, whole or not.
+fn constant_real(call: &Call<'_>, place: usize) -> Result<f64, Refusal> {
+    let constant = call.arguments[place].constant;
+    let number = constant.and_then(|column| match &column.data {
+        Data::Float64(numbers) => numbers.first().copied(),
+        Data::Int8(numbers) => numbers.first().copied().map(f64::from),
+        Data::Int16(numbers) => numbers.first().copied().map(f64::from),
+        Data::Int32(numbers) => numbers.first().copied().map(f64::from),
+        _ => call.constant_number(place).ok().map(|number| number as f64),
+    });
+    number.ok_or_else(|| call.illegal(place))
+}
+
+fn bind_real(call: &Call<'_>, draw: fn(f64, f64, &mut Inputs<'_>) -> f64) -> Result<Bound, Refusal> {
+    let (first, second) = (constant_real(call, 0)?, constant_real(call, 1)?);
+    Ok(reals(move |inputs| draw(first, second, inputs)))
+}
+
+fn reals(draw: impl Fn(&mut Inputs<'_>) -> f64 + Send + Sync + 'static) -> Bound {
+    Bound::new(DataType::Float64, move |inputs| {
+        Ok(Data::Float64((0..inputs.rows).map(|_| draw(inputs)).collect()))
+    })
+}
+
+/// From 0 to below 1.
+fn canonical(inputs: &mut Inputs<'_>) -> f64 {
+    (word(inputs) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// By Box and Muller.
+fn normal(inputs: &mut Inputs<'_>) -> f64 {
+    let (radius, angle) = (1.0 - canonical(inputs), canonical(inputs));
+    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
 fn rand_32(_: &Call<'_>) -> Result<Bound, Refusal> {

@@ -46,7 +46,22 @@ pub(super) enum Writer {
     Uuid,
     Enum(Vec<(String, i16)>),
     Days,
-    Seconds { zone: TimeZone, precision: u8 },
+    Seconds {
+        zone: TimeZone,
+        precision: u8,
+    },
+    /// `[…]`.
+    Array(Box<Element>),
+    /// `(…)`.
+    Tuple(Vec<Element>),
+    /// `{key:value,…}`.
+    Map(Box<(Element, Element)>),
+}
+
+/// How values are written inside of others: texts, times and addresses in quotes, NULL by its name.
+pub(super) struct Element {
+    writer: Writer,
+    is_quoted: bool,
 }
 
 impl Writer {
@@ -101,6 +116,15 @@ impl Writer {
                     precision: *precision,
                 })
             }
+            DataType::Array(element) => Ok(Self::Array(Box::new(Element::of(call, element)?))),
+            DataType::Tuple(elements) => {
+                let elements = elements.iter().map(|(_, element)| Element::of(call, element));
+                Ok(Self::Tuple(elements.collect::<Result<_, _>>()?))
+            }
+            DataType::Map(key, value) => {
+                let pair = (Element::of(call, key)?, Element::of(call, value)?);
+                Ok(Self::Map(Box::new(pair)))
+            }
             _ => Err(call.illegal(0)),
         }
     }
@@ -139,6 +163,42 @@ impl Writer {
             (Self::Padded, Data::Bytes(bytes)) => out.extend_from_slice(without_padding(bytes.get(place))),
             (Self::Plain, Data::UInt64(numbers)) => put(out, format_args!("{}", numbers[place])),
             (Self::Uuid, Data::UInt128(uuids)) => put_uuid(out, uuids[place]),
+            (Self::Array(element), Data::Array(lists)) => {
+                out.push(b'[');
+                let range = lists.range(place);
+                for inner in range.clone() {
+                    separate(inner != range.start, out);
+                    element.write(&lists.values, inner, out)?;
+                }
+                out.push(b']');
+            }
+            (Self::Tuple(elements), Data::Tuple(tuples)) => {
+                out.push(b'(');
+                for (index, (element, column)) in elements.iter().zip(&tuples.columns).enumerate() {
+                    separate(index > 0, out);
+                    element.write(column, place, out)?;
+                }
+                // A tuple of one is told from brackets by its comma.
+                separate(elements.len() == 1, out);
+                out.push(b')');
+            }
+            (Self::Map(pair), Data::Array(lists)) => {
+                let Data::Tuple(tuples) = &lists.values.data else {
+                    return Err(EvalReason::WrongColumns);
+                };
+                let [keys, values] = tuples.columns.as_slice() else {
+                    return Err(EvalReason::WrongColumns);
+                };
+                out.push(b'{');
+                let range = lists.range(place);
+                for inner in range.clone() {
+                    separate(inner != range.start, out);
+                    pair.0.write(keys, inner, out)?;
+                    out.push(b':');
+                    pair.1.write(values, inner, out)?;
+                }
+                out.push(b'}');
+            }
             (_, data) => self.write_number(number(data, place)?, out)?,
         }
         Ok(())
@@ -159,6 +219,73 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn separate(is_due: bool, out: &mut Vec<u8>) {
+    if is_due {
+        out.push(b',');
+    }
+}
+
+impl Element {
+    fn of(call: &Call<'_>, data_type: &DataType) -> Result<Self, Refusal> {
+        let only = [Argument {
+            data_type: data_type.without_nullable(),
+            nullable: false,
+            constant: None,
+        }];
+        let writer = Writer::of(&Call {
+            arguments: &only,
+            ..*call
+        })?;
+        let is_quoted = match &writer {
+            Writer::Plain => *only[0].data_type == DataType::String,
+            Writer::IPv4
+            | Writer::IPv6
+            | Writer::Padded
+            | Writer::Uuid
+            | Writer::Enum(_)
+            | Writer::Days
+            | Writer::Seconds { .. } => true,
+            _ => false,
+        };
+        Ok(Self { writer, is_quoted })
+    }
+
+    fn write(&self, column: &Column, place: usize, out: &mut Vec<u8>) -> Result<(), EvalReason> {
+        if column.is_null(place) {
+            out.extend_from_slice(b"NULL");
+            return Ok(());
+        }
+        if !self.is_quoted {
+            return self.writer.write(column, place, out);
+        }
+        let mut text = Vec::new();
+        match (&self.writer, &column.data) {
+            // Inside of others a FixedString keeps its zero bytes.
+            (Writer::Padded, Data::Bytes(bytes)) => text.extend_from_slice(bytes.get(place)),
+            _ => self.writer.write(column, place, &mut text)?,
+        }
+        put_quoted(out, &text);
+        Ok(())
+    }
+}
+
+fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'\'');
+    for byte in text {
+        match byte {
+            b'\'' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            0 => out.extend_from_slice(b"\\0"),
+            8 => out.extend_from_slice(b"\\b"),
+            12 => out.extend_from_slice(b"\\f"),
+            byte => out.push(*byte),
+        }
+    }
+    out.push(b'\'');
 }
 
 /// A whole number of up to 64 bits but UInt64.

@@ -1,7 +1,7 @@
 //! Calendar and time zones: what dates, times and their text need.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::{Disambiguation, TimeZone};
+use jiff::{Timestamp, civil};
 use types::DataType;
 
 use super::{Call, Inputs};
@@ -112,6 +112,25 @@ pub(super) fn zone_named(call: &Call<'_>, name: &str) -> Result<TimeZone, Refusa
 pub(super) fn offset_at(zone: &TimeZone, seconds: i64) -> Result<i64, EvalReason> {
     let moment = Timestamp::from_second(seconds).map_err(|_| EvalReason::TimeRange)?;
     Ok(i64::from(zone.to_offset(moment).seconds()))
+}
+
+/// The moment at which a zone's clock shows so many seconds of a day. Where it shows them twice, or skips them, the
+/// earlier moment that one can mean, as in ClickHouse.
+pub(super) fn at_clock(zone: &TimeZone, days: i64, seconds: i64) -> Result<i64, EvalReason> {
+    let part = |number: i64| i8::try_from(number).map_err(|_| EvalReason::TimeRange);
+    let Day { year, month, day } = Day::of(days)?;
+    let year = i16::try_from(year).map_err(|_| EvalReason::TimeRange)?;
+    let date = civil::Date::new(year, part(month)?, part(day)?);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let time = civil::Time::new(part(hour)?, part(minute)?, part(second)?, 0);
+    let (Ok(date), Ok(time)) = (date, time) else {
+        return Err(EvalReason::TimeRange);
+    };
+    let moment = zone.to_ambiguous_timestamp(date.to_datetime(time));
+    let moment = moment.disambiguate(Disambiguation::Earlier);
+    moment
+        .map(Timestamp::as_second)
+        .map_err(|_| EvalReason::TimeRange)
 }
 
 /// Applies a fallible operation to the numbers of the first argument, but where the result is NULL anyway.

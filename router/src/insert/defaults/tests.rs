@@ -293,3 +293,148 @@ fn every_column_of_a_table_is_known_by_its_name() {
     assert_eq!(table.defaults.place("k"), Some(0));
     assert_eq!(table.defaults.place("z"), None);
 }
+
+#[test]
+fn what_a_given_column_s_default_reads_is_not_asked_for() {
+    const EPHEMERAL: DefaultKind = DefaultKind::Ephemeral;
+    let told = [
+        ("fe", "UInt64", DEFAULT, "length(ee)"),
+        ("ee", "String", EPHEMERAL, "dictGetString('d', 'a', 1)"),
+        ("k", "UInt8", PLAIN, ""),
+    ];
+    let table = table("fe", &told);
+    let given = ["k", "fe"];
+    check(
+        &table,
+        Format::TabSeparated,
+        &given,
+        "1\t5\n",
+        &["1\t5"],
+        &[&["5"]],
+    );
+    let rows = [r#"{"k":1,"fe":5}"#, r#"{"ee":"abc","fe":3}"#];
+    let body = r#"{"k":1,"fe":5}{"ee":"abc"}"#;
+    check(&table, Format::JsonEachRow, &[], body, &rows, &[&["5"], &["3"]]);
+    let refused = insert(&table, Format::TabSeparated, &["k"], b"1\n").unwrap_err();
+    assert_eq!(refused.status, 501);
+    assert!(
+        refused.message.contains("leaves out column ee"),
+        "{}",
+        refused.message
+    );
+    assert!(refused.message.contains("give the column"), "{}", refused.message);
+}
+
+#[test]
+fn an_ephemeral_column_without_an_expression_is_its_type_s_default() {
+    let told = [
+        ("fe", "UInt64", DEFAULT, "length(ee) + 1"),
+        (
+            "ee",
+            "String",
+            DefaultKind::Ephemeral,
+            "defaultValueOfTypeName('String')",
+        ),
+        ("k", "UInt8", PLAIN, ""),
+    ];
+    let rows = [r#"{"k":1,"fe":1}"#];
+    check(
+        &table("fe", &told),
+        Format::JsonEachRow,
+        &[],
+        r#"{"k":1}"#,
+        &rows,
+        &[&["1"]],
+    );
+}
+
+#[test]
+fn a_key_that_no_insert_can_serve_is_a_mistake_that_a_reload_cures() {
+    let told = [
+        ("s", "String", PLAIN, ""),
+        ("a", "UInt64", DefaultKind::Alias, "length(s)"),
+    ];
+    let table = table("a", &told);
+    let refused = table.defaults.check_key(table.key.columns()).unwrap_err();
+    assert_eq!((refused.status.as_u16(), refused.retry_after), (503, Some(30)));
+}
+
+#[test]
+fn a_default_that_reads_an_alias_is_one_that_cannot_be_computed() {
+    let told = [
+        ("k", "UInt64", DEFAULT, "a + 1"),
+        ("s", "String", PLAIN, ""),
+        ("a", "UInt64", DefaultKind::Alias, "length(s)"),
+    ];
+    let table = table("k", &told);
+    check(
+        &table,
+        Format::TabSeparated,
+        &["k", "s"],
+        "5\tx\n",
+        &["5\tx"],
+        &[&["5"]],
+    );
+    assert_eq!(
+        insert(&table, Format::TabSeparated, &["s"], b"x\n")
+            .unwrap_err()
+            .status,
+        501
+    );
+    assert_eq!(table.defaults.check_key(table.key.columns()).unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_left_to_the_shards_is_told() {
+    let told = [
+        ("k", "UInt64", DEFAULT, "JSONExtractUInt(s, 'q')"),
+        ("s", "String", PLAIN, ""),
+        ("id", "UInt64", DEFAULT, "generateSnowflakeID()"),
+        ("m", "DateTime", MATERIALIZED, "now()"),
+        ("r", "Array(UInt32)", DEFAULT, "[rand()]"),
+        ("at", "DateTime", DEFAULT, "CURRENT_TIMESTAMP + toIntervalDay(1)"),
+    ];
+    let table = table("k", &told);
+    let key = table.defaults.check_key(table.key.columns()).unwrap();
+    assert!(
+        key[0].starts_with("column k, which the sharding key needs"),
+        "{key:?}"
+    );
+    let left = table.defaults.left_to_shards();
+    let columns: Vec<&str> = left.iter().filter_map(|text| text.split(' ').nth(1)).collect();
+    assert_eq!(columns, ["id", "m", "r"], "{left:#?}");
+}
+
+#[test]
+fn moments_further_on_and_lists_of_draws_are_written() {
+    let told = [
+        ("k", "UInt64", PLAIN, ""),
+        (
+            "until",
+            "DateTime",
+            DEFAULT,
+            "CURRENT_TIMESTAMP + toIntervalDay(1)",
+        ),
+        (
+            "hour",
+            "DateTime",
+            DEFAULT,
+            "toStartOfInterval(now(), toIntervalHour(1))",
+        ),
+        (
+            "who",
+            "Map(String, String)",
+            DEFAULT,
+            "map('user', currentUser())",
+        ),
+    ];
+    let row = r"1	1700086400	1699999200	{\'user\':\'app\'}";
+    check(
+        &table("k", &told),
+        Format::TabSeparated,
+        &["k"],
+        "1\n",
+        &[row],
+        &[&["1"]],
+    );
+}
