@@ -15,7 +15,7 @@ use formats::{Absent, Fill, Filler, Payload, Rows, RowsBody};
 use rand::Rng;
 use shard_client::{DefaultKind, DescribedColumn};
 use sharding::{Context, Expression};
-use types::{Bytes, Column, ColumnDef, Data, DataType};
+use types::{Bytes, Column, ColumnDef, Data};
 
 use crate::exception::{Exception, code};
 
@@ -81,7 +81,7 @@ impl Defaults {
     /// Refuses a key that reads a column which can never be computed here: MATERIALIZED by an expression that Weir does
     /// not know, or ALIAS. Of a key that can be used, tells the columns that every INSERT must give.
     pub fn check_key(&self, key: &[ColumnDef]) -> Result<Vec<String>, Exception> {
-        let steps = Steps::of(self, key, None)?;
+        let steps = Steps::of(self, key)?;
         let needed = steps.needed(|_| false);
         let refused = steps.steps.iter().zip(needed);
         let refused =
@@ -125,7 +125,7 @@ impl Defaults {
         reading: &formats::Settings,
         context: Context,
     ) -> Result<Filling, Exception> {
-        let steps = Steps::of(self, key, Some(payload))?;
+        let steps = Steps::of(self, key)?;
         Ok(Filling {
             table: self.table.clone(),
             context,
@@ -175,34 +175,10 @@ impl Known {
             (DefaultKind::Default, Some(Ok(_))) if self.to_text.is_none() => {
                 Some(format!("it cannot write {} as text", self.def.data_type))
             }
-            (DefaultKind::Default, Some(Ok(_))) => unwritten(&self.def.data_type).map(str::to_owned),
             (DefaultKind::Default | DefaultKind::None | DefaultKind::Alias | DefaultKind::Ephemeral, _) => {
                 None
             }
         }
-    }
-
-    /// Whether a value can be put into a row of this format.
-    fn can_be_written(&self, payload: Option<Payload>) -> bool {
-        match (self.def.data_type.without_nullable(), payload) {
-            (DataType::Array(_) | DataType::Map(..), Some(payload)) => !is_json(payload),
-            (DataType::Tuple(_), Some(payload)) => !is_json(payload) && payload != Payload::Csv,
-            _ => true,
-        }
-    }
-}
-
-/// In JSON a value of several parts is no text.
-fn is_json(payload: Payload) -> bool {
-    matches!(payload, Payload::JsonEachRow | Payload::JsonCompactEachRow)
-}
-
-/// The formats that a default of a type is not written into.
-fn unwritten(data_type: &DataType) -> Option<&'static str> {
-    match data_type.without_nullable() {
-        DataType::Array(_) | DataType::Map(..) => Some("it is not written into rows of JSON formats"),
-        DataType::Tuple(_) => Some("it is not written into rows of JSON formats and CSV"),
-        _ => None,
     }
 }
 
@@ -243,7 +219,7 @@ struct Steps {
 }
 
 impl Steps {
-    fn of(defaults: &Defaults, key: &[ColumnDef], payload: Option<Payload>) -> Result<Self, Exception> {
+    fn of(defaults: &Defaults, key: &[ColumnDef]) -> Result<Self, Exception> {
         let mut steps = Self::default();
         let mut places = BTreeMap::new();
         for column in key {
@@ -254,7 +230,7 @@ impl Steps {
             step.written = matches!(step.into, Source::Field(_))
                 && key.iter().any(|column| column.name == step.column.name);
         }
-        steps.watch(defaults, payload, &mut places);
+        steps.watch(defaults, &mut places);
         Ok(steps)
     }
 
@@ -345,17 +321,11 @@ impl Steps {
 
     /// Adds the columns whose defaults are no functions of the row. What cannot be computed for them, or not be written,
     /// is left to the shard.
-    fn watch(
-        &mut self,
-        defaults: &Defaults,
-        payload: Option<Payload>,
-        places: &mut BTreeMap<String, Source>,
-    ) {
+    fn watch(&mut self, defaults: &Defaults, places: &mut BTreeMap<String, Source>) {
         let mut inputs = Vec::new();
         for place in &defaults.volatile {
             let known = &defaults.columns[*place];
-            if known.can_be_written(payload)
-                && let Some(Ok(expression)) = &known.expression
+            if let Some(Ok(expression)) = &known.expression
                 && let Ok(sources) = self.need_all(defaults, expression, places, DEPTH_MAX)
                 && sources.iter().all(|source| self.is_computed(*source))
             {

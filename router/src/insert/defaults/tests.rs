@@ -428,7 +428,7 @@ fn moments_further_on_and_lists_of_draws_are_written() {
             "map('user', currentUser())",
         ),
     ];
-    let row = r"1	1700086400	1699999200	{\'user\':\'app\'}";
+    let row = "1\t1700086400\t1699999200\t{'user':'app'}";
     check(
         &table("k", &told),
         Format::TabSeparated,
