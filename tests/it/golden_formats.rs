@@ -139,13 +139,12 @@ fn send(weir: &Weir, formats: &[String], count: usize) {
 /// The files that were sent of a table: the INSERTs' rows in each.
 fn rows_of_sent_files(weir: &Weir, name: &str) -> Vec<u64> {
     let listing = weir.command(&["spool", "ls", "--files", "--output", "json"]);
-    let files = listing
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    let of_table = |file: &serde_json::Value| file["table"] == format!("default.t_{name}");
+    let files: Vec<serde_json::Value> = serde_json::from_str(&listing).expect("JSON");
+    let of_table = |file: &&serde_json::Value| file["table"] == format!("default.t_{name}");
     files
+        .iter()
         .filter(of_table)
-        .filter_map(|file: serde_json::Value| file["rows"].as_u64())
+        .filter_map(|file| file["rows"].as_u64())
         .collect()
 }
 

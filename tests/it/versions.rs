@@ -26,8 +26,8 @@ fn a_format_or_a_setting_that_no_replica_of_a_shard_knows_is_refused_at_accept()
             .post(&format!("INSERT INTO {TABLE} {columns} FORMAT CSV"));
         request.parameter(name, value).body("1,2\n").answer()
     };
-    for name in ["input_format_null_as_default", "session_timezone"] {
-        let answer = with(name, "1");
+    for (name, value) in [("input_format_null_as_default", "1"), ("session_timezone", "UTC")] {
+        let answer = with(name, value);
         assert_eq!((answer.status, answer.code()), (400, Some(115)), "{answer}");
         assert!(answer.text().contains(name), "{answer}");
     }
