@@ -129,16 +129,30 @@ impl Dialect for TabSeparated {
     }
 
     fn rewrites(&self) -> bool {
-        self.raw
+        self.raw || self.crlf
     }
 
     fn write(&self, field: &[u8], data_type: &DataType, out: &mut Vec<u8>) -> Result<(), ValueError> {
         if self.raw && field != self.null.as_slice() {
             return escape::tab_separated_value(field, data_type, out);
         }
-        out.extend_from_slice(field);
+        put_with_last_returns_escaped(field, out);
         Ok(())
     }
+}
+
+/// Appends a field whose last carriage returns are data: a shard, which reads lines that end in LF, would refuse them bare.
+fn put_with_last_returns_escaped(field: &[u8], out: &mut Vec<u8>) {
+    let is_return = |byte: &&u8| **byte == b'\r';
+    let returns = field.iter().rev().take_while(is_return).count();
+    let mut text = &field[..field.len() - returns];
+    let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
+    if returns > 0 && backslashes % 2 == 1 {
+        // The first of them was escaped already.
+        text = &text[..text.len() - 1];
+    }
+    out.extend_from_slice(text);
+    (0..returns).for_each(|_| out.extend_from_slice(b"\\r"));
 }
 
 const FOREIGN_NULL: ValueError = ValueError {

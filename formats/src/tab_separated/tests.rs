@@ -75,6 +75,12 @@ fn a_carriage_return_at_a_line_s_end_is_refused_unless_the_setting_allows_it() {
     check_rows(&reader(), "1\ta\rb\n", &["1\ta\rb"]);
     let crlf = reader().with("input_format_tsv_crlf_end_of_line", "1");
     check_rows(&crlf, "1\ta\r\n2\tb\n", &["1\ta", "2\tb"]);
+    // What stands in front of CR LF is data, which only an escape can say where lines end in LF.
+    check_rows(
+        &crlf,
+        "1\ta\r\r\n2\tb\rc\r\r\r\n3\td\\\r\r\n4\te\\\\\r\r\n",
+        &["1\ta\\r", "2\tb\rc\\r\\r", "3\td\\r", "4\te\\\\\\r"],
+    );
 }
 
 #[test]
