@@ -71,7 +71,7 @@ fn bind_array(call: &Call<'_>) -> Result<Bound, Refusal> {
 
 /// map(key, value, key, value, …): a key given twice stands in it twice.
 fn bind_map(call: &Call<'_>) -> Result<Bound, Refusal> {
-    if call.arguments.is_empty() || call.arguments.len() % 2 != 0 {
+    if call.arguments.is_empty() || !call.arguments.len().is_multiple_of(2) {
         return Err(call.refuse(call.function.argument_count(call.arguments.len())));
     }
     let of_pairs = |first: usize| (first..call.arguments.len()).step_by(2);

@@ -180,7 +180,7 @@ impl Shown {
                 write!(out, "{sign}{:02}{:02}", ahead / 3_600, ahead / 60 % 60)
             }
             b'f' => write!(out, "{:06}", self.micros),
-            b'n' => write!(out, "\n"),
+            b'n' => writeln!(out),
             b't' => write!(out, "\t"),
             _ => write!(out, "%"),
         };

@@ -157,11 +157,14 @@ pub(super) fn bind_negative(call: &Call<'_>) -> Option<Bound> {
 fn shifted(call: &Call<'_>, place: usize, unit: Unit, sign: i64) -> Result<Bound, Refusal> {
     let from = call.arguments[place].data_type;
     let to = type_of_sum(from, unit).ok_or_else(|| call.illegal(place))?;
-    let needs_zone = match (from, unit) {
-        (DataType::Date | DataType::Date32, Unit::Days(_) | Unit::Months(_)) => false,
-        (DataType::DateTime(_) | DataType::DateTime64(..), Unit::Ticks(_) | Unit::Seconds(_)) => false,
-        _ => true,
-    };
+    let needs_zone = !matches!(
+        (from, unit),
+        (DataType::Date | DataType::Date32, Unit::Days(_) | Unit::Months(_))
+            | (
+                DataType::DateTime(_) | DataType::DateTime64(..),
+                Unit::Ticks(_) | Unit::Seconds(_)
+            )
+    );
     let zone = if needs_zone {
         zone_of_type(call, from)?
     } else {
@@ -190,7 +193,14 @@ fn shifted(call: &Call<'_>, place: usize, unit: Unit, sign: i64) -> Result<Bound
 /// Numbers as data of a date's or time's type; what does not fit is refused, not wrapped around.
 pub(super) fn packed(data_type: &DataType, numbers: Vec<u64>) -> Result<Data, Failure> {
     let overflow = |row| Failure::at(row, EvalReason::TimeOverflow);
-    let signed = numbers.into_iter().map(u64::cast_signed).enumerate();
+    let signed = numbers.into_iter().map(u64::cast_signed);
+    if !matches!(
+        data_type,
+        DataType::Date | DataType::Date32 | DataType::DateTime(_)
+    ) {
+        return Ok(Data::Int64(signed.collect()));
+    }
+    let signed = signed.enumerate();
     Ok(match data_type {
         DataType::Date => Data::UInt16(
             signed
@@ -202,12 +212,11 @@ pub(super) fn packed(data_type: &DataType, numbers: Vec<u64>) -> Result<Data, Fa
                 .map(|(row, number)| i32::try_from(number).map_err(|_| overflow(row)))
                 .collect::<Result<_, _>>()?,
         ),
-        DataType::DateTime(_) => Data::UInt32(
+        _ => Data::UInt32(
             signed
                 .map(|(row, number)| u32::try_from(number).map_err(|_| overflow(row)))
                 .collect::<Result<_, _>>()?,
         ),
-        _ => Data::Int64(signed.map(|(_, number)| number).collect()),
     })
 }
 
