@@ -4,6 +4,7 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use types::DataType;
 
+use super::cast;
 use super::number::whole_seconds;
 use super::time::{DAY, Day, Ticks, map_first, offset_at, ticks_of, zone_of};
 use super::{Bound, Call, Function};
@@ -25,8 +26,11 @@ const UINT32: Integer = Integer {
     signed: false,
 };
 
-/// The Date of a date or time. Days beyond Date's 65,536 wrap around, as in ClickHouse.
+/// The Date of a date, a time, or a text. Days beyond Date's 65,536 wrap around, as in ClickHouse.
 pub(super) fn to_date(call: &Call<'_>) -> Result<Bound, Refusal> {
+    if *call.arguments[0].data_type == DataType::String && call.arguments.len() == 1 {
+        return cast::of_type(call, &DataType::Date);
+    }
     let kind = Moment::of(call)?;
     let zone = kind.zone(call)?;
     Ok(Bound::new(DataType::Date, move |inputs| {
