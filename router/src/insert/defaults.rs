@@ -146,7 +146,7 @@ impl Known {
     fn new(described: &DescribedColumn, def: &ColumnDef, columns: &[ColumnDef], zone: &str) -> Self {
         let text = described.default_expression.clone();
         let compile = || Expression::compile_as(&text, &def.data_type, columns, Some(zone));
-        let expression = (!text.is_empty()).then(|| compile().map_err(|error| error.to_string()));
+        let expression = (!text.is_empty()).then(|| compile().map_err(|error| error.reason.to_string()));
         let name = def.name.replace('\\', "\\\\").replace('`', "\\`");
         let to_text = Expression::compile(&format!("toString(`{name}`)"), columns, Some(zone)).ok();
         Self {

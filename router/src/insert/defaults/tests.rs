@@ -402,7 +402,7 @@ fn what_is_left_to_the_shards_is_told() {
     );
     let left = table.defaults.left_to_shards();
     let columns: Vec<&str> = left.iter().filter_map(|text| text.split(' ').nth(1)).collect();
-    assert_eq!(columns, ["id", "m", "r"], "{left:#?}");
+    assert_eq!(columns, ["id", "m"], "{left:#?}");
 }
 
 #[test]
