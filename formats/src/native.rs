@@ -108,6 +108,8 @@ enum State {
 #[derive(Default)]
 struct Block {
     rows: u64,
+    /// Whether information stood in front of it: then its columns have what the revision adds.
+    has_info: bool,
     columns_left: u64,
     columns: Vec<BlockColumn>,
     readers: Vec<Reader>,
@@ -128,7 +130,7 @@ struct BlockColumn {
 
 /// A block's or a column's beginning.
 enum Head {
-    Block { columns: u64, rows: u64 },
+    Block { columns: u64, rows: u64, has_info: bool },
     Column(Box<ColumnHead>),
 }
 
@@ -288,7 +290,8 @@ impl Native {
     }
 
     fn parse_block(&self, cursor: &mut Cursor<'_, '_>) -> Result<Head, Stop> {
-        if self.revision >= REVISION_WITH_INFO {
+        let has_info = self.revision >= REVISION_WITH_INFO && begins_with_info(cursor)?;
+        if has_info {
             pass_block_info(cursor)?;
         }
         let columns = cursor.varint()?;
@@ -300,7 +303,11 @@ impl Native {
                 "a block has rows but no columns",
             ));
         }
-        Ok(Head::Block { columns, rows })
+        Ok(Head::Block {
+            columns,
+            rows,
+            has_info,
+        })
     }
 
     fn parse_column(&self, cursor: &mut Cursor<'_, '_>) -> Result<ColumnHead, Stop> {
@@ -311,7 +318,7 @@ impl Native {
         let (name, type_name) = (text(name), text(type_name));
         let data_type = DataType::parse(&type_name)
             .map_err(|error| Stop::fault(code::UNKNOWN_TYPE, type_at, format!("column {name}: {error}")))?;
-        if self.revision >= REVISION_WITH_CUSTOM && cursor.byte()? != 0 {
+        if self.block.has_info && self.revision >= REVISION_WITH_CUSTOM && cursor.byte()? != 0 {
             let message =
                 format!("column {name} is serialized sparsely, which this router does not read in Native");
             return Err(Stop::fault(code::NOT_IMPLEMENTED, cursor.at - 1, message));
@@ -343,10 +350,15 @@ impl Native {
 
     fn take_head(&mut self, head: Head, start: u64) -> Result<(), FormatError> {
         let column = match head {
-            Head::Block { columns, rows } => {
+            Head::Block {
+                columns,
+                rows,
+                has_info,
+            } => {
                 self.block = Block {
                     rows,
                     columns_left: columns,
+                    has_info,
                     ..Block::default()
                 };
                 self.store.clear();
@@ -602,6 +614,16 @@ impl Native {
 }
 
 /// Numbered fields up to number 0: whether there are overflows, a bucket's number, buckets out of order.
+/// clickhouse-go says its revision in every request, but writes the blocks of its INSERTs in revision 0, as servers read them
+/// over HTTP. Information begins with field 1 and a flag; a block of one column has its number of rows there, which is no flag
+/// unless there is next to nothing in it.
+fn begins_with_info(cursor: &mut Cursor<'_, '_>) -> Result<bool, Stop> {
+    let start = cursor.at;
+    let begins = cursor.byte()? == 1 && cursor.byte()? <= 1 && cursor.byte()? == 2;
+    cursor.at = start;
+    Ok(begins)
+}
+
 fn pass_block_info(cursor: &mut Cursor<'_, '_>) -> Result<(), Stop> {
     loop {
         let at = cursor.at;

@@ -623,3 +623,13 @@ fn a_cast_inside_a_value_that_is_not_known_exactly_is_refused() {
         cast,
     );
 }
+
+#[test]
+fn a_client_that_says_a_revision_may_write_blocks_without_information() {
+    let plain = Reader::new(Format::Native, "k UInt8", &["k"]);
+    let body = b"\x01\x02\x01k\x05UInt8\x07\x08";
+    let expected = plain.read_all(body).unwrap().key;
+    let reader = plain.with("client_protocol_version", "54460");
+    assert_eq!(reader.read_all(body).unwrap().key, expected);
+    assert_eq!(expected, [["7"], ["8"]]);
+}
