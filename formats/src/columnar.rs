@@ -75,12 +75,28 @@ impl WindowColumn {
     }
 }
 
+impl Window {
+    /// The columns without those that `fills` have.
+    fn unfilled<'a>(&'a self, fills: &'a [Fill<'_>]) -> impl Iterator<Item = &'a WindowColumn> {
+        let is_filled = |column: &WindowColumn| fills.iter().any(|fill| fill.column.name == column.name);
+        self.columns.iter().filter(move |column| !is_filled(column))
+    }
+}
+
 impl Block for Window {
+    fn types(&self, fills: &[Fill<'_>]) -> Vec<(String, String)> {
+        let own = self.unfilled(fills);
+        let own = own.map(|column| (column.name.clone(), column.type_name.clone()));
+        let filled = fills.iter().map(|fill| {
+            let data_type = encode::written_type(&fill.column.data_type);
+            (fill.column.name.clone(), data_type.to_string())
+        });
+        own.chain(filled).collect()
+    }
+
     fn write(&self, rows: &[usize], fills: &[Fill<'_>], out: &mut Vec<u8>) {
         let filled: Vec<WindowColumn> = fills.iter().map(WindowColumn::of_fill).collect();
-        let is_filled = |name: &str| filled.iter().any(|column| column.name == name);
-        let own = self.columns.iter().filter(|column| !is_filled(&column.name));
-        let columns: Vec<&WindowColumn> = own.chain(&filled).collect();
+        let columns: Vec<&WindowColumn> = self.unfilled(fills).chain(&filled).collect();
         let picks = Picks::of_rows(rows);
         put_varint(columns.len() as u64, out);
         put_varint(rows.len() as u64, out);

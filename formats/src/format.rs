@@ -548,6 +548,7 @@ impl Format {
             | Self::JsonCompactEachRowWithNames
             | Self::JsonCompactEachRowWithNamesAndTypes
             | Self::JsonCompact => &[Payload::JsonEachRow],
+            Self::JsonStringsEachRow => &[Payload::Tskv],
             Self::JsonCompactStringsEachRow
             | Self::JsonCompactStringsEachRowWithNames
             | Self::JsonCompactStringsEachRowWithNamesAndTypes => &[Payload::TabSeparated],

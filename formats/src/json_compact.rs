@@ -9,7 +9,7 @@ use crate::escape;
 use crate::format::Payload;
 use crate::framing::{Fault, Framing, KeyFields, Stop, Token, ValueError, Window, behind_space, byte};
 use crate::header::{Announced, Header};
-use crate::json_each_row::{name_text, scan, text};
+use crate::json_each_row::{name_text, scan};
 use crate::json_rows::{self, JsonRow, Sequence, Tokens, Values};
 use crate::settings::Family;
 use crate::stream::Input;
@@ -293,33 +293,10 @@ impl Arrays {
         found: &Range<usize>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let value = &bytes[found.clone()];
-        let Target::TabSeparated = self.target else {
-            out.extend_from_slice(value);
-            return Ok(());
-        };
-        let fault = |code: i32, message: String| Fault {
-            code,
-            at: found.start,
-            message,
-        };
-        let mut scratch = Vec::new();
-        let inner = value.get(1..value.len() - 1).unwrap_or_default();
-        let text = text::unescape(inner, &mut scratch)
-            .map_err(|error| fault(error.code, format!("expected {}", error.expected)))?;
-        let column = &self.columns[column];
-        match (json_rows::is_null(text), column.data_type.is_nullable()) {
-            (false, _) => escape::tab_separated_value(text, &column.data_type, out)
-                .map_err(|error| fault(error.code, format!("expected {}", error.expected)))?,
-            (true, true) => out.extend_from_slice(b"\\N"),
-            (true, false) => {
-                let message = format!(
-                    "NULL for column {}, whose type takes none, cannot be written for an old shard",
-                    column.name
-                );
-                return Err(fault(code::NOT_IMPLEMENTED, message));
-            }
+        if let Target::TabSeparated = self.target {
+            return json_rows::write_escaped(&self.columns[column], bytes, found, out);
         }
+        out.extend_from_slice(&bytes[found.clone()]);
         Ok(())
     }
 }

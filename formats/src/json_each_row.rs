@@ -2,17 +2,22 @@
 //!
 //! Values of columns that the key does not read are only followed to their end: strings, brackets and bare
 //! words must be well formed, what they mean is the shard's business.
+//!
+//! For a shard that does not know JSONStringsEachRow its rows become lines of TSKV: texts under names, both.
 
 pub(crate) mod scan;
 pub(crate) mod text;
+
+use std::ops::Range;
 
 use types::ColumnDef;
 
 use crate::error::{FormatError, code};
 use crate::escape;
-use crate::framing::{Framing, KeyFields, Stop, Token, ValueError, Window, behind_space, byte};
+use crate::format::Payload;
+use crate::framing::{Fault, Framing, KeyFields, Stop, Token, ValueError, Window, behind_space, byte};
 use crate::header;
-use crate::json_rows::{JsonRow, Sequence, Tokens, Values};
+use crate::json_rows::{self, JsonRow, Sequence, Tokens, Values};
 use crate::names::Names;
 use crate::settings::Family;
 use crate::stream::Input;
@@ -32,6 +37,10 @@ pub(crate) struct Objects {
     columns: Vec<ColumnDef>,
     /// Whether a `meta`'s types must be the columns'.
     types_count: bool,
+    /// Rows that become lines of TSKV: what stands in front of each column's value.
+    lines: Option<Vec<Vec<u8>>>,
+    /// Columns and values of the row at hand, if rows become lines.
+    found: Vec<(usize, Range<usize>)>,
     /// The brackets around the value being passed; memory that is used again.
     nesting: Vec<u8>,
 }
@@ -43,6 +52,7 @@ impl JsonRow for Objects {
 
     fn row(&mut self, window: &Window<'_>, start: usize, key: &mut KeyFields) -> Result<usize, Stop> {
         self.names.begin_row();
+        self.found.clear();
         self.members(window, start, None, key)
     }
 
@@ -72,6 +82,32 @@ impl JsonRow for Objects {
     fn columns(&self) -> &[ColumnDef] {
         &self.columns
     }
+
+    fn rewrites(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    fn write(
+        &self,
+        bytes: &[u8],
+        _: Range<usize>,
+        key: &mut KeyFields,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let names = self.lines.as_deref().unwrap_or_default();
+        for (place, (column, value)) in self.found.iter().enumerate() {
+            if place > 0 {
+                out.push(b'\t');
+            }
+            out.extend_from_slice(&names[*column]);
+            let start = out.len();
+            json_rows::write_escaped(&self.columns[*column], bytes, value, out)?;
+            if let Some(index) = self.names.keys[*column] {
+                key[index] = Some(start..out.len());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Objects {
@@ -81,11 +117,20 @@ impl Objects {
         if input.settings.json_nested {
             names.group(&input.columns)?;
         }
+        let lines = (input.payload == Some(Payload::Tskv)).then(|| {
+            let columns = input.columns.iter();
+            columns.map(|column| escape::tskv_name(&column.name)).collect()
+        });
+        if lines.is_some() {
+            input.settings.texts_as_tab_separated()?;
+        }
         Ok(Self {
             names,
             tokens: Tokens::new(input, values),
             columns: input.columns.clone(),
             types_count: input.settings.json_validate_types,
+            lines,
+            found: Vec::new(),
             nesting: Vec::new(),
         })
     }
@@ -191,6 +236,9 @@ impl Objects {
             self.tokens.check(window, start)?;
             if let Some(index) = self.names.keys[column] {
                 key[index] = Some(start..end);
+            }
+            if self.lines.is_some() {
+                self.found.push((column, start..end));
             }
         }
         Ok(end)

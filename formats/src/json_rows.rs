@@ -7,6 +7,7 @@ use std::ops::Range;
 use types::{ColumnDef, DataType};
 
 use crate::error::code;
+use crate::escape;
 use crate::framing::{
     Fault, Framing, KeyFields, Step, Stop, Token, ValueError, Window, behind_space, skip_mark,
 };
@@ -289,6 +290,39 @@ pub(crate) fn json_token<'a>(
         b"null" => Ok(Token::Null),
         [b'"', inner @ .., b'"'] if !is_nested => text::unescape(inner, scratch).map(Token::Text),
         value => Ok(Token::Json(value)),
+    }
+}
+
+/// Writes the text in a string as a value of TabSeparated or TSKV: for shards that know no formats with `Strings` in their name.
+pub(crate) fn write_escaped(
+    column: &ColumnDef,
+    bytes: &[u8],
+    found: &Range<usize>,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let fault = |code: i32, message: String| Fault {
+        code,
+        at: found.start,
+        message,
+    };
+    let unread = |error: ValueError| fault(error.code, format!("expected {}", error.expected));
+    let value = &bytes[found.clone()];
+    let inner = value.get(1..value.len() - 1).unwrap_or_default();
+    let mut scratch = Vec::new();
+    let text = text::unescape(inner, &mut scratch).map_err(unread)?;
+    match (is_null(text), column.data_type.is_nullable()) {
+        (false, _) => escape::tab_separated_value(text, &column.data_type, out).map_err(unread),
+        (true, true) => {
+            out.extend_from_slice(b"\\N");
+            Ok(())
+        }
+        (true, false) => {
+            let message = format!(
+                "NULL for column {}, whose type takes none, cannot be written for an old shard",
+                column.name
+            );
+            Err(fault(code::NOT_IMPLEMENTED, message))
+        }
     }
 }
 

@@ -613,17 +613,24 @@ impl Native {
     }
 }
 
-/// Numbered fields up to number 0: whether there are overflows, a bucket's number, buckets out of order.
-/// clickhouse-go says its revision in every request, but writes the blocks of its INSERTs in revision 0, as servers read them
-/// over HTTP. Information begins with field 1 and a flag; a block of one column has its number of rows there, which is no flag
-/// unless there is next to nothing in it.
+/// Whether information stands in front of a block. A client that says a revision may still write blocks of revision 0, as servers
+/// read them over HTTP whatever `client_protocol_version` says: clickhouse-go does.
+///
+/// Information is field 1 and a flag, field 2 and four bytes, then the number of the next field or 0. Where a block of one column
+/// and one row at most begins with the same three bytes, two of its column's name and the first two of its type follow them: the
+/// eighth byte is a letter there.
 fn begins_with_info(cursor: &mut Cursor<'_, '_>) -> Result<bool, Stop> {
     let start = cursor.at;
     let begins = cursor.byte()? == 1 && cursor.byte()? <= 1 && cursor.byte()? == 2;
+    let has_info = begins && {
+        cursor.skip(4)?;
+        !cursor.byte()?.is_ascii_alphabetic()
+    };
     cursor.at = start;
-    Ok(begins)
+    Ok(has_info)
 }
 
+/// Numbered fields up to number 0: whether there are overflows, a bucket's number, buckets out of order.
 fn pass_block_info(cursor: &mut Cursor<'_, '_>) -> Result<(), Stop> {
     loop {
         let at = cursor.at;

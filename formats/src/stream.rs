@@ -93,6 +93,9 @@ pub trait Block: std::fmt::Debug {
     /// Appends the rows of these numbers (ascending, from 0 among the rows at hand) to `out` as one Native block, the
     /// columns of `fills` in the place of its own, or behind them.
     fn write(&self, rows: &[usize], fills: &[Fill<'_>], out: &mut Vec<u8>);
+
+    /// Name and type of each column as [`Block::write`] writes it: a client's own types, which the shard casts to the table's.
+    fn types(&self, fills: &[Fill<'_>]) -> Vec<(String, String)>;
 }
 
 /// A row that gives no value of its own for a key or watched column.

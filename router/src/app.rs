@@ -21,6 +21,7 @@ use crate::deliver;
 use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
 use crate::insert::shapes::{self, Shapes};
+use crate::kept_facts;
 use crate::layouts;
 use crate::logins::Logins;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
@@ -99,6 +100,7 @@ impl App {
         let (spool, report) = Spool::open(spool_options(config))?;
         let discovery = Discovery::of_spool(&config.spool.path);
         let routing = take(config, &discovery, &spool, None)?;
+        kept_facts::recall(&routing, &config.spool.path);
         let app = Arc::new(Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
@@ -135,6 +137,9 @@ impl App {
         });
         let app = self.clone();
         self.tasks.spawn("shapes", |stop| shapes::keep(app, stop));
+        let app = self.clone();
+        self.tasks
+            .spawn("what replicas said", |stop| kept_facts::keep(app, stop));
         let app = self.clone();
         self.tasks
             .spawn("discovery", |stop| discovery::keep_fresh(app, stop));

@@ -18,6 +18,7 @@ pub mod code {
     pub const UNKNOWN_FORMAT: i32 = 73;
     pub const NOT_IMPLEMENTED: i32 = 48;
     pub const LOGICAL_ERROR: i32 = 49;
+    pub const TYPE_MISMATCH: i32 = 53;
     pub const STORAGE_REQUIRES_PARAMETER: i32 = 55;
     pub const UNKNOWN_SETTING: i32 = 115;
     pub const READONLY: i32 = 164;

@@ -41,6 +41,7 @@ pub mod exception;
 pub mod front;
 pub mod http;
 pub mod insert;
+pub mod kept_facts;
 pub mod layouts;
 pub mod logins;
 pub mod logs;

@@ -21,6 +21,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Body, Frame, SizeHint};
 
 use shard_client::{ERROR_BYTES_MAX, Sent, ServerError};
+use spool::frames;
 use tokio::time::Instant;
 
 use crate::answers::grammar::AboutTarget;
@@ -303,8 +304,8 @@ where
     Ok(modern(answer).await)
 }
 
-/// An error of a server that has neither the header nor the words of today (18.16) gets both; every other answer passes
-/// untouched.
+/// An error of a server that has neither the header nor the words of today (18.16) gets both, and comes plain also where
+/// `compress=1` had it compressed; every other answer passes untouched.
 async fn modern(answer: Answer) -> Answer {
     const CODE: &str = "x-clickhouse-exception-code";
     let is_old = answer.status().as_u16() >= 400
@@ -325,7 +326,12 @@ async fn modern(answer: Answer) -> Answer {
             },
         );
     };
-    let Some(error) = ServerError::read(parts.status.as_u16(), None, &String::from_utf8_lossy(&bytes)) else {
+    let mut plain = Vec::new();
+    let text = match frames::decompress(&bytes, &mut plain) {
+        Ok(()) => &plain[..],
+        Err(_) => &bytes,
+    };
+    let Some(error) = ServerError::read(parts.status.as_u16(), None, &String::from_utf8_lossy(text)) else {
         return Response::from_parts(parts, answer::full(bytes));
     };
     let text = format!(
@@ -428,8 +434,10 @@ mod tests {
 
     use super::*;
 
-    async fn modernised(status: u16, body: &str) -> (Option<String>, String) {
-        let mut old = answer::text(StatusCode::from_u16(status).unwrap(), body.to_owned());
+    async fn modernised(status: u16, body: impl Into<Bytes>) -> (Option<String>, String) {
+        let body = body.into();
+        let mut old = Response::new(answer::full(body.clone()));
+        *old.status_mut() = StatusCode::from_u16(status).unwrap();
         old.headers_mut()
             .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let answer = modern(old).await;
@@ -448,6 +456,20 @@ mod tests {
         assert_eq!(
             text,
             "Code: 60. DB::Exception: Table default.t doesn't exist. (UNKNOWN_TABLE)\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_compressed_error_of_18_16_comes_plain() {
+        let text =
+            b"Code: 46, e.displayText() = DB::Exception: Unknown function f, e.what() = DB::Exception\n";
+        let mut frame = Vec::new();
+        frames::compress(text, &mut frame).unwrap();
+        let (code, text) = modernised(404, frame).await;
+        assert_eq!(code.as_deref(), Some("46"));
+        assert_eq!(
+            text,
+            "Code: 46. DB::Exception: Unknown function f (UNKNOWN_FUNCTION)\n"
         );
     }
 

@@ -35,6 +35,8 @@ pub struct ReplicaRuntime {
     /// Version, time zone, known settings; asked once and again after the replica was down (it may come back
     /// as another version).
     facts: Mutex<Arc<OnceCell<Arc<Facts>>>>,
+    /// What it said last, kept while it is down.
+    said: Mutex<Option<Arc<Facts>>>,
     /// Batches being sent to it at once.
     inflight: Semaphore,
     inflight_max: usize,
@@ -52,6 +54,7 @@ impl ReplicaRuntime {
             address,
             health: Mutex::default(),
             facts: Mutex::default(),
+            said: Mutex::default(),
             inflight: Semaphore::new(inflight_max),
             inflight_max,
             reads: Arc::new(Semaphore::new(READS_MAX)),
@@ -88,13 +91,25 @@ impl ReplicaRuntime {
     pub async fn facts(&self) -> Result<Arc<Facts>, ShardError> {
         let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let ask = async || self.client.facts(&asked_settings()).await.map(Arc::new);
-        cell.get_or_try_init(ask).await.cloned()
+        let facts = cell.get_or_try_init(ask).await?;
+        self.remember(facts.clone());
+        Ok(facts.clone())
     }
 
-    /// What it said of itself, if it has been asked since it came up.
+    /// What it said of itself last, perhaps before it went down or Weir was started; none if it never did.
     pub fn known_facts(&self) -> Option<Arc<Facts>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes what it said at another time.
+    pub fn remember(&self, facts: Arc<Facts>) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+    }
+
+    /// Whether it has been asked since it came up.
+    fn is_asked(&self) -> bool {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        facts.get().cloned()
+        facts.initialized()
     }
 
     /// Whether its last answer was one.
@@ -154,7 +169,7 @@ impl ReplicaRuntime {
             Err(_) => return self.learn(false),
         }
         // What it can read is looked at when INSERTs come, and nobody should wait for it then.
-        if self.is_up() && self.known_facts().is_none() {
+        if self.is_up() && !self.is_asked() {
             // Trouble is told by whoever needs the facts.
             let _ = tokio::time::timeout(CHECK_TIMEOUT, self.facts()).await;
         }

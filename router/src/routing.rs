@@ -326,13 +326,7 @@ impl Shard {
         inflight_max: usize,
         before: Option<&Routing>,
     ) -> Result<Self, RoutingError> {
-        let known = |replica: &config::Replica| {
-            let mut replicas = before?.replicas().into_iter().map(|(_, _, known)| known);
-            replicas
-                .find(|known| known.is_the_same(replica, inflight_max))
-                .cloned()
-        };
-        let ready = |replica| known(replica).map_or_else(|| new_replica(replica, inflight_max), Ok);
+        let ready = |replica| ready_replica(replica, inflight_max, before);
         Ok(Self {
             name: shard.name.clone(),
             internal_replication: shard.internal_replication,
@@ -353,6 +347,26 @@ impl Shard {
         let up = remote.enumerate().filter(|(_, replica)| replica.is_up());
         up.map(|(at, _)| at).collect()
     }
+}
+
+/// The replica as it runs, or a new one that knows what the same server said.
+fn ready_replica(
+    replica: &config::Replica,
+    inflight_max: usize,
+    before: Option<&Routing>,
+) -> Result<Arc<ReplicaRuntime>, RoutingError> {
+    let running: Vec<_> = before.map(Routing::replicas).unwrap_or_default();
+    let mut running = running.into_iter().map(|(_, _, running)| running);
+    let is_the_same = |running: &&Arc<ReplicaRuntime>| running.is_the_same(replica, inflight_max);
+    if let Some(same) = running.clone().find(is_the_same) {
+        return Ok(same.clone());
+    }
+    let new = new_replica(replica, inflight_max)?;
+    let of_server = running.find(|running| running.address() == new.address());
+    if let Some(facts) = of_server.and_then(|running| running.known_facts()) {
+        new.remember(facts);
+    }
+    Ok(new)
 }
 
 fn new_replica(replica: &config::Replica, inflight_max: usize) -> Result<Arc<ReplicaRuntime>, RoutingError> {

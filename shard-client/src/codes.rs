@@ -258,6 +258,7 @@ pub const CODES: &[Code] = &[
         Class::Rows,
         Proof::OneBlock,
     ),
+    entry(368, "BAD_CAST", Class::Statement, Proof::OneBlock),
     entry(372, "SESSION_NOT_FOUND", Class::Passing, Proof::Always),
     entry(373, "SESSION_IS_LOCKED", Class::Passing, Proof::Always),
     entry(374, "INVALID_SESSION_TIMEOUT", Class::Statement, Proof::Always),

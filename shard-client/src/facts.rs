@@ -53,6 +53,16 @@ impl Facts {
             None => OLD_FORMATS.contains(&name),
         }
     }
+
+    /// Whether columns of Native are cast to the types of the table's. A server that does not takes their bytes for values of
+    /// its own type: 18.16 answers with code 368 at best and dies at worst (Nullable for a type that is not). The setting
+    /// came with the cast, in 23.3.
+    pub fn casts_native(&self) -> bool {
+        match &self.format_settings {
+            Some(settings) => settings.contains("input_format_native_allow_types_conversion"),
+            None => self.version >= Version([23, 3, 0, 0]),
+        }
+    }
 }
 
 /// A server's version, by its numbers: `18.16.1` is `[18, 16, 1, 0]`.

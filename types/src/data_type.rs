@@ -98,6 +98,29 @@ impl DataType {
         }
     }
 
+    /// Whether both are the same but for time zones, which are nothing to a value's bytes. (ClickHouse compares types so:
+    /// `IDataType::equals`.)
+    pub fn equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::DateTime(_), Self::DateTime(_)) => true,
+            (Self::DateTime64(precision, _), Self::DateTime64(of_other, _)) => precision == of_other,
+            (Self::Nullable(inner), Self::Nullable(of_other))
+            | (Self::LowCardinality(inner), Self::LowCardinality(of_other))
+            | (Self::Array(inner), Self::Array(of_other)) => inner.equals(of_other),
+            (Self::Tuple(elements), Self::Tuple(of_other)) => {
+                let mut pairs = elements.iter().zip(of_other);
+                elements.len() == of_other.len()
+                    && pairs.all(|((name, element), (as_name, as_element))| {
+                        name == as_name && element.equals(as_element)
+                    })
+            }
+            (Self::Map(key, value), Self::Map(of_key, of_value)) => {
+                key.equals(of_key) && value.equals(of_value)
+            }
+            _ => self == other,
+        }
+    }
+
     /// Whether a value of this type can be NULL.
     pub fn is_nullable(&self) -> bool {
         matches!(self.without_low_cardinality(), Self::Nullable(_))

@@ -1,5 +1,5 @@
 use crate::tests::{Reader, check_key, check_refused, check_rows};
-use crate::{Format, code};
+use crate::{Format, Payload, code};
 
 fn reader() -> Reader {
     Reader::new(Format::JsonEachRow, "k UInt8, s String", &["k"])
@@ -220,4 +220,22 @@ fn the_setting_for_nested_groups_changes_nothing_for_a_table_that_has_none() {
     let nesting = reader().with("input_format_import_nested_json", "1");
     check_key(&nesting, r#"{"k":1,"s":"a"}{"s":"b","k":2}"#, &["1", "2"]);
     check_refused(&nesting, r#"{"k":1,"n":{}}"#, code::INCORRECT_DATA, 1, 8);
+}
+
+#[test]
+fn strings_for_a_shard_that_does_not_know_the_format_become_lines_of_names_and_texts() {
+    let mut reader = Reader::new(
+        Format::JsonStringsEachRow,
+        "k Nullable(Int32), `a=b` String, c Array(String)",
+        &["k"],
+    );
+    reader.payload = Some(Payload::Tskv);
+    check_rows(
+        &reader,
+        "{\"a=b\":\"x\\ty\\\\\",\"k\":\"1\",\"c\":\"['\\\\'a',\\n'b']\"}{\"k\":\"NULL\"},{}",
+        &["a\\=b=x\\ty\\\\\tk=1\tc=['\\'a', 'b']", "k=\\N", ""],
+    );
+    let body = reader.read_all(b"{\"k\":\"5\"}").unwrap();
+    assert_eq!(body.key, [["5"]]);
+    check_refused(&reader, "{\"a=b\":\"NULL\"}", code::NOT_IMPLEMENTED, 1, 7);
 }

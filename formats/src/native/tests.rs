@@ -632,4 +632,9 @@ fn a_client_that_says_a_revision_may_write_blocks_without_information() {
     let reader = plain.with("client_protocol_version", "54460");
     assert_eq!(reader.read_all(body).unwrap().key, expected);
     assert_eq!(expected, [["7"], ["8"]]);
+    // Its first three bytes are those of information.
+    let alike = b"\x01\x01\x02id\x05UInt8\x07";
+    let reader = Reader::new(Format::Native, "id UInt8", &["id"]).with("client_protocol_version", "54460");
+    assert_eq!(reader.read_all(alike).unwrap().key, [["7"]]);
+    check_every_cut(&reader, alike);
 }

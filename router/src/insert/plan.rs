@@ -12,7 +12,7 @@ use sharding::Context;
 use super::defaults::Filling;
 use super::settings::{InsertSettings, OwnSettings};
 use super::split::{Placement, random_shard};
-use super::versions;
+use super::versions::{self, OwnTypes};
 use crate::exception::{Exception, code};
 use crate::routing::RoutedTable;
 use crate::schema::TableSchema;
@@ -48,6 +48,8 @@ pub struct Plan {
     pub token: Option<String>,
     /// Which target the rows were planned for: [`TableSchema::fingerprint`].
     pub schema: u128,
+    /// What the body's columns must be, if a shard casts none.
+    pub own_types: Option<OwnTypes>,
 }
 
 impl Plan {
@@ -101,6 +103,7 @@ impl Plan {
         let passed_on = passed_on.filter(|name| !formats::Settings::is_obeyed(name));
         versions::check_settings(&table, &passed_on)?;
         let token = settings.own.deduplication_token;
+        let own_types = versions::own_types(&table, payload, &schema.insertable);
         Ok(Self {
             table,
             format,
@@ -111,6 +114,7 @@ impl Plan {
             payload_settings: settings.payload,
             token,
             schema: schema.fingerprint,
+            own_types,
         })
     }
 

@@ -71,8 +71,9 @@ impl Placement {
 
 /// Takes rows of one shard, whole, each with its terminator.
 pub trait Shares {
-    /// Says which columns the rows hold, in order; called before the first rows, and again with the same.
-    fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception>;
+    /// Says which columns the rows hold, in order, and for a block name and type of each as it is written; called before the
+    /// first rows, and again with the same columns.
+    fn columns_are(&mut self, columns: &[ColumnDef], written: &[(String, String)]) -> Result<(), Exception>;
 
     /// How many rows may be appended at once, once the columns are said: a run is never divided, and a batch
     /// holds so many.
@@ -164,7 +165,11 @@ impl Scatter {
         let first_row = self.rows + 1;
         self.rows += rows.count as u64;
         let filled = self.filling.fill(rows, first_row, &mut self.rng)?;
-        shares.columns_are(filled.rows.columns)?;
+        let written = match filled.rows.body {
+            RowsBody::Ranges { .. } => Vec::new(),
+            RowsBody::Block(block) => block.types(&filled.fills),
+        };
+        shares.columns_are(filled.rows.columns, &written)?;
         let values = self.placement.values(&filled, first_row, &mut self.rng)?;
         self.heap.assign(&self.placement, &values, rows.count);
         match filled.rows.body {
@@ -286,7 +291,7 @@ mod tests {
     }
 
     impl Shares for Given {
-        fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception> {
+        fn columns_are(&mut self, columns: &[ColumnDef], _: &[(String, String)]) -> Result<(), Exception> {
             self.columns = columns.iter().map(|column| column.name.clone()).collect();
             Ok(())
         }

@@ -9,6 +9,7 @@ use types::ColumnDef;
 use super::plan::Plan;
 use super::shapes::ShapeKey;
 use super::split::{Shares, Splitter};
+use super::versions::OwnTypes;
 use crate::budget::Part;
 use crate::exception::Exception;
 use crate::routing::RoutedTable;
@@ -34,6 +35,7 @@ struct LazyStage {
     format: &'static str,
     settings: Vec<(String, String)>,
     schema: u128,
+    own_types: Option<OwnTypes>,
     key: Option<ShapeKey>,
     stage: Option<Stage>,
     staged: Option<Staged>,
@@ -55,6 +57,7 @@ impl Staging {
             format: payload.name(),
             settings: plan.shape_settings(),
             schema: plan.schema,
+            own_types: plan.own_types,
             key: None,
             stage: None,
             staged: None,
@@ -167,11 +170,19 @@ impl Staging {
 }
 
 impl Shares for LazyStage {
-    fn columns_are(&mut self, columns: &[ColumnDef]) -> Result<(), Exception> {
+    fn columns_are(&mut self, columns: &[ColumnDef], written: &[(String, String)]) -> Result<(), Exception> {
+        if let Some(own_types) = &self.own_types {
+            own_types.check(written)?;
+        }
         if self.stage.is_none() {
+            // Whether a shard can cast the types of blocks is a part of their shape.
+            let type_of = |column: &ColumnDef| match written.iter().find(|(name, _)| *name == column.name) {
+                Some((_, written)) => written.clone(),
+                None => column.data_type.to_string(),
+            };
             let columns = columns
                 .iter()
-                .map(|c| (c.name.clone(), c.data_type.to_string()))
+                .map(|column| (column.name.clone(), type_of(column)))
                 .collect();
             let shape = Arc::new(self.shape(columns));
             self.key = Some(ShapeKey::of(&shape, self.schema));

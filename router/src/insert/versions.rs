@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use formats::Payload;
 use shard_client::{FORMAT_SETTINGS, Facts};
+use types::{ColumnDef, DataType};
 
 use super::settings::payload_names;
 use crate::exception::{Exception, code};
@@ -50,6 +51,60 @@ pub fn check_settings<'a>(
         }
     }
     Ok(())
+}
+
+/// What a body's columns must be, since a shard takes them as they are.
+#[derive(Debug)]
+pub struct OwnTypes {
+    columns: Vec<ColumnDef>,
+    /// Whose wish it is: table, shard and version.
+    told: String,
+}
+
+/// The table's own types, where rows in Native go to a shard of which no known replica casts.
+pub fn own_types(table: &RoutedTable, payload: Payload, columns: &[ColumnDef]) -> Option<OwnTypes> {
+    if payload != Payload::Native {
+        return None;
+    }
+    let strict = table.cluster.shards.iter().find_map(|shard| {
+        let known = known(shard);
+        let casts = known.is_empty() || known.iter().any(|facts| facts.casts_native());
+        let first = known.first().filter(|_| !casts)?;
+        Some(format!(
+            "shard {} of {} (version {})",
+            shard.name, table.name, first.version
+        ))
+    });
+    strict.map(|told| OwnTypes {
+        columns: columns.to_vec(),
+        told,
+    })
+}
+
+impl OwnTypes {
+    /// Refuses columns, by name and type as they are written, that the table has in another type: code 53.
+    pub fn check(&self, written: &[(String, String)]) -> Result<(), Exception> {
+        for (name, written) in written {
+            let Some(own) = self.columns.iter().find(|own| own.name == *name) else {
+                continue;
+            };
+            if !DataType::parse(written).is_ok_and(|written| written.equals(&own.data_type)) {
+                return Err(self.refusal(own, written));
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, own: &ColumnDef, written: &str) -> Exception {
+        Exception::bad_input(
+            code::TYPE_MISMATCH,
+            format!(
+                "Column {} is {} in the table and {written} in the INSERT, which {} does not convert: send it as {}, or the rows \
+                 in another format, say RowBinary, JSONEachRow or TabSeparated.",
+                own.name, own.data_type, self.told, own.data_type
+            ),
+        )
+    }
 }
 
 /// What the shard's replicas have said of themselves.
@@ -106,6 +161,38 @@ mod tests {
             known_settings: owned(settings),
             ..Facts::default()
         }
+    }
+
+    #[test]
+    fn a_shard_that_casts_nothing_gets_columns_of_the_table_s_own_types() {
+        let column = |name: &str, data_type: &str| ColumnDef {
+            name: name.to_owned(),
+            data_type: DataType::parse(data_type).unwrap(),
+        };
+        let own = OwnTypes {
+            columns: vec![
+                column("l", "LowCardinality(String)"),
+                column("t", "DateTime('UTC')"),
+            ],
+            told: "shard a of d.t (version 18.16.1)".to_owned(),
+        };
+        let check = |written: &[(&str, &str)]| {
+            let owned = |(name, data_type): &(&str, &str)| ((*name).to_owned(), (*data_type).to_owned());
+            own.check(&written.iter().map(owned).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            check(&[("l", "LowCardinality(String)"), ("t", "DateTime"), ("x", "UInt8")]),
+            Ok(())
+        );
+        let error = check(&[("t", "UInt32")]).unwrap_err();
+        assert_eq!(error.code, code::TYPE_MISMATCH);
+        assert!(
+            error
+                .message
+                .contains("Column t is DateTime('UTC') in the table and UInt32"),
+            "{error}"
+        );
+        assert!(check(&[("l", "String")]).is_err());
     }
 
     #[test]
