@@ -16,7 +16,7 @@ test: ## formatting, clippy and every test, on real ClickHouse servers; installs
 	@ci/set-up
 	@ci/test
 
-test-clients: ## the official clients of five languages, unmodified, through Weir
+test-clients: ## the official clients of five languages, unmodified, through Weir; a part of `make test`
 	@ci/need test
 	@ci/set-up
 	@ci/test-clients
