@@ -1,6 +1,8 @@
 //! What holds for every body of every format, however broken: no panic, any cut reads alike, and rows that were split over
 //! shards read as the same rows again.
 
+use std::fmt::Write as _;
+
 use formats::{Format, FormatError, Payload, RowStream, Rows, RowsBody, Settings, Spec};
 use types::{Column, ColumnDef, DataType};
 
@@ -33,7 +35,8 @@ struct Body {
     rows: Vec<Vec<u8>>,
     /// For each shard its rows as a batch holds them.
     shares: [Vec<u8>; SHARDS],
-    key: Vec<Vec<String>>,
+    /// The key's values of each row, shown.
+    key: Vec<String>,
 }
 
 impl Target {
@@ -104,7 +107,7 @@ impl Target {
                 rows.iter().skip(shard).step_by(SHARDS).cloned().collect()
             };
             assert_eq!(again.rows, mine(&read.rows), "shard {shard}: rows");
-            let keys: Vec<Vec<String>> = read.key.iter().skip(shard).step_by(SHARDS).cloned().collect();
+            let keys: Vec<String> = read.key.iter().skip(shard).step_by(SHARDS).cloned().collect();
             assert_eq!(again.key, keys, "shard {shard}: '{}'", share.escape_ascii());
         }
     }
@@ -181,34 +184,46 @@ impl Body {
             }
         }
         for row in 0..rows.count {
-            let shown = rows.key.iter().zip(rows.absent).map(|(column, absent)| {
+            let mut shown = String::with_capacity(64);
+            for (column, absent) in rows.key.iter().zip(rows.absent) {
                 let is_absent = absent.iter().any(|absent| absent.row == row);
-                format!("{is_absent} {}", show(column, row))
-            });
-            self.key.push(shown.collect());
+                shown.push(if is_absent { '-' } else { '+' });
+                show(column, row, &mut shown);
+            }
+            self.key.push(shown);
         }
     }
 }
 
-fn show(column: &Column, row: usize) -> String {
+/// Appends a value as text that no other value has.
+fn show(column: &Column, row: usize, shown: &mut String) {
     use types::Data;
     if column.nulls.as_ref().is_some_and(|nulls| nulls[row]) {
-        return "NULL".to_owned();
+        return shown.push_str("NULL");
     }
-    match &column.data {
-        Data::UInt16(values) => values[row].to_string(),
-        Data::Int32(values) => values[row].to_string(),
-        Data::Bytes(values) => values.get(row).escape_ascii().to_string(),
+    let written = match &column.data {
+        Data::UInt16(values) => write!(shown, "{}", values[row]),
+        Data::Int32(values) => write!(shown, "{}", values[row]),
+        Data::Bytes(values) => write!(shown, "'{}'", values.get(row).escape_ascii()),
         Data::Array(lists) => {
-            let elements: Vec<String> = lists.range(row).map(|row| show(&lists.values, row)).collect();
-            format!("[{}]", elements.join(","))
+            shown.push('[');
+            for element in lists.range(row) {
+                show(&lists.values, element, shown);
+                shown.push(',');
+            }
+            return shown.push(']');
         }
         Data::Tuple(tuples) => {
-            let elements: Vec<String> = tuples.columns.iter().map(|column| show(column, row)).collect();
-            format!("({})", elements.join(","))
+            shown.push('(');
+            for element in &tuples.columns {
+                show(element, row, shown);
+                shown.push(',');
+            }
+            return shown.push(')');
         }
         other => panic!("no key column has values like {other:?}"),
-    }
+    };
+    written.expect("a String takes any text");
 }
 
 fn columns(table: &str) -> Vec<ColumnDef> {
