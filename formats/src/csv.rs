@@ -165,6 +165,7 @@ impl Csv {
     /// Strings open with `"`, with `'` only where a setting says so; numbers, dates and the like with either.
     pub(crate) fn is_quote(&self, byte: u8, nature: Nature) -> bool {
         match byte {
+            _ if nature == Nature::Flag => false,
             b'"' => self.double_quotes || nature.takes_any_quotes(),
             b'\'' => self.single_quotes || nature.takes_any_quotes(),
             _ => false,

@@ -40,6 +40,8 @@ pub(crate) enum Nature {
     NullableWord,
     /// An array, a tuple or a map in one field: the strings in it are quoted.
     Nested,
+    /// Bool, which CSV takes without quotes only.
+    Flag,
     /// Any other type.
     Other,
 }
@@ -629,6 +631,7 @@ pub(crate) fn nature(data_type: &DataType) -> Nature {
             }
         }
         data_type if nested::is_nested(data_type) => Nature::Nested,
+        DataType::Bool => Nature::Flag,
         _ => Nature::Other,
     }
 }

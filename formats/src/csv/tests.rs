@@ -183,3 +183,10 @@ fn quotes_line_ends_and_null_follow_the_settings() {
         Reader::new(Format::Csv, "k UInt8, s String", &["k"]).with("input_format_null_as_default", "0");
     check_refused(&strict, "\\N,a\n", code::INCORRECT_DATA, 1, 0);
 }
+
+#[test]
+fn a_bool_has_no_quotes() {
+    let reader = Reader::new(Format::Csv, "k Bool, s String", &["k"]);
+    check_key(&reader, "true,a\n0,b\n", &["1", "0"]);
+    check_refused(&reader, "\"true\",a\n", code::CANNOT_PARSE_BOOL, 1, 0);
+}

@@ -104,7 +104,7 @@ impl Syntax {
         let is_bare = is_bare(fill.column.data_type.without_nullable(), text);
         match self.payload {
             Payload::TabSeparated | Payload::Tskv => escape::tab_separated(text, out),
-            Payload::Csv => escape::csv(text, out),
+            Payload::Csv => csv(&fill.column.data_type, text, out),
             Payload::JsonStringsEachRow | Payload::JsonCompactStringsEachRow => escape::json(text, out),
             Payload::JsonEachRow | Payload::JsonCompactEachRow if !is_bare => escape::json(text, out),
             Payload::Values if !is_bare => escape::sql(text, out),
@@ -147,6 +147,14 @@ fn open_behind_last(out: &mut Vec<u8>, start: usize, bracket: u8) {
     let last = out[start..].iter().rev().find(|byte| !is_space(byte));
     if last != Some(&bracket) {
         out.push(b',');
+    }
+}
+
+/// A value of CSV: in quotes, which ClickHouse takes around every type but Bool (code 467).
+pub(super) fn csv(data_type: &DataType, text: &[u8], out: &mut Vec<u8>) {
+    match data_type.without_nullable() {
+        DataType::Bool => out.extend_from_slice(text),
+        _ => escape::csv(text, out),
     }
 }
 

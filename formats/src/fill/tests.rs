@@ -1,4 +1,4 @@
-use types::{Bytes, Column, ColumnDef, Data};
+use types::{Bytes, Column, ColumnDef, Data, DataType};
 
 use super::{Fill, Filler};
 use crate::tests::{Body, Reader};
@@ -237,4 +237,17 @@ fn values_with_others_inside_are_written_as_they_are_read() {
             .unwrap_or_else(|error| panic!("{format:?} {}: {error}", joined.escape_ascii()));
         assert_eq!(again.key, expected, "{format:?} {}", joined.escape_ascii());
     }
+}
+
+/// ClickHouse 26.9 answers `"false"` with code 467, in quotes of any kind, and takes every other type in quotes.
+#[test]
+fn a_bool_stands_in_csv_without_quotes() {
+    let written = |data_type: &str, text: &[u8]| {
+        let mut out = Vec::new();
+        super::syntax::csv(&DataType::parse(data_type).unwrap(), text, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(written("Bool", b"false"), "false");
+    assert_eq!(written("Nullable(Bool)", b"true"), "true");
+    assert_eq!(written("UInt8", b"1"), "\"1\"");
 }

@@ -7,6 +7,7 @@ use jiff::civil;
 use types::{Bytes, Data, DataType};
 
 use super::binary::Value;
+use super::syntax::csv;
 use crate::escape;
 
 /// How parts are written.
@@ -99,7 +100,7 @@ impl Value<'_> {
                 self.write(Notation::Sql, &mut text);
                 escape::csv(&text, out);
             }
-            _ => escape::csv(&self.bare_text(), out),
+            data_type => csv(data_type, &self.bare_text(), out),
         }
     }
 
