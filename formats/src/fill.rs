@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use types::{Bytes, Column, ColumnDef};
 
+use self::syntax::Syntax;
+use crate::error::{FormatError, code};
 use crate::format::Payload;
 use crate::settings::Settings;
 use crate::stream::{Rows, RowsBody};
@@ -28,9 +30,7 @@ pub struct Fill<'a> {
 /// Fills rows; keeps the memory they are written to.
 #[derive(Debug)]
 pub struct Filler {
-    payload: Payload,
-    delimiter: u8,
-    tuples_as_fields: bool,
+    syntax: Syntax,
     /// The columns of the rows as filled.
     columns: Vec<ColumnDef>,
     bytes: Vec<u8>,
@@ -53,15 +53,28 @@ impl Filler {
     /// A filler for rows of this payload format, read by these settings.
     pub fn new(payload: Payload, settings: &Settings) -> Self {
         Self {
-            payload,
-            delimiter: settings.csv_delimiter,
-            tuples_as_fields: settings.csv_tuples_as_fields,
+            syntax: Syntax::new(payload, settings),
             columns: Vec::new(),
             bytes: Vec::new(),
             ranges: Vec::new(),
             absent: Vec::new(),
             edits: Vec::new(),
         }
+    }
+
+    /// Refuses a column whose values cannot be written so that a shard reads them by the client's settings.
+    pub fn check(&self, column: &ColumnDef) -> Result<(), FormatError> {
+        if self.syntax.can_write(&column.data_type) {
+            return Ok(());
+        }
+        Err(FormatError::plain(
+            code::NOT_IMPLEMENTED,
+            format!(
+                "the value that column {} has by default needs quotes, which format_csv_allow_double_quotes = 0 forbids: send the \
+                 column, or leave the setting out",
+                column.name
+            ),
+        ))
     }
 
     /// The rows with the values of `fills`, but for a block, which is written with them ([`crate::Block::write`]); their columns are more than before where a row had no field at all.
@@ -130,11 +143,7 @@ impl Filler {
             let (of_row, rest) = edits.split_at(count);
             edits = rest;
             let start = self.bytes.len();
-            let syntax = syntax::Syntax {
-                payload: self.payload,
-                delimiter: self.delimiter,
-                tuples_as_fields: self.tuples_as_fields,
-            };
+            let syntax = &self.syntax;
             let mut from = range.start;
             for edit in of_row {
                 let fill = &fills[edit.fill];

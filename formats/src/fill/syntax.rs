@@ -5,23 +5,53 @@ use types::DataType;
 use super::Fill;
 use super::binary::{self, Value};
 use super::text::Notation;
+use crate::delimited::{Nature, nature};
 use crate::escape;
 use crate::format::Payload;
 use crate::nested::is_nested;
+use crate::settings::Settings;
 
 /// How a payload format writes a value.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Syntax {
     pub payload: Payload,
     /// Between CSV's fields.
-    pub delimiter: u8,
+    delimiter: u8,
     /// Whether a Tuple takes a field of CSV for each element.
-    pub tuples_as_fields: bool,
+    tuples_as_fields: bool,
+    /// Whether CSV's texts may stand in double quotes.
+    double_quotes: bool,
+    /// NULL by itself.
+    null: Vec<u8>,
 }
 
 impl Syntax {
+    /// Values of this payload format, as shards read it by these settings.
+    pub(super) fn new(payload: Payload, settings: &Settings) -> Self {
+        let null: &[u8] = match payload {
+            Payload::JsonEachRow | Payload::JsonCompactEachRow => b"null",
+            Payload::JsonStringsEachRow | Payload::JsonCompactStringsEachRow => b"\"NULL\"",
+            Payload::Values => b"NULL",
+            Payload::Csv => settings.csv_null.as_bytes(),
+            _ => settings.tsv_null.as_bytes(),
+        };
+        Self {
+            payload,
+            delimiter: settings.csv_delimiter,
+            tuples_as_fields: settings.csv_tuples_as_fields,
+            double_quotes: settings.csv_double_quotes,
+            null: null.to_vec(),
+        }
+    }
+
+    /// Whether values of the type can be written: CSV's texts need their quotes.
+    pub(super) fn can_write(&self, data_type: &DataType) -> bool {
+        let needs_no_quotes = || matches!(nature(data_type), Nature::Flag | Nature::Other);
+        self.payload != Payload::Csv || self.double_quotes || needs_no_quotes()
+    }
+
     /// Appends the value of a row, in the place of another.
-    pub(super) fn value(self, fill: &Fill<'_>, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn value(&self, fill: &Fill<'_>, row: usize, out: &mut Vec<u8>) {
         match self.payload {
             Payload::RowBinary => binary::row_binary(fill, row, out),
             Payload::RowBinaryWithDefaults => {
@@ -44,7 +74,7 @@ impl Syntax {
     }
 
     /// Adds a field to the row that begins at `start` and ends where `out` ends.
-    pub(super) fn add(self, fill: &Fill<'_>, row: usize, start: usize, out: &mut Vec<u8>) {
+    pub(super) fn add(&self, fill: &Fill<'_>, row: usize, start: usize, out: &mut Vec<u8>) {
         match self.payload {
             Payload::TabSeparated => out.push(b'\t'),
             Payload::Csv => out.push(self.delimiter),
@@ -81,7 +111,7 @@ impl Syntax {
     }
 
     /// The row that begins at `start` has all its values: what counts its bytes is set right.
-    pub(super) fn close(self, start: usize, out: &mut [u8]) {
+    pub(super) fn close(&self, start: usize, out: &mut [u8]) {
         if self.payload == Payload::BsonEachRow {
             // A document is shorter than max_row_bytes and what was added to it.
             let len = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
@@ -89,10 +119,10 @@ impl Syntax {
         }
     }
 
-    fn text(self, fill: &Fill<'_>, row: usize, out: &mut Vec<u8>) {
+    fn text(&self, fill: &Fill<'_>, row: usize, out: &mut Vec<u8>) {
         let is_null = fill.values.nulls.as_ref().is_some_and(|nulls| nulls[row]);
         if is_null {
-            out.extend_from_slice(self.null());
+            out.extend_from_slice(&self.null);
             return;
         }
         if is_nested(&fill.column.data_type) {
@@ -113,12 +143,12 @@ impl Syntax {
     }
 
     /// A value with others inside.
-    fn nested(self, value: Value<'_>, out: &mut Vec<u8>) {
+    fn nested(&self, value: Value<'_>, out: &mut Vec<u8>) {
         let mut text = Vec::new();
         match self.payload {
             Payload::JsonEachRow | Payload::JsonCompactEachRow => return value.write(Notation::Json, out),
             Payload::Csv if self.tuples_as_fields => {
-                return value.write_csv(self.delimiter, self.null(), out);
+                return value.write_csv(self.delimiter, &self.null, out);
             }
             _ => value.write(Notation::Sql, &mut text),
         }
@@ -127,15 +157,6 @@ impl Syntax {
             Payload::Csv => escape::csv(&text, out),
             Payload::JsonStringsEachRow | Payload::JsonCompactStringsEachRow => escape::json(&text, out),
             _ => out.extend_from_slice(&text),
-        }
-    }
-
-    fn null(self) -> &'static [u8] {
-        match self.payload {
-            Payload::JsonEachRow | Payload::JsonCompactEachRow => b"null",
-            Payload::JsonStringsEachRow | Payload::JsonCompactStringsEachRow => b"\"NULL\"",
-            Payload::Values => b"NULL",
-            _ => b"\\N",
         }
     }
 }

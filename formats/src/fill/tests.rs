@@ -1,8 +1,8 @@
 use types::{Bytes, Column, ColumnDef, Data, DataType};
 
 use super::{Fill, Filler};
-use crate::tests::{Body, Reader};
-use crate::{Format, FormatError, Rows};
+use crate::tests::{Body, Reader, columns};
+use crate::{Format, FormatError, Payload, Rows, Settings, code};
 
 const TABLE: &str = "a UInt8, k UInt64, s Nullable(String), t DateTime('UTC'), u UUID";
 
@@ -44,6 +44,11 @@ fn fill_and_read_again(format: Format, body: &[u8], listed: &[&str]) -> (Body, V
     if !listed.is_empty() {
         reader.listed = Some(listed.iter().map(|name| (*name).to_owned()).collect());
     }
+    read_filled(reader, body)
+}
+
+fn read_filled(reader: Reader, body: &[u8]) -> (Body, Vec<String>) {
+    let format = reader.format;
     let mut filled_body = Body::default();
     let mut columns = Vec::new();
     let mut filler = Filler::new(format.payload(), &reader.settings);
@@ -250,4 +255,34 @@ fn a_bool_stands_in_csv_without_quotes() {
     assert_eq!(written("Bool", b"false"), "false");
     assert_eq!(written("Nullable(Bool)", b"true"), "true");
     assert_eq!(written("UInt8", b"1"), "\"1\"");
+}
+
+#[test]
+fn null_is_written_by_the_sign_that_the_client_s_settings_say() {
+    let signs = [
+        (Format::Csv, "format_csv_null_representation"),
+        (Format::TabSeparated, "format_tsv_null_representation"),
+        (Format::Tskv, "format_tsv_null_representation"),
+    ];
+    for (format, setting) in signs {
+        let mut reader = Reader::new(format, TABLE, &["k", "s", "t", "u"]).with(setting, "nil");
+        reader.listed = Some(vec!["a".to_owned()]);
+        let body: &[u8] = match format {
+            Format::Tskv => b"a=1\na=2\na=3\n",
+            _ => b"1\n2\n3\n",
+        };
+        let (read, _) = read_filled(reader, body);
+        assert_eq!(read.key[2][1], "NULL", "{format:?}");
+    }
+}
+
+#[test]
+fn texts_are_not_written_where_csv_may_have_no_quotes() {
+    let settings = Settings::read([("format_csv_allow_double_quotes", "0")]).unwrap();
+    let filler = Filler::new(Payload::Csv, &settings);
+    let refusal = |column: &str| filler.check(&columns(column)[0]).err().map(|error| error.code);
+    assert_eq!(refusal("s Nullable(String)"), Some(code::NOT_IMPLEMENTED));
+    assert_eq!(refusal("a Array(UInt8)"), Some(code::NOT_IMPLEMENTED));
+    assert_eq!(refusal("k UInt64"), None);
+    assert_eq!(refusal("b Bool"), None);
 }

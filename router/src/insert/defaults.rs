@@ -455,7 +455,10 @@ impl Filling {
             .filter_map(|(step, texts)| step.fill(steps, rows.absent, values, texts))
             .collect();
         let rows = match rows.body {
-            RowsBody::Ranges { .. } if !fills.is_empty() => filler.fill(rows, &fills),
+            RowsBody::Ranges { .. } if !fills.is_empty() => {
+                fills.iter().try_for_each(|fill| filler.check(fill.column))?;
+                filler.fill(rows, &fills)
+            }
             RowsBody::Ranges { .. } | RowsBody::Block(_) => rows.clone(),
         };
         Ok(Filled {
