@@ -13,14 +13,11 @@ use shard_client::Facts;
 
 use crate::app::App;
 use crate::routing::Routing;
-use crate::schema::write_whole;
+use crate::schema::{read_json, write_whole};
 use crate::tasks::Stop;
 
 /// How often the file is written when something is new.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// A file is larger only by damage: a replica takes about 10 kB.
-const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// By address.
 type Said = BTreeMap<String, Arc<Facts>>;
@@ -82,16 +79,10 @@ fn said(routing: &Routing) -> Said {
 }
 
 fn read(path: &Path) -> Result<Said, String> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-            return Err(format!("it has {} bytes", metadata.len()));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Said::new()),
-        Err(error) => return Err(error.to_string()),
+    if !path.try_exists().map_err(|error| error.to_string())? {
+        return Ok(Said::new());
     }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let value = read_json(path)?;
     let replicas = value.as_object().ok_or("it is no JSON object")?;
     let facts = |(address, said): (&String, &Value)| Some((address.clone(), Arc::new(of_json(said)?)));
     let said: Option<Said> = replicas.iter().map(facts).collect();

@@ -90,10 +90,12 @@ impl ReplicaRuntime {
     /// What the replica says of itself, asked once.
     pub async fn facts(&self) -> Result<Arc<Facts>, ShardError> {
         let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ask = async || self.client.facts(&asked_settings()).await.map(Arc::new);
-        let facts = cell.get_or_try_init(ask).await?;
-        self.remember(facts.clone());
-        Ok(facts.clone())
+        let ask = async || {
+            let facts = Arc::new(self.client.facts(&asked_settings()).await?);
+            self.remember(facts.clone());
+            Ok(facts)
+        };
+        cell.get_or_try_init(ask).await.cloned()
     }
 
     /// What it said of itself last, perhaps before it went down or Weir was started; none if it never did.

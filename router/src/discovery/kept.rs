@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use config::{SeenTable, Sighting, Sightings, TableName};
 use serde_json::{Value, json};
 
-use crate::schema::write_whole;
-
-/// A file is larger only by damage: 50,000 tables make 10 MB.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+use crate::schema::{read_json, write_whole};
 
 /// The files of a spool.
 #[derive(Debug, Clone)]
@@ -57,13 +54,7 @@ impl KeptSightings {
 }
 
 fn read_file(path: &Path) -> Result<(String, BTreeMap<String, Sighting>), String> {
-    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(format!("it has {bytes} bytes"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    of_json(&value).ok_or_else(|| "it is not what Weir writes".to_owned())
+    of_json(&read_json(path)?).ok_or_else(|| "it is not what Weir writes".to_owned())
 }
 
 fn to_json(cluster: &str, sightings: &BTreeMap<String, Sighting>) -> Value {
