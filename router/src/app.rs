@@ -20,6 +20,7 @@ use crate::budget::Budget;
 use crate::deliver;
 use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
+use crate::identity::Identities;
 use crate::insert::shapes::{self, Shapes};
 use crate::kept_facts;
 use crate::layouts;
@@ -58,6 +59,8 @@ pub struct App {
     pub logins: Logins,
     /// Shapes of INSERTs that shards are known to read.
     pub shapes: Shapes,
+    /// Who the replicas are.
+    pub identities: Identities,
     /// Tables that are routed without being listed.
     pub discovery: Discovery,
     routing: ArcSwap<Routing>,
@@ -107,6 +110,7 @@ impl App {
             answers: Answers::open(AnswerFiles::below(&config.spool.path)),
             logins: Logins::default(),
             shapes: Shapes::below(&config.spool.path),
+            identities: Identities::below(&config.spool.path),
             sessions: Sessions::default(),
             discovery,
             spool,
@@ -265,6 +269,20 @@ impl App {
         let (app, table) = (self.clone(), table.clone());
         let accepted = tokio::task::spawn_blocking(move || app.try_accept_key(&table)).await;
         accepted.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Takes the replicas of a shard, or one of them, for who they are at the next contact; how many entries were forgotten.
+    pub async fn accept_replicas(&self, shard: &str, replica: Option<&str>) -> Result<usize, String> {
+        let forgotten = self.identities.forget(shard, replica).await?;
+        tracing::warn!(
+            shard,
+            replica,
+            forgotten,
+            "an operator accepted replicas as who they are now"
+        );
+        // Held destinations are probed with the next one's contact.
+        self.nudge.notify_waiters();
+        Ok(forgotten)
     }
 
     fn try_accept_key(self: &Arc<Self>, table: &config::TableName) -> Result<(), String> {

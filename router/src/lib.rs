@@ -40,6 +40,7 @@ pub mod dry_run;
 pub mod exception;
 pub mod front;
 pub mod http;
+pub mod identity;
 pub mod insert;
 pub mod kept_facts;
 pub mod layouts;

@@ -1,11 +1,12 @@
 //! One replica while Weir runs: its connection pool, its health, and what it said of itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use formats::Payload;
 use shard_client::{
-    Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Phase, Replica, ShardError,
+    Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Phase, Replica, ShardError, Target,
 };
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -24,6 +25,11 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Reads passed through to one replica at once; less than the connections beside its senders', so that checks have some.
 const READS_MAX: usize = 24;
 
+/// What a replica said of a target is asked again after this long: engines and windows are altered, though seldom.
+const TARGET_AGE_MAX: Duration = Duration::from_mins(10);
+
+type Targets = HashMap<(String, String), (Instant, Option<Arc<Target>>)>;
+
 /// A replica, shared by senders, reads and checks.
 #[derive(Debug)]
 pub struct ReplicaRuntime {
@@ -37,6 +43,8 @@ pub struct ReplicaRuntime {
     facts: Mutex<Arc<OnceCell<Arc<Facts>>>>,
     /// What it said last, kept while it is down.
     said: Mutex<Option<Arc<Facts>>>,
+    /// What it said of targets, by database and table, and when.
+    targets: Mutex<Targets>,
     /// Batches being sent to it at once.
     inflight: Semaphore,
     inflight_max: usize,
@@ -55,6 +63,7 @@ impl ReplicaRuntime {
             health: Mutex::default(),
             facts: Mutex::default(),
             said: Mutex::default(),
+            targets: Mutex::default(),
             inflight: Semaphore::new(inflight_max),
             inflight_max,
             reads: Arc::new(Semaphore::new(READS_MAX)),
@@ -108,6 +117,32 @@ impl ReplicaRuntime {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
     }
 
+    /// What the target is to it: asked once, and again after the replica was down, after a while, and when it is to be looked at
+    /// anew. None where it has no such table or does not say.
+    pub async fn target(&self, database: &str, table: &str) -> Result<Option<Arc<Target>>, ShardError> {
+        let key = (database.to_owned(), table.to_owned());
+        let known = self
+            .targets()
+            .get(&key)
+            .filter(|(at, _)| at.elapsed() < TARGET_AGE_MAX)
+            .cloned();
+        if let Some((_, target)) = known {
+            return Ok(target);
+        }
+        let target = self.client.target(database, table).await?.map(Arc::new);
+        self.targets().insert(key, (Instant::now(), target.clone()));
+        Ok(target)
+    }
+
+    /// What is known of the target is to be asked again.
+    pub fn look_again(&self, database: &str, table: &str) {
+        self.targets().remove(&(database.to_owned(), table.to_owned()));
+    }
+
+    fn targets(&self) -> MutexGuard<'_, Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it has been asked since it came up.
     fn is_asked(&self) -> bool {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,6 +189,7 @@ impl ReplicaRuntime {
         } else {
             health.failed(&BACKOFF, Instant::now(), &mut rand::rng());
             *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+            self.targets().clear();
         }
         if was_up != health.is_up() {
             let replica = &self.address;

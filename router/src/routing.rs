@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use config::{Assignment, Config, TableName};
+use config::{Assignment, Config, OnDoubt, TableName};
 use shard_client::{Chooser, Endpoint, Facts, InsertRequest, Replica, TlsFiles};
 use sharding::{Ring, Slots};
 use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
@@ -12,6 +12,7 @@ use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
 use crate::app::App;
 use crate::deliver::request::{BatchInsert, InsertInto};
 use crate::exception::{Exception, code};
+use crate::identity::{Identities, Place};
 use crate::replica::ReplicaRuntime;
 use crate::schema::{SharedSchema, learn};
 
@@ -94,6 +95,7 @@ pub enum Lookup {
 /// Where a destination's batches go now.
 pub struct Route {
     table: Arc<RoutedTable>,
+    shard: String,
     replicas: Vec<Arc<ReplicaRuntime>>,
 }
 
@@ -212,6 +214,7 @@ impl Routing {
         };
         (!replicas.is_empty()).then(|| Route {
             table: table.clone(),
+            shard: shard.name.clone(),
             replicas,
         })
     }
@@ -662,19 +665,53 @@ impl Route {
     }
 
     /// The replicas in the order in which a batch tries them: the local one first, then by load_balancing and health. A batch
-    /// that a replica may have goes to that one alone, where its repetition is recognised; an error says that it is gone.
-    pub fn order(&self, doubtful: Option<&str>) -> Result<Vec<Arc<ReplicaRuntime>>, String> {
-        if let Some(address) = doubtful {
-            let replica = self.replicas.iter().find(|replica| replica.address() == address);
-            return replica.map(|replica| vec![replica.clone()]).ok_or_else(|| {
-                format!(
-                    "replica {address} may have this batch, and is not configured any more: look there for its rows, then \
-                     `weir spool drop` it, or configure the replica again and `weir spool retry`"
-                )
-            });
+    /// that a replica may have goes only where its repetition is recognised: there, and to those that share its memory of
+    /// blocks; `on_doubt = "send"` repeats it anywhere. An error says that no such replica is left.
+    pub fn order(
+        &self,
+        doubtful: Option<&str>,
+        identities: &Identities,
+    ) -> Result<Vec<Arc<ReplicaRuntime>>, String> {
+        let safe: Vec<_> = match doubtful.filter(|_| self.send().on_doubt != Some(OnDoubt::Send)) {
+            None => self.replicas.clone(),
+            Some(address) => {
+                let there = self.place(address);
+                let is_safe = |replica: &ReplicaRuntime| {
+                    replica.address() == address
+                        || identities.share_blocks(&there, &self.place(replica.address()))
+                };
+                self.replicas
+                    .iter()
+                    .filter(|replica| is_safe(replica))
+                    .cloned()
+                    .collect()
+            }
+        };
+        if let (Some(address), true) = (doubtful, safe.is_empty()) {
+            return Err(format!(
+                "replica {address} may have this batch, and neither it nor another of its zookeeper_path is configured any more: \
+                 look there for its rows, then `weir spool drop` it, or configure the replica again and `weir spool retry`"
+            ));
         }
         let mut chooser = self.table.chooser.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(crate::replica::order(&self.replicas, &mut chooser))
+        Ok(crate::replica::order(&safe, &mut chooser))
+    }
+
+    /// The target on the replica of that address.
+    pub fn place(&self, address: &str) -> Place {
+        let target = &self.table.config.target;
+        let replica = self.replicas.iter().find(|replica| replica.address() == address);
+        Place {
+            cluster: self.table.cluster.name.clone(),
+            shard: self.shard.clone(),
+            replica: address.to_owned(),
+            database: replica
+                .map_or(target.database.as_str(), |replica| {
+                    replica.database(&target.database)
+                })
+                .to_owned(),
+            table: target.table.clone(),
+        }
     }
 
     /// How batches are sent.

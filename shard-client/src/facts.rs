@@ -19,7 +19,7 @@ pub struct Facts {
     pub timezone: String,
     /// `hostName()`.
     pub host_name: String,
-    /// `serverUUID()`; 18.16 has none.
+    /// `serverUUID()`; 18.16 and servers without a directory of their own have none.
     pub server_uuid: Option<String>,
     /// The macro `{shard}`, where the server has one and lets the user see it.
     pub shard_macro: Option<String>,
@@ -97,6 +97,9 @@ impl fmt::Display for Version {
 /// Always asked for, beside [`PINNED_SETTINGS`]: whether a repeated batch can be recognised at all.
 const DEDUPLICATION_TOKEN: &str = "insert_deduplication_token";
 
+/// What a server says that was never given one.
+const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
+
 /// A server that has no such function, table or right answers with one of these (UNKNOWN_FUNCTION,
 /// UNKNOWN_IDENTIFIER,
 /// NOT_IMPLEMENTED, UNKNOWN_TABLE, SYNTAX_ERROR, ACCESS_DENIED).
@@ -112,7 +115,7 @@ fn format_settings_query() -> String {
     )
 }
 
-fn is_not_told(error: &ShardError) -> bool {
+pub(crate) fn is_not_told(error: &ShardError) -> bool {
     error
         .server()
         .is_some_and(|server| NOT_TOLD.contains(&server.code))
@@ -131,7 +134,10 @@ impl Replica {
             version: version.parse().map_err(|what| self.unexpected(what))?,
             timezone,
             host_name,
-            server_uuid: self.told("SELECT serverUUID() FORMAT TabSeparated").await?,
+            server_uuid: self
+                .told("SELECT serverUUID() FORMAT TabSeparated")
+                .await?
+                .filter(|uuid| uuid != NO_UUID),
             shard_macro: self
                 .told("SELECT substitution FROM system.macros WHERE macro = 'shard' FORMAT TabSeparated")
                 .await?,

@@ -67,6 +67,7 @@ pub mod request;
 pub mod response;
 mod server_error;
 mod settings;
+mod target;
 mod tls;
 
 #[cfg(test)]
@@ -87,4 +88,5 @@ pub use request::TARGET_BYTES_MAX;
 pub use response::ERROR_BYTES_MAX;
 pub use server_error::ServerError;
 pub use settings::{BATCH_ROWS_MAX, PINNED_SETTINGS, settings_known_to};
+pub use target::{Target, Window};
 pub use tls::TlsError;

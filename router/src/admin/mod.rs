@@ -9,7 +9,7 @@
 //! | `POST /-/reload` | reads the configuration again; 200, or 400 with every mistake |
 //! | `GET /clusters` | replicas and their state, JSON |
 //! | `GET /tables` | what is routed: target, key, whether listed or discovered, whether stopped; JSON |
-//! | `POST /clusters/accept` | `?table=…`: a discovered table's new sharding key is meant |
+//! | `POST /clusters/accept` | `?table=…`: a discovered table's new sharding key is meant; `?shard=…`, `&replica=…`: its replicas are who they are now |
 //! | `POST /route` | `?table=…&format=…[&explain=1]`, rows in the body: where each would go, as `weir route --output json` |
 //! | `POST /spool/retry`, `/spool/drop` | `?table=…&shard=…[&replica=…][&seq=…]`; the change as JSON |
 
@@ -242,10 +242,20 @@ fn tables(app: &App) -> Value {
     Value::Array(tables.collect())
 }
 
-/// The new sharding key of a discovered table.
+/// The new sharding key of a discovered table, or who the replicas of a shard are.
 async fn accept(app: &Arc<App>, request: &Request<Incoming>) -> Result<Value, Refused> {
     let bad = |text: String| Refused(StatusCode::BAD_REQUEST, text);
-    let named = parameter(request.uri().query().unwrap_or(""), "table")?;
+    let query = request.uri().query().unwrap_or("");
+    if let Ok(shard) = parameter(query, "shard") {
+        let replica = parameter(query, "replica").ok();
+        let internal = |why| Refused(StatusCode::INTERNAL_SERVER_ERROR, why);
+        let forgotten = app
+            .accept_replicas(&shard, replica.as_deref())
+            .await
+            .map_err(internal)?;
+        return Ok(json!({"shard": shard, "replica": replica, "forgotten": forgotten}));
+    }
+    let named = parameter(query, "table")?;
     let table = config::TableName::parse(&named).map_err(bad)?;
     let refused = |why| Refused(StatusCode::CONFLICT, why);
     app.accept_key(&table).await.map_err(refused)?;

@@ -12,7 +12,7 @@ use super::table::{Align, Table, one_line};
 use super::{CommandError, ConfigArgs, block_on};
 use crate::app::spool_options;
 use crate::dry_run::slots_in_words;
-use crate::{discovery, layouts};
+use crate::{discovery, identity, layouts};
 
 const EXAMPLE: &str = "\
 Example:
@@ -25,11 +25,16 @@ remainders of sharding value / sum of weights that belong to the shard. With --t
 discovered tables as the router last kept them in the spool's meta/.";
 
 const ACCEPT_EXAMPLE: &str = "\
-Example:
+Examples:
   weir clusters accept --config weir.toml logs.events
+  weir clusters accept --config weir.toml s02
+  weir clusters accept --config weir.toml s02@ch-02-b:8123
 
-Rows of one key that came before lie where the old key put them, new ones go where the new key says. What waits in the spool \
-goes where it was routed.";
+A table: rows of one key that came before lie where the old key put them, new ones go where the new key says. What waits in the \
+spool goes where it was routed.
+
+A shard, or one of its replicas: who stood at its addresses before is forgotten, and who answers there next is written to. Look \
+first whether the addresses are right: rows that went to another shard are not brought back.";
 
 /// Characters of an error in the table; JSON has it whole.
 const ERROR_CHARS: usize = 80;
@@ -52,7 +57,7 @@ pub struct ClustersArgs {
 
 #[derive(Debug, Subcommand)]
 enum Change {
-    /// Take the new sharding key of a discovered table, which stopped its INSERTs.
+    /// Take the new sharding key of a discovered table, which stopped its INSERTs, or a shard's replicas for who they are now.
     Accept(AcceptArgs),
 }
 
@@ -61,9 +66,9 @@ enum Change {
 struct AcceptArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The distributed table, `database.table`.
-    #[arg(value_name = "TABLE")]
-    table: String,
+    /// The distributed table, `database.table`, or the shard, with `@host:port` one of its replicas.
+    #[arg(value_name = "TABLE|SHARD[@REPLICA]")]
+    what: String,
 }
 
 /// One replica and what it answered.
@@ -118,33 +123,102 @@ fn list_tables(config: &Config, output: Output) -> Result<(), CommandError> {
 }
 
 /// Through the router that runs on the spool, or, when none does, in its meta/ under its lock.
+/// What is accepted: a shard's replicas, if the configuration has a shard of that name, else a table's key.
+enum Accepted {
+    Key(TableName),
+    Replicas { shard: String, replica: Option<String> },
+}
+
+impl Accepted {
+    fn of(what: &str, config: &Config) -> Result<Accepted, CommandError> {
+        let (shard, replica) = match what.split_once('@') {
+            Some((shard, replica)) => (shard, Some(replica)),
+            None => (what, None),
+        };
+        let mut shards = config.clusters.iter().flat_map(|cluster| &cluster.shards);
+        let Some(found) = shards.find(|known| known.name == shard) else {
+            return TableName::parse(what).map(Accepted::Key).map_err(|error| {
+                CommandError(format!(
+                    "{what:?} is neither a shard of the configuration nor a table: {error}"
+                ))
+            });
+        };
+        if let Some(replica) = replica
+            && !found.replicas.iter().any(|known| known.address() == replica)
+        {
+            let known: Vec<_> = found.replicas.iter().map(config::Replica::address).collect();
+            return Err(CommandError(format!(
+                "shard {shard} has no replica {replica:?}; it has {}",
+                known.join(", ")
+            )));
+        }
+        Ok(Accepted::Replicas {
+            shard: shard.to_owned(),
+            replica: replica.map(str::to_owned),
+        })
+    }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Accepted::Key(table) => vec![("table", table.to_string())],
+            Accepted::Replicas { shard, replica } => {
+                let replica = replica.clone().map(|replica| ("replica", replica));
+                [("shard", shard.clone())].into_iter().chain(replica).collect()
+            }
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Accepted::Key(table) => format!("{table}: its new sharding key holds from now on"),
+            Accepted::Replicas {
+                shard,
+                replica: Some(replica),
+            } => format!("{shard}: who answers at {replica} next is its replica"),
+            Accepted::Replicas { shard, replica: None } => {
+                format!("{shard}: who answers at its addresses next are its replicas")
+            }
+        }
+    }
+}
+
 fn accept(args: &AcceptArgs) -> Result<(), CommandError> {
-    let table = TableName::parse(&args.table).map_err(CommandError)?;
     let config = args.config.load()?;
+    let accepted = Accepted::of(&args.what, &config)?;
     block_on(async {
         match AdminSocket::of_spool(&config.spool.path).await? {
             Some(router) => {
-                let name = table.to_string();
-                let answer = router.post("/clusters/accept", &[("table", &name)]).await?;
+                let parameters = accepted.parameters();
+                let parameters: Vec<_> = parameters
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                let answer = router.post("/clusters/accept", &parameters).await?;
                 if !answer.status.is_success() {
                     return Err(CommandError(answer.text));
                 }
             }
-            None => accept_offline(&config, &table).await?,
+            None => accept_offline(&config, &accepted).await?,
         }
-        say(format_args!("{table}: its new sharding key holds from now on"))
+        say(format_args!("{}", accepted.told()))
     })?
 }
 
-async fn accept_offline(config: &Config, table: &TableName) -> Result<(), CommandError> {
+async fn accept_offline(config: &Config, accepted: &Accepted) -> Result<(), CommandError> {
     let told = |error: &dyn std::fmt::Display| CommandError(error.to_string());
     // Held until the change is on disk: no router starts meanwhile.
     let (spool, _) = spool::Spool::open(spool_options(config)).map_err(|error| told(&error))?;
-    let accepted = discovery::of_disk(config)
-        .map_err(|error| told(&error))
-        .and_then(|(config, _)| layouts::accept_key(&config, table).map_err(CommandError));
+    let done = match accepted {
+        Accepted::Key(table) => discovery::of_disk(config)
+            .map_err(|error| told(&error))
+            .and_then(|(config, _)| layouts::accept_key(&config, table).map_err(CommandError)),
+        Accepted::Replicas { shard, replica } => {
+            let forgotten = identity::forget_offline(&config.spool.path, shard, replica.as_deref());
+            forgotten.map(drop).map_err(CommandError)
+        }
+    };
     spool.shutdown().await;
-    accepted
+    done
 }
 
 fn lines(cluster: &Cluster) -> impl Iterator<Item = impl Future<Output = Line<'_>>> {

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use shard_client::{Class, InsertRequest, Inserted, ShardError, Views, Wrote};
+use shard_client::{Class, Facts, InsertRequest, Inserted, ShardError, Views, Wrote};
 use spool::{Batch, Closed, Destination, Outcome, Settled};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::identity::{Identity, NotMet};
 use crate::insert::shapes::ShapeKey;
 use crate::logs::Repeats;
 use crate::replica::ReplicaRuntime;
@@ -157,7 +158,7 @@ impl Sender {
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
     async fn try_replicas(&self, batch: &mut Batch, route: &Route) -> Tried {
-        let replicas = match route.order(batch.doubtful_replica()) {
+        let replicas = match route.order(batch.doubtful_replica(), &self.app.identities) {
             Ok(replicas) => replicas,
             Err(error) => return Tried::Ended(Outcome::HoldBatch { error }),
         };
@@ -185,6 +186,7 @@ impl Sender {
             let error = format!("{}: {error}", replica.address());
             return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
         }
+        self.meet(route, replica, &facts).await?;
         let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {
@@ -207,6 +209,8 @@ impl Sender {
             Err(error) => {
                 if error.hints_schema_change() {
                     self.app.refresh_schema(route.table());
+                    let target = &route.table().config.target;
+                    replica.look_again(replica.database(&target.database), &target.table);
                 }
                 let views = views_behind(&error, route, replica).await;
                 if error.wrote(views) == Wrote::Nothing {
@@ -224,6 +228,36 @@ impl Sender {
                 Err(verdict::next(&error, batch.segments().len(), views, bare))
             }
         }
+    }
+
+    /// A replica shows who it is before anything is written to it. One without the table says so itself.
+    async fn meet(&self, route: &Route, replica: &ReplicaRuntime, facts: &Facts) -> Result<(), Next> {
+        let place = route.place(replica.address());
+        let target = replica.target(&place.database, &place.table).await;
+        replica.observed(&target);
+        let Some(target) = target.map_err(|error| verdict::not_asked(&error))? else {
+            return Ok(());
+        };
+        let met = self
+            .app
+            .identities
+            .check(&place, &Identity::of(facts, &target))
+            .await;
+        met.map_err(|not_met| {
+            Next::OtherReplica(match not_met {
+                NotMet::Other(error) => Outcome::HoldDestination { error },
+                NotMet::NotKept(error) => Outcome::Retry { error },
+            })
+        })?;
+        if target.is_readonly {
+            replica.look_again(&place.database, &place.table);
+            let error = format!(
+                "{}: {}.{} is read-only there: its ZooKeeper session is lost, or it was never begun",
+                place.replica, place.database, place.table
+            );
+            return Err(Next::OtherReplica(Outcome::Retry { error }));
+        }
+        Ok(())
     }
 
     /// A shard has read the batch as the target is now.
