@@ -6,7 +6,8 @@
 //!   Replicated tables.
 //! - [`Modern`]: the engine of ClickHouse 26.x (PyPI's chdb) behind `chdb_server.py`, with faults on request.
 //! - [`Weir`]: the router as `cargo build` made it, killed and started again at will.
-//! - [`Proxy`]: a TCP relay that holds or cuts a connection after so many bytes.
+//! - [`Proxy`]: a TCP relay that holds or cuts a connection after so many bytes, throws an answer away, and records what
+//!   passes.
 //! - [`Endpoint`] and [`Request`]: a blocking HTTP client that can also send what no decent client sends.
 //! - [`rows`] and [`Format`]: rows that follow from a seed, written in each payload format.
 //! - [`Fingerprint`]: the ledger; equal fingerprints mean the same rows, however they are spread over shards.
@@ -48,7 +49,7 @@ pub use http::{Answer, Endpoint, Request, gzip_stored};
 pub use modern::{Fault, Modern};
 pub use proxy::Proxy;
 pub use python::frame;
-pub use rows::{COLUMNS, Row, row, rows};
+pub use rows::{COLUMNS, Row, SplitMix, row, rows};
 pub use scratch::Scratch;
 pub use wait::wait_for;
 pub use weir::{Weir, WeirConfig, weir_command};

@@ -82,9 +82,28 @@ impl Weir {
     /// Starts it again on the same addresses, configuration and spool; kills it before if it still runs.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.launch();
+        self.wait_until_ready();
+    }
+
+    /// Starts it again as [`restart`](Self::restart) does, and waits for nothing.
+    pub fn launch(&mut self) {
         self.process.kill9();
         self.process = run(&self.home);
-        self.wait_until_ready();
+    }
+
+    /// Waits until it says that it is ready, after [`launch`](Self::launch).
+    #[track_caller]
+    pub fn wait_until_ready(&mut self) {
+        let admin = self.admin.clone();
+        let ready = || {
+            admin
+                .request("GET", "/-/ready")
+                .send()
+                .is_ok_and(|answer| answer.status == 200)
+        };
+        self.process
+            .wait_until_ready(START_LIMIT, || ready().then_some(()));
     }
 
     /// SIGHUP: the configuration is read again.
@@ -119,6 +138,11 @@ impl Weir {
     /// Where its configuration is.
     pub fn config_path(&self) -> PathBuf {
         self.home.join("weir.toml")
+    }
+
+    /// Where configuration, spool and log are.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Where its spool is.
@@ -172,19 +196,6 @@ impl Weir {
             }
             (waiting == 0.0).then_some(())
         });
-    }
-
-    #[track_caller]
-    fn wait_until_ready(&mut self) {
-        let admin = self.admin.clone();
-        let ready = || {
-            admin
-                .request("GET", "/-/ready")
-                .send()
-                .is_ok_and(|answer| answer.status == 200)
-        };
-        self.process
-            .wait_until_ready(START_LIMIT, || ready().then_some(()));
     }
 }
 
