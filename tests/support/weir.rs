@@ -17,6 +17,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 pub struct WeirConfig {
     /// Lines of `[limits]`.
     pub limits: String,
+    /// Where the spool is to be, if not in a directory of the router's own.
+    pub spool_path: Option<PathBuf>,
     /// More lines of `[spool]`.
     pub spool: String,
     /// Lines of `[send]`.
@@ -34,6 +36,7 @@ pub struct Weir {
     pub admin: Endpoint,
     process: Process,
     home: Scratch,
+    spool_path: PathBuf,
 }
 
 impl Weir {
@@ -45,16 +48,18 @@ impl Weir {
         let admin = Endpoint::new(loopback(free_port()));
         let WeirConfig {
             limits,
+            spool_path,
             spool,
             send,
             sections,
         } = config;
+        let spool_path = spool_path.clone().unwrap_or_else(|| home.join("spool"));
         let text = format!(
             "[listen]\nhttp = \"{}\"\nadmin = \"{}\"\n\n[limits]\n{limits}\n\n\
              [spool]\npath = \"{}\"\n{spool}\n\n[send]\n{send}\n\n{sections}\n",
             http.address,
             admin.address,
-            home.join("spool").display(),
+            spool_path.display(),
         );
         home.write("weir.toml", text);
         let process = run(&home);
@@ -63,6 +68,7 @@ impl Weir {
             admin,
             process,
             home,
+            spool_path,
         };
         weir.wait_until_ready();
         weir
@@ -146,8 +152,8 @@ impl Weir {
     }
 
     /// Where its spool is.
-    pub fn spool_path(&self) -> PathBuf {
-        self.home.join("spool")
+    pub fn spool_path(&self) -> &Path {
+        &self.spool_path
     }
 
     /// Runs `weir ARGUMENTS --config <this router's>`; panics at the caller's line unless it succeeds.

@@ -17,9 +17,9 @@ const CLIENTS_A_TABLE: usize = 2;
 pub const LARGE_ROWS: u64 = 200_000;
 const LARGE_PAD_BYTES: usize = 230;
 /// The large INSERTs go on with this much between them, at most.
-const LARGE_PAUSE_MS: u64 = 20_000;
+const LARGE_PAUSE_MS: u64 = 10_000;
 /// Between two INSERTs of a small client, at most.
-const SMALL_PAUSE_MS: u64 = 100;
+const SMALL_PAUSE_MS: u64 = 60;
 /// Rows written at once of a large body.
 const PIECE_ROWS: u64 = 500;
 

@@ -33,6 +33,7 @@ mod clients;
 mod faults;
 mod ledger;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -46,6 +47,12 @@ use ledger::Ledger;
 
 /// Rounds between two checks: a failure is found near its cause, and draining does not take all the time.
 const CHECK_EVERY: u64 = 20;
+
+/// How long the router lives in a round, at most, in milliseconds.
+const SHORT_MS: u64 = 3_500;
+/// And in one of so many.
+const LONG_ONE_IN: u64 = 8;
+const LONG_MS: u64 = 15_000;
 
 /// What a run is asked for by its environment.
 #[derive(Debug, Clone, Copy)]
@@ -83,21 +90,31 @@ fn a_router_killed_at_any_moment_loses_nothing_halves_nothing_and_doubles_nothin
     let clients = Clients::start(&bed, &ledger, order);
     let mut torture = Torture {
         order,
+        round: 0,
         faults: Faults::new(order.seed),
         random: SplitMix::new(order.seed),
         began: Instant::now(),
         kills: 0,
     };
-    for round in 1..=order.rounds {
-        torture.round(&mut bed);
-        if round % CHECK_EVERY == 0 || round == order.rounds {
-            torture.check(round, &mut bed, &clients, &ledger);
-        }
+    let rounds = AssertUnwindSafe(|| torture.all_rounds(&mut bed, &clients, &ledger));
+    if let Err(trouble) = catch_unwind(rounds) {
+        let kept = keep(&mut bed, order.seed, torture.round);
+        eprintln!(
+            "torture: seed {}, round {} of {}, {} kills: {}\nkept: {}",
+            order.seed,
+            torture.round,
+            order.rounds,
+            torture.kills,
+            ledger.summary(),
+            kept.display()
+        );
+        resume_unwind(trouble);
     }
 }
 
 struct Torture {
     order: Order,
+    round: u64,
     faults: Faults,
     random: SplitMix,
     began: Instant,
@@ -105,10 +122,22 @@ struct Torture {
 }
 
 impl Torture {
+    fn all_rounds(&mut self, bed: &mut Bed, clients: &Clients, ledger: &Ledger) {
+        while self.round < self.order.rounds {
+            self.round += 1;
+            self.one_round(bed);
+            if self.round.is_multiple_of(CHECK_EVERY) || self.round == self.order.rounds {
+                self.check(bed, clients, ledger);
+            }
+        }
+    }
+
     /// Faults, a while, and the kill; the router is ready again when it ends.
-    fn round(&mut self, bed: &mut Bed) {
+    fn one_round(&mut self, bed: &mut Bed) {
         self.faults.order(bed);
-        pause(self.random.below(3_500));
+        // Long enough now and then for a large INSERT to be taken and sent.
+        let is_long = self.random.below(LONG_ONE_IN) == 0;
+        pause(self.random.below(if is_long { LONG_MS } else { SHORT_MS }));
         self.kill(bed);
         if self.random.below(6) == 0 {
             pause(self.random.below(400));
@@ -123,28 +152,20 @@ impl Torture {
     }
 
     /// Everything is delivered, and each row is where the ledger says.
-    fn check(&mut self, round: u64, bed: &mut Bed, clients: &Clients, ledger: &Ledger) {
+    fn check(&mut self, bed: &Bed, clients: &Clients, ledger: &Ledger) {
         self.faults.end(bed);
         clients.pause();
-        let found = bed.wait_until_drained().and_then(|()| ledger.check(bed));
-        let Err(trouble) = found else {
-            eprintln!(
-                "torture: round {round}, {} kills, {} s: {}; 0 lost, 0 twice, 0 misplaced, 0 INSERTs in part",
-                self.kills,
-                self.began.elapsed().as_secs(),
-                ledger.summary()
-            );
-            return clients.go_on();
-        };
-        let kept = keep(bed, self.order.seed, round);
-        panic!(
-            "seed {}, round {round} of {} ({} kills): {trouble}\n{}\nkept: {}",
-            self.order.seed,
-            self.order.rounds,
+        if let Err(trouble) = bed.wait_until_drained().and_then(|()| ledger.check(bed)) {
+            panic!("{trouble}");
+        }
+        eprintln!(
+            "torture: round {}, {} kills, {} s: {}; 0 lost, 0 twice, 0 misplaced, 0 INSERTs in part",
+            self.round,
             self.kills,
-            ledger.summary(),
-            kept.display()
+            self.began.elapsed().as_secs(),
+            ledger.summary()
         );
+        clients.go_on();
     }
 }
 
