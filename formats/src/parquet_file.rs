@@ -1,12 +1,18 @@
 //! Parquet: a file that is read from its end, so it is read once it is whole.
 
+mod pages;
+mod row_groups;
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 use types::ColumnDef;
@@ -16,12 +22,7 @@ use crate::error::{FormatError, code};
 use crate::native::Store;
 use crate::settings::Family;
 use crate::stream::{Input, Rows, Spec};
-
-/// What a batch of rows aims at.
-const BATCH_BYTES: i64 = 4 << 20;
-
-/// How many rows a batch has at most.
-const BATCH_ROWS: i64 = 65_536;
+use row_groups::Groups;
 
 pub(crate) fn open(input: &Input<'_>, spec: &Spec<'_>) -> Result<Box<dyn Windows>, FormatError> {
     input.settings.allow(Family::Any)?;
@@ -31,6 +32,7 @@ pub(crate) fn open(input: &Input<'_>, spec: &Spec<'_>) -> Result<Box<dyn Windows
         body: Body::Coming(Store::new(
             spec.scratch.map_or_else(std::env::temp_dir, Into::into),
         )),
+        row_bytes_max: spec.max_row_bytes,
         len: 0,
     }))
 }
@@ -38,6 +40,7 @@ pub(crate) fn open(input: &Input<'_>, spec: &Spec<'_>) -> Result<Box<dyn Windows
 struct Parquet {
     batches: Batches,
     body: Body,
+    row_bytes_max: usize,
     len: u64,
 }
 
@@ -105,24 +108,12 @@ impl Parquet {
 
     fn open_reader<T: ChunkReader + 'static>(&mut self, reader: T) -> Result<(), FormatError> {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(reader, options);
-        let builder = builder.map_err(|error| self.unreadable(&error))?;
-        let places = self.batches.take_schema(builder.schema())?.to_vec();
-        let metadata = builder.metadata();
-        let rows = metadata.file_metadata().num_rows().max(1);
-        let bytes = metadata
-            .row_groups()
-            .iter()
-            .map(parquet::file::metadata::RowGroupMetaData::total_byte_size);
-        let row_bytes = (bytes.fold(0_i64, i64::saturating_add) / rows).max(1);
-        let batch_rows = (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), places);
-        let reader = builder
-            .with_projection(mask)
-            .with_batch_size(batch_rows as usize)
-            .build();
-        let reader = reader.map_err(|error| self.unreadable(&error))?;
-        self.body = Body::Whole(Box::new(reader));
+        let head = ArrowReaderMetadata::load(&reader, options).map_err(|error| self.unreadable(&error))?;
+        let places = self.batches.take_schema(head.schema())?.to_vec();
+        let mask = ProjectionMask::roots(head.parquet_schema(), places);
+        let groups = Groups::new(reader, Arc::clone(head.metadata()), mask, self.row_bytes_max);
+        let groups = groups.map_err(|error| self.unreadable(&error))?;
+        self.body = Body::Whole(Box::new(groups));
         Ok(())
     }
 

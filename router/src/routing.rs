@@ -661,16 +661,20 @@ impl Route {
         insert.request(&into, facts, format!("{}-{attempt}", batch.token()))
     }
 
-    /// The replicas in the order in which a batch tries them: a doubtful one alone, else the local one first,
-    /// then by load_balancing and health.
-    pub fn order(&self, doubtful: Option<&str>) -> Vec<Arc<ReplicaRuntime>> {
-        if let Some(replica) =
-            doubtful.and_then(|address| self.replicas.iter().find(|r| r.address() == address))
-        {
-            return vec![replica.clone()];
+    /// The replicas in the order in which a batch tries them: the local one first, then by load_balancing and health. A batch
+    /// that a replica may have goes to that one alone, where its repetition is recognised; an error says that it is gone.
+    pub fn order(&self, doubtful: Option<&str>) -> Result<Vec<Arc<ReplicaRuntime>>, String> {
+        if let Some(address) = doubtful {
+            let replica = self.replicas.iter().find(|replica| replica.address() == address);
+            return replica.map(|replica| vec![replica.clone()]).ok_or_else(|| {
+                format!(
+                    "replica {address} may have this batch, and is not configured any more: look there for its rows, then \
+                     `weir spool drop` it, or configure the replica again and `weir spool retry`"
+                )
+            });
         }
         let mut chooser = self.table.chooser.lock().unwrap_or_else(PoisonError::into_inner);
-        crate::replica::order(&self.replicas, &mut chooser)
+        Ok(crate::replica::order(&self.replicas, &mut chooser))
     }
 
     /// How batches are sent.

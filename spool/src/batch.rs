@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::doubt::Doubt;
 use crate::event::Seq;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
@@ -16,6 +17,9 @@ pub struct Batch {
     pub(crate) destination: Destination,
     pub(crate) seq: Seq,
     pub(crate) attempts: u32,
+    pub(crate) doubt: Doubt,
+    /// The last attempt is known to have written nothing; told to the journal with the next record.
+    pub(crate) disproved: bool,
     pub(crate) file: BatchFile,
     /// Given back when the batch is dropped.
     pub(crate) _lease: Lease,
@@ -62,6 +66,18 @@ impl Batch {
     /// Attempts recorded before it was handed out.
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// The replica (`host:port`) that may have the batch: an attempt there is not known to have written nothing. Only a repeat
+    /// that this replica, or one that shares its memory of blocks, would recognise is safe.
+    pub fn doubtful_replica(&self) -> Option<&str> {
+        self.doubt.replica()
+    }
+
+    /// An answer proves that the last attempt wrote nothing.
+    pub fn disproved(&mut self) {
+        self.disproved = true;
+        self.doubt.disproved();
     }
 
     /// The file, which nobody changes while the batch waits.
@@ -149,6 +165,32 @@ pub enum Outcome {
         /// Why.
         error: String,
     },
+}
+
+impl Outcome {
+    /// Whether it says that the last attempt wrote nothing.
+    pub(crate) fn is_proof(&self) -> bool {
+        match self {
+            Outcome::Refused { .. } | Outcome::Unfit { .. } => true,
+            Outcome::Acknowledged
+            | Outcome::Retry { .. }
+            | Outcome::HoldBatch { .. }
+            | Outcome::HoldDestination { .. } => false,
+        }
+    }
+
+    /// Why the batch can neither be taken apart nor undone, where the outcome asks for that: a refusal proves that its own attempt
+    /// wrote nothing, and an earlier one at that replica may have.
+    pub(crate) fn in_doubt(&self, earlier: Option<&str>) -> Option<String> {
+        let (Outcome::Refused { code, .. } | Outcome::Unfit { code, .. }, Some(replica)) = (self, earlier)
+        else {
+            return None;
+        };
+        let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("code {code}"));
+        Some(format!(
+            "refused ({code}) after an attempt at {replica} whose outcome is not known"
+        ))
+    }
 }
 
 /// What became of a batch.

@@ -2,12 +2,13 @@
 //! bincode.
 //!
 //! Each struct's fields are listed here once, in the order of their bytes. **This is version 1 of batch files, and
-//! version 2 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
-//! and listing it is the next version. Whoever makes that copies today's structs and these lists into a file
-//! `entry/v2.rs`, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden then
-//! proves that old files are still read.
+//! version 3 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
+//! and listing it is the next version. Whoever makes that copies what changes of today's structs and these lists into a file
+//! of its own, as [`v2`] is, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden
+//! then proves that old files are still read.
 //!
-//! Version 2 of the journal is version 1 with one more tag of [`Awaits`], so one list reads both.
+//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], version 3 one of [`Event`].
+//! Checkpoints of versions 1 and 2 are read by [`v2`].
 //!
 //! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
 //! a byte 0 or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
@@ -26,9 +27,10 @@ use bincode::{Decode, Encode};
 use uuid::Uuid;
 
 use crate::bin_file::{Segment, Trailer};
+use crate::doubt::Doubt;
 use crate::event::{
     Awaits, BatchInfo, BatchMark, Checkpoint, Chunk, Commit, Cut, DestinationMark, Event, Frame, Part,
-    PendingMark, Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict,
+    PendingMark, Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict, WaitingMark,
 };
 use crate::model::{Destination, InsertId, LaneKey, Shape};
 
@@ -211,6 +213,13 @@ macro_rules! fields {
             }
         }
 
+        read_fields!($name { $($field),* });
+    };
+}
+
+/// The same where nothing is written any more.
+macro_rules! read_fields {
+    ($name:ident { $($field:ident),* $(,)? }) => {
         impl<C> Decode<C> for $name {
             fn decode<D: Decoder<Context = C>>(from: &mut D) -> Result<Self, DecodeError> {
                 Ok($name { $($field: Decode::decode(from)?),* })
@@ -218,6 +227,8 @@ macro_rules! fields {
         }
     };
 }
+
+pub mod v2;
 
 /// The bytes of an enum: a tag byte, then the variant's fields in this order.
 macro_rules! variants {
@@ -316,6 +327,7 @@ variants!(Event {
     7 = Recut { destination, seq, into },
     8 = DestinationHeld { destination, error },
     9 = DestinationResumed { destination },
+    10 = Disproved { destination, seq },
 });
 variants!(Verdict {
     1 = Acknowledged,
@@ -404,12 +416,14 @@ fields!(DestinationMark {
     waiting,
     batches
 });
+fields!(WaitingMark { seq, batch });
 fields!(BatchMark {
     seq,
     attempts,
-    replica,
+    doubt,
     verdict
 });
+fields!(Doubt { open, earlier });
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use crate::doubt::Doubt;
 use crate::model::{Destination, InsertId, LaneKey, Shape};
 
 /// Number of a committed INSERT in commit order, from 1; never used again in the same spool.
@@ -59,6 +60,13 @@ pub enum Event {
         attempt: u32,
         /// The replica that is tried.
         replica: String,
+    },
+    /// The batch's last attempt wrote nothing: an answer proves it.
+    Disproved {
+        /// Where it goes.
+        destination: Destination,
+        /// Which batch.
+        seq: Seq,
     },
     /// A batch's last attempt, or an operator, decided what becomes of it.
     Settled {
@@ -224,7 +232,7 @@ pub struct StagedFile {
 }
 
 /// What the queue knows of a batch without opening its file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BatchInfo {
     /// Rows in it.
     pub rows: u64,
@@ -323,10 +331,27 @@ pub struct DestinationMark {
     pub next_seq: Seq,
     /// Why nothing goes there, if nothing does.
     pub held: Option<String>,
-    /// Batches that wait, in runs of first and last number.
-    pub waiting: Vec<(Seq, Seq)>,
+    /// Batches that wait, by number.
+    pub waiting: Vec<WaitingMark>,
     /// What is to be said of some of them: attempts, errors; and settled ones whose file is not yet moved.
     pub batches: Vec<BatchMark>,
+}
+
+/// A batch that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingMark {
+    /// Its number.
+    pub seq: Seq,
+    /// What it holds.
+    pub batch: BatchInfo,
+}
+
+impl WaitingMark {
+    /// One whose size is yet to be read from its file.
+    pub fn unmeasured(seq: Seq) -> WaitingMark {
+        let batch = BatchInfo::default();
+        WaitingMark { seq, batch }
+    }
 }
 
 /// A batch of which there is more to say than that it waits.
@@ -336,8 +361,8 @@ pub struct BatchMark {
     pub seq: Seq,
     /// Attempts so far.
     pub attempts: u32,
-    /// The replica last tried; empty before the first attempt.
-    pub replica: String,
+    /// Which replicas may have it.
+    pub doubt: Doubt,
     /// The last verdict; none while it waits for its first, or an attempt's outcome is not known.
     pub verdict: Option<Verdict>,
 }

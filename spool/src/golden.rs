@@ -13,7 +13,9 @@ use crate::disk::sim::SimDisk;
 use crate::entry::tests as sample;
 use crate::event::{Awaits, Event, Record};
 use crate::frames::FrameReader;
-use crate::journal::{Item, SegmentReader, Writer, WriterOptions, decode_checkpoint, segment_path};
+use crate::journal::{
+    Item, SegmentReader, Writer, WriterOptions, decode_checkpoint, encode_checkpoint, segment_path,
+};
 
 const SPOOL: Uuid = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
 const SEGMENT: u64 = 7;
@@ -30,30 +32,33 @@ fn records() -> [Record; 3] {
         ..Record::default()
     };
     [
-        sample::record(),
+        sample::record_of_version_2(),
         rows(b"the same row\n".repeat(50)),
         rows(b"one row\n".to_vec()),
     ]
 }
 
-#[test]
-fn a_journal_segment_of_version_1_is_read() {
+/// Reads a golden segment, which holds these records and nothing else.
+#[track_caller]
+fn check_segment(name: &str, records: &[Record]) {
     let disk = SimDisk::default();
     let directory = Path::new("/journal");
-    disk.put(
-        &segment_path(directory, SEGMENT),
-        fs::read(golden("v1/journal.log")).unwrap(),
-    );
+    disk.put(&segment_path(directory, SEGMENT), fs::read(golden(name)).unwrap());
     let mut reader = SegmentReader::open(&disk, directory, SEGMENT).unwrap();
     assert_eq!(reader.spool(), SPOOL);
-    for expected in records() {
+    for expected in records {
         let item = reader.next_item().unwrap();
         assert!(
-            matches!(&item, Some(Item::Record { record, .. }) if *record == expected),
+            matches!(&item, Some(Item::Record { record, .. }) if record == expected),
             "{item:?}"
         );
     }
     assert_eq!(reader.next_item().unwrap(), None);
+}
+
+#[test]
+fn a_journal_segment_of_version_1_is_read() {
+    check_segment("v1/journal.log", &records());
 }
 
 /// What version 2 added.
@@ -65,32 +70,32 @@ fn records_of_version_2() -> [Record; 2] {
     };
     let mut record = sample::record();
     record.events = vec![Event::Commit(commit)];
-    [record, sample::record()]
+    [record, sample::record_of_version_2()]
 }
 
 #[test]
 fn a_journal_segment_of_version_2_is_read() {
-    let disk = SimDisk::default();
-    let directory = Path::new("/journal");
-    disk.put(
-        &segment_path(directory, SEGMENT),
-        fs::read(golden("v2/journal.log")).unwrap(),
-    );
-    let mut reader = SegmentReader::open(&disk, directory, SEGMENT).unwrap();
-    for expected in records_of_version_2() {
-        let item = reader.next_item().unwrap();
-        assert!(
-            matches!(&item, Some(Item::Record { record, .. }) if *record == expected),
-            "{item:?}"
-        );
-    }
-    assert_eq!(reader.next_item().unwrap(), None);
+    check_segment("v2/journal.log", &records_of_version_2());
+}
+
+#[test]
+fn a_journal_segment_of_version_3_is_read() {
+    check_segment("v3/journal.log", &[sample::record()]);
+}
+
+#[test]
+fn a_checkpoint_of_version_3_is_read() {
+    let file = fs::read(golden("v3/checkpoint")).unwrap();
+    assert_eq!(decode_checkpoint(&file).unwrap(), sample::checkpoint());
 }
 
 #[test]
 fn a_checkpoint_of_version_1_is_read() {
     let file = fs::read(golden("v1/checkpoint")).unwrap();
-    assert_eq!(decode_checkpoint(&file).unwrap(), sample::checkpoint());
+    assert_eq!(
+        decode_checkpoint(&file).unwrap(),
+        sample::checkpoint_of_version_2()
+    );
 }
 
 #[test]
@@ -167,10 +172,10 @@ fn the_hexdumps_of_the_format_page_are_these_files() {
 #[ignore = "run once for each version of the format, by hand: golden/README.md"]
 fn write_the_files() {
     assert!(
-        !golden("v2/journal.log").exists(),
+        !golden("v3/journal.log").exists(),
         "it is there and must stay as it is"
     );
-    let directory = golden("v2");
+    let directory = golden("v3");
     fs::create_dir_all(&directory).unwrap();
     let options = WriterOptions {
         spool: SPOOL,
@@ -178,9 +183,12 @@ fn write_the_files() {
         first_segment: SEGMENT,
     };
     let mut writer = Writer::create(Arc::new(RealDisk), &directory, options).unwrap();
-    for record in records_of_version_2() {
-        writer.append(&record).unwrap();
-    }
+    writer.append(&sample::record()).unwrap();
     writer.close().unwrap();
+    fs::write(
+        directory.join("checkpoint"),
+        encode_checkpoint(&sample::checkpoint()).unwrap(),
+    )
+    .unwrap();
     fs::rename(segment_path(&directory, SEGMENT), directory.join("journal.log")).unwrap();
 }

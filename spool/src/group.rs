@@ -257,7 +257,10 @@ impl Event {
             | Event::Cut(_)
             | Event::Attempting { .. }
             | Event::Recut { .. } => true,
-            Event::DestinationHeld { .. } | Event::DestinationResumed { .. } => false,
+            // What is lost of a proof is a doubt too many.
+            Event::Disproved { .. } | Event::DestinationHeld { .. } | Event::DestinationResumed { .. } => {
+                false
+            }
             Event::Settled { verdict, .. } => match verdict {
                 Verdict::Acknowledged | Verdict::Broken { .. } | Verdict::Dropped => true,
                 Verdict::Retry { .. } | Verdict::Held { .. } | Verdict::Requeued => false,

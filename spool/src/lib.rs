@@ -74,6 +74,7 @@ pub mod bin_file;
 mod commit;
 mod cut;
 pub mod disk;
+mod doubt;
 mod entry;
 mod error;
 mod event;

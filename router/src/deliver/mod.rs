@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use shard_client::{Class, InsertRequest, Inserted, ShardError, Views};
+use shard_client::{Class, InsertRequest, Inserted, ShardError, Views, Wrote};
 use spool::{Batch, Closed, Destination, Outcome, Settled};
 use tokio::time::Instant;
 
@@ -49,10 +49,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
     let mut sender = Sender {
         backoff: Backoff::default(),
         repeats: Repeats::default(),
-        doubtful: None,
-        unproved: None,
-        first_seen: None,
-        unclear_tries: 0,
+        unclear: (0, 0),
         app,
         destination,
     };
@@ -85,14 +82,8 @@ struct Sender {
     destination: Destination,
     backoff: Backoff,
     repeats: Repeats,
-    /// The replica whose answer is not known: the batch goes there again, where its repetition is recognised.
-    doubtful: Option<String>,
-    /// The batch that may be on a shard by an attempt of unknown outcome: a later refusal of it proves nothing any more.
-    unproved: Option<u64>,
-    /// The batch in hand.
-    first_seen: Option<u64>,
-    /// Answers to it that prove nothing.
-    unclear_tries: u32,
+    /// The batch in hand, and how many answers to it proved nothing.
+    unclear: (u64, u32),
 }
 
 /// What one round over the replicas came to.
@@ -104,7 +95,7 @@ enum Tried {
 
 impl Sender {
     /// Brings one batch as far as it gets now; returns how long to rest before the next.
-    async fn deliver(&mut self, batch: Batch) -> Duration {
+    async fn deliver(&mut self, mut batch: Batch) -> Duration {
         let Some(route) = self
             .app
             .routing()
@@ -112,9 +103,7 @@ impl Sender {
         else {
             return ORPHAN_PATIENCE;
         };
-        self.remember(&batch);
-        let outcome = self.outcome_of(&batch, &route).await;
-        let outcome = self.weigh(batch.seq(), outcome);
+        let outcome = self.outcome_of(&mut batch, &route).await;
         self.tell(&batch, &outcome);
         let seq = batch.seq();
         let settled = self.app.spool.settle(&batch, outcome).await;
@@ -125,7 +114,6 @@ impl Sender {
             Ok(settled) => {
                 self.tell_settled(seq, &settled);
                 self.backoff.reset();
-                self.doubtful = None;
                 Duration::ZERO
             }
             Err(error) => {
@@ -135,43 +123,27 @@ impl Sender {
         }
     }
 
-    /// A batch with attempts of another run may be on a shard; one that this sender begins with is not.
-    fn remember(&mut self, batch: &Batch) {
-        if self.first_seen != Some(batch.seq()) {
-            self.first_seen = Some(batch.seq());
-            self.unproved = (batch.attempts() > 0).then_some(batch.seq());
-            self.unclear_tries = 0;
-        }
-    }
-
     /// What is to be recorded of the batch. A body that nobody has looked into is tried again at once after an unclear answer:
     /// its client waits, and must not be told that all is well.
-    async fn outcome_of(&mut self, batch: &Batch, route: &Route) -> Outcome {
+    async fn outcome_of(&mut self, batch: &mut Batch, route: &Route) -> Outcome {
         let is_unchecked = !request::may_be_empty(&batch.shape().format);
         loop {
             let error = match self.try_replicas(batch, route).await {
                 Tried::Ended(outcome) => return outcome,
                 Tried::Unclear(error) => error,
             };
-            self.unclear_tries += 1;
-            match verdict::after_unclear(&error, self.unclear_tries, is_unchecked) {
+            match verdict::after_unclear(&error, self.unclear_answer(batch.seq()), is_unchecked) {
                 Some(outcome) => return outcome,
                 None => tokio::time::sleep(UNCHECKED_PAUSE).await,
             }
         }
     }
 
-    /// A refusal proves that this attempt wrote nothing. If an earlier one may have, the batch can neither be taken apart nor undone.
-    fn weigh(&self, seq: u64, outcome: Outcome) -> Outcome {
-        match outcome {
-            Outcome::Refused { code, .. } | Outcome::Unfit { code, .. } if self.unproved == Some(seq) => {
-                let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("code {code}"));
-                Outcome::HoldBatch {
-                    error: format!("refused ({code}) after an attempt whose outcome is not known"),
-                }
-            }
-            other => other,
-        }
+    /// Counts an answer to the batch that proves nothing.
+    fn unclear_answer(&mut self, seq: u64) -> u32 {
+        let (of, before) = self.unclear;
+        self.unclear = (seq, if of == seq { before + 1 } else { 1 });
+        self.unclear.1
     }
 
     /// How often a held destination is looked at.
@@ -184,36 +156,28 @@ impl Sender {
     }
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
-    async fn try_replicas(&mut self, batch: &Batch, route: &Route) -> Tried {
+    async fn try_replicas(&self, batch: &mut Batch, route: &Route) -> Tried {
+        let replicas = match route.order(batch.doubtful_replica()) {
+            Ok(replicas) => replicas,
+            Err(error) => return Tried::Ended(Outcome::HoldBatch { error }),
+        };
         let mut outcome = Outcome::Retry {
             error: "no replica of the shard is known to be up".to_owned(),
         };
-        for replica in route.order(self.doubtful.as_deref()) {
+        for replica in replicas {
             match self.attempt(batch, route, &replica).await {
                 Ok(()) => return Tried::Ended(Outcome::Acknowledged),
                 Err(Next::OtherReplica(tried)) => outcome = tried,
-                Err(Next::SameReplica(tried)) => {
-                    self.doubt(batch, &replica);
-                    return Tried::Ended(tried);
-                }
-                Err(Next::Unclear(error)) => {
-                    self.doubt(batch, &replica);
-                    return Tried::Unclear(error);
-                }
+                Err(Next::SameReplica(tried)) => return Tried::Ended(tried),
+                Err(Next::Unclear(error)) => return Tried::Unclear(error),
                 Err(Next::Settled(decided)) => return Tried::Ended(decided),
             }
         }
         Tried::Ended(outcome)
     }
 
-    /// The replica may have the batch.
-    fn doubt(&mut self, batch: &Batch, replica: &ReplicaRuntime) {
-        self.doubtful = Some(replica.address().to_owned());
-        self.unproved = Some(batch.seq());
-    }
-
     /// One attempt at one replica: recorded before the first byte is sent.
-    async fn attempt(&self, batch: &Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
+    async fn attempt(&self, batch: &mut Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
@@ -245,6 +209,9 @@ impl Sender {
                     self.app.refresh_schema(route.table());
                 }
                 let views = views_behind(&error, route, replica).await;
+                if error.wrote(views) == Wrote::Nothing {
+                    batch.disproved();
+                }
                 let asks =
                     verdict::asks_for_bare(&error, views) && request::may_be_empty(&batch.shape().format);
                 let bare = match asks {

@@ -127,6 +127,10 @@ pub(crate) fn record() -> Record {
                 attempt: 2,
                 replica: "ch-01-b:8123".into(),
             },
+            Event::Disproved {
+                destination: destination("s02"),
+                seq: 4,
+            },
             settled(Verdict::Acknowledged),
             settled(Verdict::Retry { error: error() }),
             settled(Verdict::Held { error: error() }),
@@ -154,6 +158,15 @@ pub(crate) fn record() -> Record {
     }
 }
 
+/// The events of versions 1 and 2.
+pub(crate) fn record_of_version_2() -> Record {
+    let mut record = record();
+    record
+        .events
+        .retain(|event| !matches!(event, Event::Disproved { .. }));
+    record
+}
+
 pub(crate) fn checkpoint() -> Checkpoint {
     Checkpoint {
         segment: 12,
@@ -174,17 +187,39 @@ pub(crate) fn checkpoint() -> Checkpoint {
             destination: destination("s02"),
             next_seq: 7,
             held: Some("wrong password".into()),
-            waiting: vec![(1, 3), (5, 6)],
+            waiting: vec![WaitingMark {
+                seq: 4,
+                batch: batch(),
+            }],
             batches: vec![BatchMark {
                 seq: 4,
                 attempts: 2,
-                replica: "ch-01-b:8123".into(),
+                doubt: doubt(),
                 verdict: Some(Verdict::Held {
                     error: "doubt".into(),
                 }),
             }],
         }],
     }
+}
+
+fn doubt() -> Doubt {
+    Doubt {
+        open: Some("ch-01-b:8123".into()),
+        earlier: Some("ch-01-a:8123".into()),
+    }
+}
+
+/// The same as versions 1 and 2 of the journal had it: numbers in runs without sizes, and the replica that was tried last.
+pub(crate) fn checkpoint_of_version_2() -> Checkpoint {
+    let mut checkpoint = checkpoint();
+    let mark = &mut checkpoint.destinations[0];
+    mark.waiting = [1, 2, 3, 5, 6].map(WaitingMark::unmeasured).to_vec();
+    mark.batches[0].doubt = Doubt {
+        earlier: None,
+        ..doubt()
+    };
+    checkpoint
 }
 
 pub(crate) fn trailer() -> Trailer {

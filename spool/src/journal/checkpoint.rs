@@ -75,7 +75,10 @@ pub fn decode_checkpoint(file: &[u8]) -> Result<Checkpoint, CheckpointError> {
     if u64_at(head, CHECKED_BYTES) != checksum(&head[..CHECKED_BYTES], body) {
         return Err(damaged("its checksum does not hold"));
     }
-    Ok(entry::decode_checkpoint(body)?)
+    Ok(match u32_at(head, 8) {
+        ..=2 => entry::v2::decode_checkpoint(body)?,
+        _ => entry::decode_checkpoint(body)?,
+    })
 }
 
 fn checksum(head: &[u8], body: &[u8]) -> u64 {

@@ -15,6 +15,7 @@ use crate::lease::Lease;
 use crate::model::Destination;
 use crate::recut;
 use crate::state::decide::{Answer, Request};
+use crate::state::destination::Note;
 use crate::work::Work;
 
 impl Spool {
@@ -33,12 +34,14 @@ impl Spool {
             }
             match self.lease(destination) {
                 None => ring.await,
-                Some((seq, attempts, lease)) => {
+                Some((seq, tried, lease)) => {
                     if let Some(file) = self.read_batch(destination, seq).await? {
                         return Ok(Batch {
                             destination: destination.clone(),
                             seq,
-                            attempts,
+                            attempts: tried.attempts,
+                            doubt: tried.doubt,
+                            disproved: false,
                             file,
                             _lease: lease,
                         });
@@ -48,19 +51,19 @@ impl Spool {
         }
     }
 
-    fn lease(&self, destination: &Destination) -> Option<(Seq, u32, Lease)> {
+    fn lease(&self, destination: &Destination) -> Option<(Seq, Note, Lease)> {
         let mut state = self.shared().state();
         let queue = state.queue(destination);
         let (seq, _) = queue.first()?;
         queue.leased = Some(seq);
-        let attempts = queue.attempts(seq);
+        let note = queue.notes.get(&seq).cloned().unwrap_or_default();
         drop(state);
         let (shared, of_destination) = (Arc::clone(self.shared()), destination.clone());
         let lease = Lease::new(move || {
             shared.state().queue(&of_destination).leased = None;
             shared.wake(&of_destination);
         });
-        Some((seq, attempts, lease))
+        Some((seq, note, lease))
     }
 
     /// What the batch's file says; `None` after it was held because the file cannot be read.
@@ -79,6 +82,7 @@ impl Spool {
             to: destination.clone(),
             seq,
             outcome,
+            disproved: false,
             inserts: 1,
             broken_room: 0,
         };
@@ -91,14 +95,19 @@ impl Spool {
 
     /// Records that the batch is about to be sent to `replica` (`host:port`), before its first byte is. Gives
     /// the attempt's number, from 1.
-    pub async fn attempt(&self, batch: &Batch, replica: &str) -> Result<u32, QueueError> {
+    pub async fn attempt(&self, batch: &mut Batch, replica: &str) -> Result<u32, QueueError> {
         let request = Request::Attempt {
             to: batch.destination.clone(),
             seq: batch.seq,
             replica: replica.to_owned(),
+            disproved: batch.disproved,
         };
         match self.shared().asked(request).await? {
-            Answer::Attempt(attempt) => Ok(attempt),
+            Answer::Attempt(attempt) => {
+                batch.doubt.began(replica);
+                batch.disproved = false;
+                Ok(attempt)
+            }
             other => Err(unexpected(batch, &other)),
         }
     }
@@ -111,6 +120,7 @@ impl Spool {
             to: batch.destination.clone(),
             seq: batch.seq,
             outcome,
+            disproved: batch.disproved,
             inserts: batch.file.segments.len(),
             broken_room: self.shared().options.broken_bytes_max.saturating_sub(broken),
         };

@@ -2,6 +2,7 @@
 //! `model.rs`.
 
 mod crash;
+mod doubt;
 mod local;
 mod probe;
 pub mod support;
@@ -17,11 +18,11 @@ async fn an_insert_is_cut_sent_and_kept_in_sent() {
     let spool = world.open();
     let lane = spool.lane(&remote("s1")).unwrap();
     let insert = world.commit(&spool, &[(lane, b"row1row2", 2)]).await;
-    let batch = spool.next(&destination("s1")).await.unwrap();
+    let mut batch = spool.next(&destination("s1")).await.unwrap();
     assert_eq!((batch.rows(), batch.raw_bytes()), (2, 8));
     assert_eq!(batch.segments()[0].insert, insert);
     assert_eq!(rows_of(&batch), b"row1row2");
-    assert_eq!(spool.attempt(&batch, "h:1").await.unwrap(), 1);
+    assert_eq!(spool.attempt(&mut batch, "h:1").await.unwrap(), 1);
     assert_eq!(
         spool.settle(&batch, Outcome::Acknowledged).await.unwrap(),
         Settled::Acknowledged
@@ -92,9 +93,9 @@ async fn a_batch_that_waits_for_a_retry_holds_the_next_back() {
     world.commit(&spool, &[(lane, b"second", 1)]).await;
     spool.flush(None).await;
     for attempt in 1..=3 {
-        let batch = spool.next(&destination("s1")).await.unwrap();
+        let mut batch = spool.next(&destination("s1")).await.unwrap();
         assert_eq!((batch.seq(), batch.attempts()), (1, attempt - 1));
-        assert_eq!(spool.attempt(&batch, "h:1").await.unwrap(), attempt);
+        assert_eq!(spool.attempt(&mut batch, "h:1").await.unwrap(), attempt);
         let outcome = Outcome::Retry {
             error: "refused".into(),
         };

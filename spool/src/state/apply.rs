@@ -87,6 +87,7 @@ impl State {
             } => {
                 self.queue(destination).attempting(*seq, *attempt, replica);
             }
+            Event::Disproved { destination, seq } => self.queue(destination).disproved(*seq),
             Event::Settled {
                 destination,
                 seq,

@@ -7,9 +7,10 @@ use super::destination::{Entry, Note, Phase, Queue};
 use super::pending::{Awaited as AwaitedRows, Pending};
 use super::share::{Content, Uncut};
 use super::{Applied, PendingBatch, State};
+use crate::doubt::Doubt;
 use crate::event::{
     BatchInfo, BatchMark, Checkpoint, Commit, DestinationMark, InsertNo, PendingMark, Record, Seq, UncutMark,
-    Verdict,
+    Verdict, WaitingMark,
 };
 use crate::model::{Destination, InsertId, LaneId};
 
@@ -76,13 +77,13 @@ impl State {
 
 impl Queue {
     fn mark(&self, destination: &Destination) -> DestinationMark {
-        let mut waiting: Vec<Seq> = self.line.keys().chain(self.aside.keys()).copied().collect();
-        waiting.sort_unstable();
+        let mut waiting: Vec<_> = self.line.iter().chain(&self.aside).map(waiting_mark).collect();
+        waiting.sort_unstable_by_key(|mark| mark.seq);
         DestinationMark {
             destination: destination.clone(),
             next_seq: self.next_seq,
             held: self.held.clone(),
-            waiting: runs(&waiting),
+            waiting,
             batches: self.batch_marks(),
         }
     }
@@ -91,13 +92,13 @@ impl Queue {
         let noted = self.notes.iter().map(|(seq, note)| BatchMark {
             seq: *seq,
             attempts: note.attempts,
-            replica: note.replica.clone(),
+            doubt: note.doubt.clone(),
             verdict: self.standing(*seq, note),
         });
         let leaving = self.leaving.iter().map(|(seq, verdict)| BatchMark {
             seq: *seq,
             attempts: 0,
-            replica: String::new(),
+            doubt: Doubt::default(),
             verdict: Some(verdict.clone()),
         });
         noted.chain(leaving).collect()
@@ -114,16 +115,11 @@ impl Queue {
     }
 }
 
-/// First and last of each run of numbers without a gap.
-fn runs(sorted: &[Seq]) -> Vec<(Seq, Seq)> {
-    let mut runs: Vec<(Seq, Seq)> = Vec::new();
-    for seq in sorted {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == *seq => *last = *seq,
-            _ => runs.push((*seq, *seq)),
-        }
+fn waiting_mark((seq, entry): (&Seq, &Entry)) -> WaitingMark {
+    WaitingMark {
+        seq: *seq,
+        batch: entry.batch(),
     }
-    runs
 }
 
 // === reading ===
@@ -277,14 +273,8 @@ impl Commit {
 
 impl Queue {
     fn restore(&mut self, mark: &DestinationMark) {
-        let unmeasured = Entry::of(&BatchInfo {
-            rows: 0,
-            raw_bytes: 0,
-            file_bytes: 0,
-            created_at_ms: 0,
-        });
-        for seq in mark.waiting.iter().flat_map(|(first, last)| *first..=*last) {
-            self.insert(seq, unmeasured);
+        for waiting in &mark.waiting {
+            self.insert(waiting.seq, Entry::of(&waiting.batch));
         }
         self.next_seq = self.next_seq.max(mark.next_seq);
         self.held.clone_from(&mark.held);
@@ -295,7 +285,7 @@ impl Queue {
 
     fn restore_batch(&mut self, mark: &BatchMark) {
         if mark.attempts > 0 {
-            self.attempting(mark.seq, mark.attempts, &mark.replica);
+            self.tried(mark.seq, mark.attempts, mark.doubt.clone());
         }
         match &mark.verdict {
             None | Some(Verdict::Requeued) => {}

@@ -1,6 +1,6 @@
 //! What a request leads to: the events to be written, and the answer once they are. Nothing is changed here.
 
-use super::destination::{Phase, Queue};
+use super::destination::Queue;
 use super::lane::CutPlan;
 use super::{PendingBatch, State};
 use crate::batch::{Outcome, Settled};
@@ -23,6 +23,8 @@ pub enum Request {
         seq: Seq,
         /// The replica.
         replica: String,
+        /// The attempt before this one wrote nothing.
+        disproved: bool,
     },
     /// An attempt ended.
     Settle {
@@ -32,6 +34,8 @@ pub enum Request {
         seq: Seq,
         /// How it ended.
         outcome: Outcome,
+        /// The last attempt wrote nothing.
+        disproved: bool,
         /// INSERTs with rows in it.
         inserts: usize,
         /// What broken/ may still take there.
@@ -96,6 +100,12 @@ impl Decision {
     fn new(events: Vec<Event>, answer: Answer) -> Result<Decision, QueueError> {
         Ok(Decision { events, answer })
     }
+
+    /// The same after what is known already.
+    fn behind(mut self, known: Option<Event>) -> Decision {
+        self.events.splice(0..0, known);
+        self
+    }
 }
 
 /// What the request touches.
@@ -124,14 +134,26 @@ pub fn decide(state: &State, request: &Request) -> Result<Decision, QueueError> 
     match request {
         Request::Go(insert) => state.decide_go(*insert),
         Request::Cut(plan, _) => Ok(state.decide_cut(plan)),
-        Request::Attempt { to, seq, replica } => state.decide_attempt(to, *seq, replica),
+        Request::Attempt {
+            to,
+            seq,
+            replica,
+            disproved,
+        } => {
+            let decision = state.decide_attempt(to, *seq, replica)?;
+            Ok(decision.behind(state.proof(to, *seq, *disproved)))
+        }
         Request::Settle {
             to,
             seq,
             outcome,
+            disproved,
             inserts,
             broken_room,
-        } => state.decide_settle(to, *seq, outcome, *inserts, *broken_room),
+        } => {
+            let decision = state.decide_settle(to, *seq, outcome, *inserts, *broken_room)?;
+            Ok(decision.behind(state.proof(to, *seq, *disproved || outcome.is_proof())))
+        }
         Request::Recut { to, seq, into } => state.decide_recut(to, *seq, into),
         Request::HoldDestination(to, error) => {
             let held = Event::DestinationHeld {
@@ -201,6 +223,13 @@ impl State {
         Decision::new(vec![Event::Go { insert: number }], Answer::Done)
     }
 
+    /// That the batch's last attempt wrote nothing, where that is news.
+    fn proof(&self, to: &Destination, seq: Seq, disproved: bool) -> Option<Event> {
+        let is_open = self.get_queue(to)?.doubt(seq).open.is_some();
+        let destination = to.clone();
+        (disproved && is_open).then_some(Event::Disproved { destination, seq })
+    }
+
     /// A share may have been undone while its batch was written.
     fn decide_cut(&self, plan: &CutPlan) -> Decision {
         let is_current = self
@@ -237,6 +266,10 @@ impl State {
         broken_room: u64,
     ) -> Result<Decision, QueueError> {
         let queue = self.queue_with(to, seq)?;
+        if let Some(error) = outcome.in_doubt(queue.doubt(seq).earlier.as_deref()) {
+            let held = Answer::Settled(Settled::Held);
+            return self.verdict(to, seq, Verdict::Held { error }, held);
+        }
         match outcome {
             Outcome::Acknowledged => self.verdict(
                 to,
@@ -356,17 +389,17 @@ impl State {
             let batch = self.pending_in(to, seq);
             !batch.has_others && batch.inserts.len() == 1
         };
-        let untried = |to: &Destination, seq: Seq| {
-            let entry = self.get_queue(to).and_then(|queue| queue.line.get(&seq));
-            entry.is_some_and(|entry| entry.phase == Phase::Cut)
+        let is_nowhere = |to: &Destination, seq: Seq| {
+            let queue = self.get_queue(to).filter(|queue| queue.line.contains_key(&seq));
+            queue.is_some_and(|queue| queue.doubt(seq).replica().is_none())
         };
-        let others_untried = pending
+        let others_nowhere = pending
             .batches
             .iter()
             .filter(|(other, no)| (other, *no) != (to, seq))
-            .all(|(to, seq)| untried(to, *seq));
+            .all(|(to, seq)| is_nowhere(to, *seq));
         let all_alone = pending.batches.iter().all(|(to, seq)| is_alone(to, *seq));
-        (!pending.gone && !pending.written && others_untried && all_alone).then_some(insert)
+        (!pending.gone && !pending.written && others_nowhere && all_alone).then_some(insert)
     }
 
     fn decide_recut(&self, to: &Destination, seq: Seq, into: &[Recut]) -> Result<Decision, QueueError> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PendingBatch;
+use crate::doubt::Doubt;
 use crate::event::{BatchInfo, InsertNo, Seq, Verdict};
 use crate::model::LaneId;
 use crate::status::Tally;
@@ -41,8 +42,8 @@ pub enum Phase {
 pub struct Note {
     /// Attempts so far.
     pub attempts: u32,
-    /// The replica last tried.
-    pub replica: String,
+    /// Which replicas may have it.
+    pub doubt: Doubt,
     /// The last error.
     pub error: Option<String>,
 }
@@ -99,6 +100,16 @@ impl Entry {
         }
     }
 
+    /// What it holds.
+    pub fn batch(&self) -> BatchInfo {
+        BatchInfo {
+            rows: self.rows.into(),
+            raw_bytes: self.raw_bytes.into(),
+            file_bytes: self.file_bytes.into(),
+            created_at_ms: self.created_at_ms,
+        }
+    }
+
     /// The batch as one file.
     pub fn tally(&self) -> Tally {
         Tally {
@@ -152,11 +163,24 @@ impl Queue {
 
     /// Records that an attempt begins.
     pub fn attempting(&mut self, seq: Seq, attempt: u32, replica: &str) {
+        let mut doubt = self.doubt(seq);
+        doubt.began(replica);
+        self.tried(seq, attempt, doubt);
+    }
+
+    /// Enters what is known of a batch's attempts; how the last one ended is not.
+    pub fn tried(&mut self, seq: Seq, attempts: u32, doubt: Doubt) {
         if let Some(entry) = self.line.get_mut(&seq) {
             entry.phase = Phase::InDoubt;
             let note = self.notes.entry(seq).or_default();
-            note.attempts = attempt;
-            replica.clone_into(&mut note.replica);
+            (note.attempts, note.doubt) = (attempts, doubt);
+        }
+    }
+
+    /// Records that a batch's last attempt wrote nothing.
+    pub fn disproved(&mut self, seq: Seq) {
+        if let Some(note) = self.notes.get_mut(&seq) {
+            note.doubt.disproved();
         }
     }
 
@@ -249,6 +273,14 @@ impl Queue {
     /// Attempts recorded of a batch.
     pub fn attempts(&self, seq: Seq) -> u32 {
         self.notes.get(&seq).map_or(0, |note| note.attempts)
+    }
+
+    /// Which replicas may have a batch.
+    pub fn doubt(&self, seq: Seq) -> Doubt {
+        self.notes
+            .get(&seq)
+            .map(|note| note.doubt.clone())
+            .unwrap_or_default()
     }
 
     /// The last error of a batch.

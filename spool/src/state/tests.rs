@@ -263,6 +263,7 @@ impl World {
             to: to.clone(),
             seq,
             replica: "r".into(),
+            disproved: false,
         });
         let error = || "error".to_owned();
         let outcome = match ending {
@@ -280,6 +281,7 @@ impl World {
             to: to.clone(),
             seq,
             outcome,
+            disproved: false,
             inserts: 1,
             broken_room: u64::MAX,
         };

@@ -180,13 +180,13 @@ async fn refuse_one(spool: &Spool, ledger: &mut Ledger, asked: &Destination, row
         rows.iter()
             .any(|(to, rows)| to == asked && rows.iter().any(|ours| ours == row))
     };
-    while let Ok(Ok(batch)) = tokio::time::timeout(PATIENCE, spool.next(asked)).await {
+    while let Ok(Ok(mut batch)) = tokio::time::timeout(PATIENCE, spool.next(asked)).await {
         if rows_in(spool, &batch).chunks(8).all(is_ours) {
             let refused = Outcome::Refused {
                 code: Some(27),
                 text: "bad".into(),
             };
-            let _ = spool.attempt(&batch, "h:1").await;
+            let _ = spool.attempt(&mut batch, "h:1").await;
             let _ = tokio::time::timeout(PATIENCE, spool.settle(&batch, refused)).await;
             return;
         }
@@ -198,10 +198,10 @@ async fn refuse_one(spool: &Spool, ledger: &mut Ledger, asked: &Destination, row
 
 /// Sends the next batch, if one comes. Whether it was settled.
 async fn deliver_one(spool: &Spool, ledger: &mut Ledger, to: &Destination) -> bool {
-    let Ok(Ok(batch)) = tokio::time::timeout(PATIENCE, spool.next(to)).await else {
+    let Ok(Ok(mut batch)) = tokio::time::timeout(PATIENCE, spool.next(to)).await else {
         return false;
     };
-    if spool.attempt(&batch, "h:1").await.is_err() {
+    if spool.attempt(&mut batch, "h:1").await.is_err() {
         return false;
     }
     let key = (to.clone(), batch.token().to_owned());

@@ -161,8 +161,8 @@ async fn pending_inserts_are_pending_after_a_restart_and_tried_locally_again() {
     let spool = world.open();
     let Lanes { here, there } = lanes(&spool);
     let accepted = world.accept(&spool, &[(here, b"h", 1), (there, b"t", 1)]).await;
-    let batch = spool.next(&destination("here")).await.unwrap();
-    spool.attempt(&batch, "h:1").await.unwrap();
+    let mut batch = spool.next(&destination("here")).await.unwrap();
+    spool.attempt(&mut batch, "h:1").await.unwrap();
     drop(batch);
     let (spool, report) = world.restart(spool);
     assert_eq!((report.pending, report.in_doubt, report.waiting), (1, 1, 1));

@@ -160,15 +160,15 @@ pub async fn within_a_moment<T>(future: impl Future<Output = T>) -> Option<T> {
 
 /// Attempts the next batch and settles it.
 pub async fn settle_next(spool: &Spool, to: &Destination, outcome: Outcome) -> Settled {
-    let batch = soon(spool.next(to)).await.unwrap();
-    spool.attempt(&batch, "h:1").await.unwrap();
+    let mut batch = soon(spool.next(to)).await.unwrap();
+    spool.attempt(&mut batch, "h:1").await.unwrap();
     spool.settle(&batch, outcome).await.unwrap()
 }
 
 /// The next batch's rows, acknowledged.
 pub async fn take_next(spool: &Spool, to: &Destination) -> Vec<u8> {
-    let batch = soon(spool.next(to)).await.unwrap();
-    spool.attempt(&batch, "h:1").await.unwrap();
+    let mut batch = soon(spool.next(to)).await.unwrap();
+    spool.attempt(&mut batch, "h:1").await.unwrap();
     spool.settle(&batch, Outcome::Acknowledged).await.unwrap();
     rows_of_settled(&batch)
 }
@@ -190,8 +190,8 @@ pub async fn send_all(spool: &Spool, to: &Destination, likes: impl Fn(&[u8]) -> 
         else {
             return (taken, sends);
         };
-        let batch = batch.unwrap();
-        spool.attempt(&batch, "h:1").await.unwrap();
+        let mut batch = batch.unwrap();
+        spool.attempt(&mut batch, "h:1").await.unwrap();
         sends += 1;
         let rows = rows_of(&batch);
         let refused = Outcome::Refused {
