@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients lint deny fuzz set-up
+.PHONY: help demo test test-clients torture lint deny fuzz set-up
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,6 +20,12 @@ test-clients: ## the official clients of five languages, unmodified, through Wei
 	@ci/need test
 	@ci/set-up
 	@ci/test-clients
+
+ROUNDS ?= 500
+torture: ## the router killed ROUNDS times (500) under load and faults, and every row counted; WEIR_TORTURE_SEED repeats a run
+	@ci/need test
+	@ci/set-up
+	WEIR_TORTURE_ROUNDS=$(ROUNDS) cargo test --package tests --test torture -- --nocapture
 
 lint: ## formatting and clippy alone
 	@ci/need demo

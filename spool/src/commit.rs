@@ -348,7 +348,8 @@ impl JournalThread {
         }
     }
 
-    fn remove_segments(&mut self, before: u64) {
+    /// Lets go of the segments before `before`, a checkpoint's, in which no row waits.
+    pub fn remove_segments(&mut self, before: u64) {
         let needed = |segment: u64| segment >= before || self.shared.state().segment_has_uncut(segment);
         let mut kept = VecDeque::new();
         for (segment, bytes) in mem::take(&mut self.segments) {

@@ -81,7 +81,9 @@ impl Spool {
         let writer = create_writer(&files, &options, next_segment)?;
         let shared = Arc::new(Shared::new(options, files, state));
         write_checkpoint(&shared, next_segment)?;
-        let journal = JournalThread::new(Arc::clone(&shared), writer, segments);
+        let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments);
+        // Here and not only when the segment is full: a router that is killed again and again would keep one of each life.
+        journal.remove_segments(next_segment);
         let running = Running::start(shared, journal, lock)?;
         Ok((
             Spool {

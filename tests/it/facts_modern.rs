@@ -74,8 +74,8 @@ fn a_repeated_token_is_dropped_on_a_table_with_a_window() {
 fn the_settings_that_keep_a_batch_one_block_are_known() {
     create_with_window(server(), "pinned");
     let pinned = [
-        ("max_insert_block_size", "1000000"),
-        ("min_insert_block_size_rows", "1000000"),
+        ("max_insert_block_size", "1000001"),
+        ("min_insert_block_size_rows", "1000001"),
         ("min_insert_block_size_bytes", "0"),
         ("max_insert_block_size_bytes", "0"),
         ("max_insert_threads", "1"),

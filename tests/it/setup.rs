@@ -128,6 +128,19 @@ pub fn replicated_servers(zookeeper: &ZooKeeper, count: usize) -> Vec<ClickHouse
     servers
 }
 
+/// Servers whose target table is Replicated, two replicas a shard.
+#[track_caller]
+pub fn replicated_pairs(zookeeper: &ZooKeeper, shards: usize) -> Vec<[ClickHouse18; 2]> {
+    let server = |shard: usize, replica: &str| {
+        let server = ClickHouse18::start(&Options::replicated(zookeeper, &format!("s{shard}"), replica));
+        create_replicated(&server.http, "hits_local");
+        server
+    };
+    (1..=shards)
+        .map(|shard| ["r1", "r2"].map(|replica| server(shard, replica)))
+        .collect()
+}
+
 /// An INSERT of these rows into [`TABLE`].
 pub fn send(to: &Endpoint, format: Format, rows: impl IntoIterator<Item = Row>) -> support::Answer {
     to.insert(&insert(TABLE, format), body_of(format, rows))

@@ -1,12 +1,13 @@
 //! A blocking HTTP/1.1 client, one connection a request, that can also send what no decent client sends.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use socket2::SockRef;
 
 /// An answer that takes longer than this is none.
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);
@@ -88,12 +89,48 @@ impl Endpoint {
         self.post(sql).body(body).answer()
     }
 
+    /// Sends a whole request as it is, head and all, and reads the answer.
+    pub fn send_raw(&self, request: &[u8]) -> io::Result<Answer> {
+        let stream = TcpStream::connect_timeout(&self.address, CONNECT_LIMIT)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        (&stream).write_all(request)?;
+        Answer::read(BufReader::new(&stream))
+    }
+
+    /// Sends the beginning of a request as it is and ends the connection; with [`Ending::Close`] the server's answer is
+    /// waited for. What the server makes of it is no trouble of the caller's.
+    pub fn send_cut(&self, beginning: &[u8], ending: Ending) {
+        let Ok(stream) = TcpStream::connect_timeout(&self.address, CONNECT_LIMIT) else {
+            return;
+        };
+        let _ = stream.set_read_timeout(Some(ANSWER_LIMIT));
+        let _ = (&stream).write_all(beginning);
+        match ending {
+            Ending::Reset => {
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Ending::Close => {
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = (&stream).read_to_end(&mut Vec::new());
+            }
+        }
+    }
+
     /// Whether `/ping` answers.
     pub fn answers_ping(&self) -> bool {
         self.request("GET", "/ping")
             .send()
             .is_ok_and(|answer| answer.status == 200)
     }
+}
+
+/// How a connection ends in the middle of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By RST, as that of a machine that is gone: the server may not even read what has arrived.
+    Reset,
+    /// By FIN, as that of a process that is gone.
+    Close,
 }
 
 /// What a streamed body is written by: rows go into the given writer.

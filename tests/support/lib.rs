@@ -6,7 +6,9 @@
 //!   Replicated tables.
 //! - [`Modern`]: the engine of ClickHouse 26.x (PyPI's chdb) behind `chdb_server.py`, with faults on request.
 //! - [`Weir`]: the router as `cargo build` made it, killed and started again at will.
-//! - [`Proxy`]: a TCP relay that holds or cuts a connection after so many bytes.
+//! - [`SmallDisk`]: a disk of its own that can be filled.
+//! - [`Proxy`]: a TCP relay that holds or cuts a connection after so many bytes, throws an answer away, and records what
+//!   passes.
 //! - [`Endpoint`] and [`Request`]: a blocking HTTP client that can also send what no decent client sends.
 //! - [`rows`] and [`Format`]: rows that follow from a seed, written in each payload format.
 //! - [`Fingerprint`]: the ledger; equal fingerprints mean the same rows, however they are spread over shards.
@@ -37,6 +39,7 @@ mod proxy;
 mod python;
 mod rows;
 mod scratch;
+mod small_disk;
 mod wait;
 mod weir;
 mod zookeeper;
@@ -44,12 +47,13 @@ mod zookeeper;
 pub use clickhouse18::{ClickHouse18, Options, Peer};
 pub use fingerprint::Fingerprint;
 pub use format::{Format, body_of};
-pub use http::{Answer, Endpoint, Request, gzip_stored};
+pub use http::{Answer, Ending, Endpoint, Request, gzip_stored};
 pub use modern::{Fault, Modern};
 pub use proxy::Proxy;
 pub use python::frame;
-pub use rows::{COLUMNS, Row, row, rows};
+pub use rows::{COLUMNS, Row, SplitMix, row, rows};
 pub use scratch::Scratch;
+pub use small_disk::SmallDisk;
 pub use wait::wait_for;
 pub use weir::{Weir, WeirConfig, weir_command};
 pub use zookeeper::ZooKeeper;

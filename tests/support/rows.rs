@@ -58,7 +58,7 @@ pub fn rows(seed: u64, range: Range<u64>) -> impl Iterator<Item = Row> + Clone {
 
 /// Row `number` of a sequence.
 pub fn row(seed: u64, number: u64) -> Row {
-    let mut random = SplitMix(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
+    let mut random = SplitMix::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
     let user_id = random.next();
     let ts = FIRST_TS + u32::try_from(random.below(YEARS_5)).expect("five years of seconds fit");
     let url = format!("https://example.org/{}/item?id={number}", random.below(1000));
@@ -79,18 +79,30 @@ fn pick<'a>(from: &[&'a str], random: &mut SplitMix) -> &'a str {
     from[usize::try_from(random.below(from.len() as u64)).expect("a small number")]
 }
 
-/// Vigna's SplitMix64: enough randomness for test rows, and the same on every platform.
-struct SplitMix(u64);
+/// Vigna's SplitMix64: enough randomness for tests, and the same on every platform.
+#[derive(Debug, Clone)]
+pub struct SplitMix(u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    /// The sequence of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it never ends, and nobody iterates over it"
+    )]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 }

@@ -17,6 +17,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 pub struct WeirConfig {
     /// Lines of `[limits]`.
     pub limits: String,
+    /// Where the spool is to be, if not in a directory of the router's own.
+    pub spool_path: Option<PathBuf>,
     /// More lines of `[spool]`.
     pub spool: String,
     /// Lines of `[send]`.
@@ -34,6 +36,7 @@ pub struct Weir {
     pub admin: Endpoint,
     process: Process,
     home: Scratch,
+    spool_path: PathBuf,
 }
 
 impl Weir {
@@ -45,16 +48,18 @@ impl Weir {
         let admin = Endpoint::new(loopback(free_port()));
         let WeirConfig {
             limits,
+            spool_path,
             spool,
             send,
             sections,
         } = config;
+        let spool_path = spool_path.clone().unwrap_or_else(|| home.join("spool"));
         let text = format!(
             "[listen]\nhttp = \"{}\"\nadmin = \"{}\"\n\n[limits]\n{limits}\n\n\
              [spool]\npath = \"{}\"\n{spool}\n\n[send]\n{send}\n\n{sections}\n",
             http.address,
             admin.address,
-            home.join("spool").display(),
+            spool_path.display(),
         );
         home.write("weir.toml", text);
         let process = run(&home);
@@ -63,6 +68,7 @@ impl Weir {
             admin,
             process,
             home,
+            spool_path,
         };
         weir.wait_until_ready();
         weir
@@ -82,9 +88,28 @@ impl Weir {
     /// Starts it again on the same addresses, configuration and spool; kills it before if it still runs.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.launch();
+        self.wait_until_ready();
+    }
+
+    /// Starts it again as [`restart`](Self::restart) does, and waits for nothing.
+    pub fn launch(&mut self) {
         self.process.kill9();
         self.process = run(&self.home);
-        self.wait_until_ready();
+    }
+
+    /// Waits until it says that it is ready, after [`launch`](Self::launch).
+    #[track_caller]
+    pub fn wait_until_ready(&mut self) {
+        let admin = self.admin.clone();
+        let ready = || {
+            admin
+                .request("GET", "/-/ready")
+                .send()
+                .is_ok_and(|answer| answer.status == 200)
+        };
+        self.process
+            .wait_until_ready(START_LIMIT, || ready().then_some(()));
     }
 
     /// SIGHUP: the configuration is read again.
@@ -121,9 +146,14 @@ impl Weir {
         self.home.join("weir.toml")
     }
 
+    /// Where configuration, spool and log are.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Where its spool is.
-    pub fn spool_path(&self) -> PathBuf {
-        self.home.join("spool")
+    pub fn spool_path(&self) -> &Path {
+        &self.spool_path
     }
 
     /// Runs `weir ARGUMENTS --config <this router's>`; panics at the caller's line unless it succeeds.
@@ -172,19 +202,6 @@ impl Weir {
             }
             (waiting == 0.0).then_some(())
         });
-    }
-
-    #[track_caller]
-    fn wait_until_ready(&mut self) {
-        let admin = self.admin.clone();
-        let ready = || {
-            admin
-                .request("GET", "/-/ready")
-                .send()
-                .is_ok_and(|answer| answer.status == 200)
-        };
-        self.process
-            .wait_until_ready(START_LIMIT, || ready().then_some(()));
     }
 }
 

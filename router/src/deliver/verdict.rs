@@ -10,13 +10,14 @@
 //! | the table or the statement does not fit, and the statement alone is taken | nothing was written | its rows are at fault: refused |
 //! | the table or the statement does not fit any more | nothing was written | undone while its client waits, else held |
 //! | the table or the statement does not fit any more | nothing | the batch is held |
+//! | the batch's own file is not what it was when it was written | anything | the batch is held: no other replica reads it better |
 //! | no table, no rights, wrong password | anything | the destination is held |
 //!
 //! Codes alone do not tell a client's expression in VALUES (`nosuchfn('x')`, `(SELECT 1 FROM nosuch)`) from a table that has
 //! changed. Today's servers say where it was thrown; of others the replica is asked to take the statement without rows. So a
 //! changed table costs two requests, and is not mistaken for the rows of every INSERT in the batch.
 
-use shard_client::{Class, ShardError, Views, Wrote};
+use shard_client::{Class, Failure, ShardError, Views, Wrote};
 use spool::Outcome;
 
 /// What comes after a failed attempt at one replica.
@@ -65,6 +66,9 @@ pub fn asks_for_bare(error: &ShardError, views: Views) -> bool {
 /// Decides about a batch of so many INSERTs, for a target that has such views.
 pub fn next(error: &ShardError, inserts: usize, views: Views, bare: Bare) -> Next {
     let text = told(error);
+    if matches!(error.failure, Failure::Payload(_)) {
+        return Next::Settled(Outcome::HoldBatch { error: text });
+    }
     let wrote = error.wrote(views);
     match (error.class(), wrote) {
         (Class::Passing | Class::Unclear, Wrote::Nothing) => {
@@ -154,7 +158,7 @@ fn words(error: &ShardError) -> (Option<i32>, String) {
 mod tests {
     use std::sync::Arc;
 
-    use shard_client::{Failure, Sent, ServerError};
+    use shard_client::{PayloadError, Sent, ServerError};
 
     use super::*;
 
@@ -334,5 +338,18 @@ mod tests {
             "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
         check(&answered(partitions), 3, "settled: refused");
         check(&answered(partitions), 1, "settled: hold batch");
+    }
+
+    #[test]
+    fn a_batch_whose_file_has_changed_is_held_and_not_tried_for_ever() {
+        let changed = PayloadError::Changed {
+            announced: 1,
+            passed: 2,
+        };
+        check(
+            &failed(Failure::Payload(changed), Sent::Part { ends_itself: true }),
+            1,
+            "settled: hold batch",
+        );
     }
 }

@@ -472,6 +472,40 @@ async fn journal_segments_go_when_nothing_in_them_waits() {
 }
 
 #[tokio::test]
+async fn a_router_killed_again_and_again_keeps_no_segment_of_each_life() {
+    let mut world = World::new();
+    world.options.segment_bytes = 64 << 10;
+    let mut lives = Vec::new();
+    for _ in 0..6 {
+        let spool = world.open();
+        let lane = spool.lane(&remote("s1")).unwrap();
+        world.commit(&spool, &[(lane, b"row1", 1)]).await;
+        take_next(&spool, &destination("s1")).await;
+        // What a kill leaves: the directory as it is while the router runs.
+        let mut killed = World::new();
+        copy_files(&world.options.path, &killed.options.path);
+        killed.options.segment_bytes = 64 << 10;
+        lives.push((std::mem::replace(&mut world, killed), spool));
+    }
+    let (_spool, report) = world.reopen();
+    assert_eq!((report.uncut_shares, report.lost_shares), (0, 0));
+    let segments = world.names("journal").len();
+    assert!(segments <= 2, "{segments} segments");
+}
+
+/// The files below a directory, without its sockets and locks.
+fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_files(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_lane_that_cannot_be_kept_is_refused() {
     let world = World::new();
     let spool = world.open();

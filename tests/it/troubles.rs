@@ -1,0 +1,359 @@
+//! What goes wrong at a shard or under the spool while rows wait, each as a statement: who is held up, and that every row is there
+//! once when it is mended.
+
+use std::path::PathBuf;
+
+use support::{
+    COLUMNS, ClickHouse18, Fault, Fingerprint, Format, Modern, Options, Proxy, SmallDisk, Weir, WeirConfig,
+    ZooKeeper, body_of, rows, wait_for,
+};
+
+use crate::setup::{
+    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, insert, patient, replicated_pairs, send,
+    table, weir,
+};
+use crate::tables::{check_holds, count, create_merge_tree};
+
+/// A shard of today with this target, and a router that has proved the shape of CSV there with ten rows of seed 1.
+fn bed(engine: &str) -> (Modern, Weir) {
+    bed_with(engine, &patient())
+}
+
+fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
+    let shard = Modern::start();
+    shard
+        .http
+        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    let sections = cluster(true, &all_remote(&[shard.http.address])) + &table(TABLE, TARGET);
+    let weir = Weir::start(&WeirConfig {
+        sections,
+        ..config.clone()
+    });
+    send(&weir.http, Format::CSV, rows(1, 0..10)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    (shard, weir)
+}
+
+const WINDOW: &str = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
+
+/// As if it were down, but that it can be told to be up again at once.
+fn goes_down(shard: &Modern) {
+    shard.fault(Fault::Fail {
+        code: 242,
+        times: 1_000_000,
+    });
+}
+
+/// INSERTs one after another of 100 rows each, so that each is a batch of its own.
+fn wait_apart(weir: &Weir, seed: u64, inserts: u64) {
+    for number in 0..inserts {
+        send(
+            &weir.http,
+            Format::CSV,
+            rows(seed, number * 100..(number + 1) * 100),
+        )
+        .expect_success();
+        wait_for("its batch", DELIVERY_LIMIT, || {
+            (weir.metric("weir_spool_files") > number as f64).then_some(())
+        });
+    }
+}
+
+#[track_caller]
+fn wait_until_held(weir: &Weir) -> String {
+    wait_for("a held batch", DELIVERY_LIMIT, || {
+        (weir.metric("weir_held_batches") > 0.0).then_some(())
+    });
+    weir.command(&["spool", "ls", "--files"])
+}
+
+// === the table is another one ===
+
+#[test]
+fn inserts_that_together_have_over_150_partitions_are_taken_apart_and_arrive() {
+    let config = WeirConfig {
+        send: "max_batch_delay = \"3s\"\nmax_sleep_time = \"500ms\"".into(),
+        ..patient()
+    };
+    let engine = "MergeTree PARTITION BY duration ORDER BY user_id SETTINGS non_replicated_deduplication_window = 1000";
+    let (shard, weir) = bed_with(engine, &config);
+    let few = |number: u64| {
+        rows(2, number * 40..(number + 1) * 40)
+            .zip(0..)
+            .map(move |(mut row, place)| {
+                row.duration = u32::try_from(number * 40).expect("small") + place;
+                row
+            })
+    };
+    for number in 0..4 {
+        send(&weir.http, Format::CSV, few(number)).expect_success();
+    }
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&shard.http, TARGET, rows(1, 0..10).chain((0..4).flat_map(few)));
+    assert_eq!(weir.metric("weir_broken_files"), 0.0);
+}
+
+#[test]
+fn rows_that_wait_while_their_table_gets_a_column_arrive_with_its_default() {
+    let (shard, weir) = bed(WINDOW);
+    goes_down(&shard);
+    wait_apart(&weir, 3, 2);
+    shard.http.query(&format!(
+        "ALTER TABLE {TARGET} ADD COLUMN more String DEFAULT 'more'"
+    ));
+    shard.fault(Fault::None);
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(3, 0..200)));
+    let sql = format!("SELECT countIf(more = 'more') FROM {TARGET}");
+    assert_eq!(shard.http.query(&sql).trim(), "210");
+}
+
+#[test]
+fn rows_that_wait_while_their_table_loses_a_column_are_held_and_arrive_when_it_is_back() {
+    let (shard, weir) = bed(WINDOW);
+    goes_down(&shard);
+    wait_apart(&weir, 4, 3);
+    shard
+        .http
+        .query(&format!("ALTER TABLE {TARGET} DROP COLUMN payload"));
+    shard.fault(Fault::None);
+    wait_for("all three to be held", DELIVERY_LIMIT, || {
+        (weir.metric("weir_held_batches") == 3.0).then_some(())
+    });
+    let listing = weir.command(&["spool", "ls", "--files"]);
+    assert!(listing.contains("code 16"), "{listing}");
+    assert_eq!(weir.metric("weir_broken_files"), 0.0);
+
+    shard
+        .http
+        .query(&format!("ALTER TABLE {TARGET} ADD COLUMN payload String"));
+    weir.command(&["spool", "retry", "--table", TABLE, "--shard", "s1"]);
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let sql = format!("SELECT count(), countIf(payload != '') > 0 FROM {TARGET}");
+    assert_eq!(shard.http.query(&sql).trim(), "310\t1");
+}
+
+// === the password is another one ===
+
+#[test]
+fn a_wrong_password_holds_its_destination_and_every_row_arrives_once_when_it_is_right() {
+    let user = Some(("writer".to_owned(), "secret".to_owned()));
+    let server = ClickHouse18::start(&Options {
+        user,
+        ..Options::default()
+    });
+    create_merge_tree(&server.http, TARGET);
+    let credentials = "user = \"writer\"\npassword = \"secret\"";
+    let sections = cluster(true, &all_remote(&[server.http.address]))
+        .replace("user = \"default\"", credentials)
+        + &table(TABLE, TARGET);
+    let weir = Weir::start(&WeirConfig {
+        sections,
+        ..patient()
+    });
+    send(&weir.http, Format::CSV, rows(5, 0..100)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+
+    weir.edit_config("\"secret\"", "\"guess\"");
+    weir.hang_up();
+    wait_for("the reload", DELIVERY_LIMIT, || {
+        weir.log()
+            .contains("the configuration was reloaded")
+            .then_some(())
+    });
+    for number in 1..4 {
+        send(&weir.http, Format::CSV, rows(5, number * 100..(number + 1) * 100)).expect_success();
+    }
+    let listing = wait_until_held(&weir);
+    assert!(!listing.contains("guess"), "a password in a listing: {listing}");
+    assert_eq!(count(&server.http, TARGET), 100);
+
+    weir.edit_config("\"guess\"", "\"secret\"");
+    weir.hang_up();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&server.http, TARGET, rows(5, 0..400));
+    assert!(!weir.log().contains("guess"), "a password in the log");
+}
+
+// === files are not as they were written ===
+
+#[test]
+fn batch_files_flipped_while_the_router_is_down_are_held_and_their_neighbours_arrive() {
+    let (shard, mut weir) = bed(WINDOW);
+    goes_down(&shard);
+    wait_apart(&weir, 6, 5);
+    assert!(weir.terminate().success());
+    let files = batch_files(&weir);
+    assert_eq!(files.len(), 5, "{files:?}");
+    let flip_some = || {
+        flip(&files[1], |_| 10);
+        // Inside of the frames: it is found only when they are sent.
+        flip(&files[2], |length| length / 3);
+        // In the trailer.
+        flip(&files[3], |length| length - 40);
+    };
+    flip_some();
+    shard.fault(Fault::None);
+    weir.restart();
+    wait_for("the damaged ones to be held", DELIVERY_LIMIT, || {
+        (weir.metric("weir_held_batches") == 3.0).then_some(())
+    });
+    wait_for("the others", DELIVERY_LIMIT, || {
+        (count(&shard.http, TARGET) == 210).then_some(())
+    });
+    let intact = rows(1, 0..10).chain(rows(6, 0..100)).chain(rows(6, 400..500));
+    check_holds(&shard.http, TARGET, intact);
+    // Flipped back they are as good as ever.
+    flip_some();
+    weir.command(&["spool", "retry", "--table", TABLE, "--shard", "s1"]);
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(6, 0..500)));
+}
+
+/// The waiting batches of shard `s1`, oldest first.
+fn batch_files(weir: &Weir) -> Vec<PathBuf> {
+    let directory = weir.spool_path().join(TABLE).join("s1");
+    let files = std::fs::read_dir(directory).expect("the destination has a directory");
+    let paths = files.flatten().map(|entry| entry.path());
+    let mut batches: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "bin"))
+        .collect();
+    batches.sort();
+    batches
+}
+
+/// Turns one bit over.
+fn flip(file: &PathBuf, at: impl Fn(usize) -> usize) {
+    let mut bytes = std::fs::read(file).expect("a batch can be read");
+    let at = at(bytes.len());
+    bytes[at] ^= 1;
+    std::fs::write(file, bytes).expect("a batch can be written");
+}
+
+// === the disk is full ===
+
+/// A router on a small disk that keeps nothing of what is sent.
+fn on_small_disk(disk: &SmallDisk) -> (Modern, Weir) {
+    let config = WeirConfig {
+        spool_path: Some(disk.path().join("spool")),
+        spool: "sent_retention_time = \"0s\"\nreserve_bytes = \"5%\"".into(),
+        ..patient()
+    };
+    bed_with(WINDOW, &config)
+}
+
+#[test]
+fn a_full_disk_refuses_inserts_keeps_delivering_and_accepts_again_when_there_is_room() {
+    let disk = SmallDisk::mount(200);
+    let (shard, weir) = on_small_disk(&disk);
+    goes_down(&shard);
+    let mut accepted = 0;
+    let more = |accepted: u64| rows(7, accepted..accepted + 50_000);
+    let refusal = wait_for("the disk to be full", DELIVERY_LIMIT, || {
+        let answer = weir.http.insert(
+            &insert(TABLE, Format::RowBinary),
+            body_of(Format::RowBinary, more(accepted)),
+        );
+        match answer.status {
+            200 => accepted += 50_000,
+            _ => return Some(answer),
+        }
+        None
+    });
+    assert_eq!((refusal.status, refusal.code()), (503, Some(202)), "{refusal}");
+    assert!(
+        refusal.header("retry-after").is_some() && refusal.header("X-Weir-Receipt").is_none(),
+        "{refusal}"
+    );
+
+    shard.fault(Fault::None);
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    wait_for("INSERTs to be accepted again", DELIVERY_LIMIT, || {
+        let answer = weir.http.insert(
+            &insert(TABLE, Format::RowBinary),
+            body_of(Format::RowBinary, more(accepted)),
+        );
+        (answer.status == 200).then_some(())
+    });
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(
+        &shard.http,
+        TARGET,
+        rows(1, 0..10).chain(rows(7, 0..accepted + 50_000)),
+    );
+}
+
+#[test]
+fn a_disk_that_somebody_else_fills_to_the_last_byte_loses_nothing_and_stops_no_delivery() {
+    let disk = SmallDisk::mount(200);
+    let (shard, mut weir) = on_small_disk(&disk);
+    goes_down(&shard);
+    wait_apart(&weir, 8, 3);
+    disk.fill();
+    for _ in 0..20 {
+        let refusal = send(&weir.http, Format::CSV, rows(8, 300..400));
+        assert_eq!((refusal.status, refusal.code()), (503, Some(202)), "{refusal}");
+        assert!(refusal.header("X-Weir-Receipt").is_none(), "{refusal}");
+    }
+    shard.fault(Fault::None);
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(8, 0..300)));
+    assert!(weir.is_running());
+
+    disk.make_room();
+    send(&weir.http, Format::CSV, rows(8, 300..400)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(8, 0..400)));
+}
+
+#[test]
+fn an_insert_that_fills_the_disk_while_it_streams_is_refused_and_leaves_nothing_behind() {
+    let disk = SmallDisk::mount(200);
+    let (shard, weir) = on_small_disk(&disk);
+    let request = weir.http.post(&insert(TABLE, Format::RowBinary));
+    // Some 500 MB, at most a half of it when it is compressed.
+    let answer = request
+        .chunked(|out| Format::RowBinary.write(rows(9, 0..6_000_000), out))
+        .answer();
+    assert_eq!(answer.status, 503, "{answer}");
+    assert!(
+        answer.header("X-Weir-Receipt").is_none() && answer.header("retry-after").is_some(),
+        "{answer}"
+    );
+    send(&weir.http, Format::CSV, rows(9, 0..100)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(9, 0..100)));
+}
+
+// === an answer is lost ===
+
+#[test]
+fn a_batch_that_a_replica_of_18_16_executed_without_a_word_is_there_once_on_both() {
+    let zookeeper = ZooKeeper::start();
+    let pairs = replicated_pairs(&zookeeper, 1);
+    let proxies = pairs[0]
+        .each_ref()
+        .map(|server| Proxy::start(server.http.address));
+    let shard = Shard {
+        weight: 1,
+        replicas: proxies.iter().map(|proxy| (proxy.address(), false)).collect(),
+    };
+    let weir = weir(true, &[shard]);
+    send(&weir.http, Format::CSV, rows(10, 0..10)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    for number in 0..20 {
+        proxies.iter().for_each(Proxy::drop_answer);
+        let sent = rows(11, number * 100..(number + 1) * 100);
+        send(&weir.http, Format::CSV, sent).expect_success();
+        weir.wait_until_delivered(DELIVERY_LIMIT);
+    }
+    let lost = weir.log().matches("is tried again").count();
+    assert!(lost > 0, "no answer was lost:\n{}", weir.log());
+    let expected = Fingerprint::of(rows(10, 0..10).chain(rows(11, 0..2_000)));
+    for server in &pairs[0] {
+        wait_for("the sibling's parts", DELIVERY_LIMIT, || {
+            (count(&server.http, TARGET) >= 2_010).then_some(())
+        });
+        assert_eq!(Fingerprint::in_table(&server.http, TARGET), expected);
+    }
+}
