@@ -4,6 +4,7 @@ mod pages;
 mod row_groups;
 #[cfg(test)]
 mod tests;
+mod thrift;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
@@ -90,6 +92,19 @@ impl Windows for Parquet {
     }
 }
 
+/// The file's description: what stands before its own length and the file's last four bytes. Where those are not as they
+/// should be, it is empty.
+fn footer<T: ChunkReader>(file: &T) -> Result<Bytes, ParquetError> {
+    const TAIL_BYTES: u64 = 8;
+    let tail_at = file.len().saturating_sub(TAIL_BYTES);
+    let tail = file.get_bytes(tail_at, (file.len() - tail_at) as usize)?;
+    let length = tail.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+    match tail_at.checked_sub(length.into()) {
+        Some(start) => file.get_bytes(start, length as usize),
+        None => Ok(Bytes::new()),
+    }
+}
+
 impl Parquet {
     fn open_body(&mut self) -> Result<(), FormatError> {
         let Body::Coming(store) = std::mem::replace(&mut self.body, Body::End) else {
@@ -101,12 +116,17 @@ impl Parquet {
         let parts = store.into_parts().map_err(|error| self.scratch_error(&error))?;
         let opened = catch_unwind(AssertUnwindSafe(|| match parts {
             Ok(file) => self.open_reader::<File>(file),
-            Err(memory) => self.open_reader(bytes::Bytes::from(memory)),
+            Err(memory) => self.open_reader(Bytes::from(memory)),
         }));
         opened.map_err(|_| self.error(code::INCORRECT_DATA, PANICKED.to_owned()))?
     }
 
     fn open_reader<T: ChunkReader + 'static>(&mut self, reader: T) -> Result<(), FormatError> {
+        let footer = footer(&reader).map_err(|error| self.unreadable(&error))?;
+        if thrift::after_struct(&footer).is_err() {
+            let message = "the Parquet file's footer cannot be read";
+            return Err(self.error(code::INCORRECT_DATA, message.to_owned()));
+        }
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let head = ArrowReaderMetadata::load(&reader, options).map_err(|error| self.unreadable(&error))?;
         let places = self.batches.take_schema(head.schema())?.to_vec();

@@ -203,6 +203,11 @@ impl Identities {
         self.write().await.map(|()| forgotten)
     }
 
+    /// Whether a replica was met.
+    pub fn knows(&self, place: &Place) -> bool {
+        self.known().contains_key(place)
+    }
+
     /// Whether two replicas of a target recognise each other's blocks.
     pub fn share_blocks(&self, one: &Place, other: &Place) -> bool {
         let known = self.known();

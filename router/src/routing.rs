@@ -714,6 +714,11 @@ impl Route {
         }
     }
 
+    /// The replicas that its batches may go to.
+    pub fn replicas(&self) -> &[Arc<ReplicaRuntime>] {
+        &self.replicas
+    }
+
     /// How batches are sent.
     pub fn send(&self) -> &config::SendSettings {
         &self.table.config.send

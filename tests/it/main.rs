@@ -22,6 +22,7 @@ mod discovery;
 mod facts_18;
 mod facts_modern;
 mod golden_formats;
+mod identity;
 mod insert_select;
 mod logins;
 mod memory;

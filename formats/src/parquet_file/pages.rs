@@ -5,6 +5,7 @@
 //!
 //! | what | limit | beyond it |
 //! |---|---|---|
+//! | a page's head | [`HEAD_BYTES_MAX`], and what [`thrift`] says | the body is refused before the head is read |
 //! | a page, without its compression | `max_row_bytes` | the body is refused before the page is decompressed |
 //! | the values of a dictionary | those that its bytes hold | the body is refused |
 //! | the levels of a nested column's pages that one batch opens | a quarter of `max_row_bytes` | the body is refused |
@@ -24,8 +25,13 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-/// A page's head begins with two fields: one byte and a number of at most five bytes each.
-const HEAD_BYTES: u64 = 12;
+use super::thrift::{self, Fault};
+
+/// A page's head has some ten numbers, and the smallest and the greatest value, which writers shorten.
+const HEAD_BYTES_MAX: usize = 1 << 20;
+
+/// What is read of a page's head at first: all of most.
+const HEAD_BYTES: usize = 256;
 
 /// The head of a field in Thrift's compact encoding: the next field's number, and the type i32.
 const NEXT_I32: u8 = 0x15;
@@ -58,8 +64,7 @@ impl<T: ChunkReader> ChunkReader for LimitedFile<T> {
     /// Pages are read from their heads on, and nothing else is read by this.
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let mut rest = self.file.get_read(start)?;
-        let mut head = Vec::new();
-        (&mut rest).take(HEAD_BYTES).read_to_end(&mut head)?;
+        let head = whole_head(&mut rest)?;
         let bytes = page_bytes(&head).ok_or_else(|| {
             ParquetError::General("a page does not begin with its type and length".to_owned())
         })?;
@@ -77,23 +82,28 @@ impl<T: ChunkReader> ChunkReader for LimitedFile<T> {
     }
 }
 
+/// Bytes from a page's head on, at least to its end.
+fn whole_head(from: &mut impl Read) -> Result<Vec<u8>> {
+    let (mut head, mut wanted) = (Vec::new(), HEAD_BYTES);
+    loop {
+        let missing = wanted - head.len();
+        let read = from.take(missing as u64).read_to_end(&mut head)?;
+        match thrift::after_struct(&head) {
+            Ok(_) => return Ok(head),
+            Err(Fault::Short) if read == missing && wanted < HEAD_BYTES_MAX => wanted *= 2,
+            Err(Fault::Short | Fault::Bad) => {
+                return Err(ParquetError::General("a page's head cannot be read".to_owned()));
+            }
+        }
+    }
+}
+
 /// The second field of a page's head: the page's length without compression. None where the head does not begin as every
 /// writer begins it; a negative length is too much.
 fn page_bytes(head: &[u8]) -> Option<u64> {
-    let (_, head) = varint(head.strip_prefix(&[NEXT_I32])?)?;
-    let (zigzag, _) = varint(head.strip_prefix(&[NEXT_I32])?)?;
+    let (_, head) = thrift::varint(head.strip_prefix(&[NEXT_I32])?).ok()?;
+    let (zigzag, _) = thrift::varint(head.strip_prefix(&[NEXT_I32])?).ok()?;
     Some(if zigzag % 2 == 0 { zigzag / 2 } else { u64::MAX })
-}
-
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (at, byte) in bytes.iter().take(5).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Some((value, &bytes[at + 1..]));
-        }
-    }
-    None
 }
 
 /// A column's pages in one row group.

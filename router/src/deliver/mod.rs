@@ -158,6 +158,9 @@ impl Sender {
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
     async fn try_replicas(&self, batch: &mut Batch, route: &Route) -> Tried {
+        if batch.doubtful_replica().is_some() {
+            self.meet_all(route).await;
+        }
         let replicas = match route.order(batch.doubtful_replica(), &self.app.identities) {
             Ok(replicas) => replicas,
             Err(error) => return Tried::Ended(Outcome::HoldBatch { error }),
@@ -227,6 +230,21 @@ impl Sender {
                 };
                 Err(verdict::next(&error, batch.segments().len(), views, bare))
             }
+        }
+    }
+
+    /// Which replicas recognise the blocks of a batch in doubt is known once each was met. One that does not answer soon has
+    /// no say.
+    async fn meet_all(&self, route: &Route) {
+        for replica in route.replicas() {
+            if self.app.identities.knows(&route.place(replica.address())) {
+                continue;
+            }
+            let meeting = async {
+                let facts = replica.facts().await.ok()?;
+                self.meet(route, replica, &facts).await.ok()
+            };
+            let _ = tokio::time::timeout(QUESTION_TIMEOUT, meeting).await;
         }
     }
 
