@@ -28,6 +28,7 @@ use crate::logins::Logins;
 use crate::metrics::{Metrics, ReplicaUp, Snapshot};
 use crate::routing::{Prepared, RoutedTable, Routing, RoutingError};
 use crate::schema::{self, SchemaFiles};
+use crate::sends::Sends;
 use crate::sessions::Sessions;
 use crate::tasks::Tasks;
 
@@ -61,6 +62,8 @@ pub struct App {
     pub shapes: Shapes,
     /// Who the replicas are.
     pub identities: Identities,
+    /// Tables whose background sends clients have stopped.
+    pub sends: Sends,
     /// Tables that are routed without being listed.
     pub discovery: Discovery,
     routing: ArcSwap<Routing>,
@@ -111,6 +114,7 @@ impl App {
             logins: Logins::default(),
             shapes: Shapes::below(&config.spool.path),
             identities: Identities::below(&config.spool.path),
+            sends: Sends::default(),
             sessions: Sessions::default(),
             discovery,
             spool,
@@ -353,6 +357,7 @@ impl App {
             destinations: self.spool.destinations(),
             replicas: replicas.collect(),
             discovered: self.discovery.found(&routing.config),
+            stopped: self.sends.stopped(),
             disk_free_bytes: disk_free_bytes(&routing.config.spool.path),
             layouts: routing
                 .clusters

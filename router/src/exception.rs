@@ -21,6 +21,7 @@ pub mod code {
     pub const TYPE_MISMATCH: i32 = 53;
     pub const STORAGE_REQUIRES_PARAMETER: i32 = 55;
     pub const UNKNOWN_SETTING: i32 = 115;
+    pub const TIMEOUT_EXCEEDED: i32 = 159;
     pub const READONLY: i32 = 164;
     pub const INCORRECT_DATA: i32 = 117;
     pub const TOO_MANY_SIMULTANEOUS_QUERIES: i32 = 202;

@@ -38,6 +38,7 @@ use crate::insert::{self, Asker};
 use crate::logins;
 use crate::pass;
 use crate::routing::{Lookup, RoutedTable, Routing};
+use crate::sends;
 
 /// What ClickHouse answers to `/` and `/ping`.
 const OK: &str = "Ok.\n";
@@ -170,7 +171,7 @@ async fn question(
             "{verb} of a temporary table: it would live in one session on one server, so Weir neither makes one nor inserts \
              into it. Use a table of the shards, or talk to one server directly."
         ))),
-        Statement::System(system) => Err(refused_system(system)),
+        Statement::System(system) => question.system(app, system).await,
         Statement::Kill => Err(Exception::not_implemented(
             "KILL would reach one replica of many: run it on the server that runs the query.",
         )),
@@ -191,16 +192,6 @@ fn refused_change(verb: &str) -> String {
         _ => "is DDL, which this version of Weir does not run (ddl = \"refuse\" in weir.toml)",
     };
     format!("{verb} {what}: run it on every shard.")
-}
-
-fn refused_system(system: &System) -> Exception {
-    let what = match system {
-        System::FlushDistributed(_) | System::StopDistributedSends(_) | System::StartDistributedSends(_) => {
-            "SYSTEM … DISTRIBUTED is not done by this version of Weir: `weir spool` shows and moves what waits."
-        }
-        System::Other(_) => "SYSTEM would reach one replica of many: run it on the server it is meant for.",
-    };
-    Exception::not_implemented(what)
 }
 
 /// The decoder of a body that is encoded, holds ClickHouse's compressed blocks, or both.
@@ -315,6 +306,59 @@ impl Question<'_> {
         };
         let text = whole_text(recognition, body).await?;
         pass::described(app, self, parts, &routed, &text, name).await
+    }
+
+    /// What SYSTEM says to Weir's own queues; everything else is a server's business.
+    async fn system(&self, app: &Arc<App>, system: &System) -> Result<Answer, Exception> {
+        match system {
+            System::FlushDistributed(table) => {
+                let table = self.queue_of(app, table).await?;
+                sends::flush(app, &table).await?;
+            }
+            System::StopDistributedSends(table) => {
+                let tables = self.queues_of(app, table.as_ref()).await?;
+                tables.iter().for_each(|table| app.sends.stop(&table.name));
+            }
+            System::StartDistributedSends(table) => {
+                let tables = self.queues_of(app, table.as_ref()).await?;
+                tables.iter().for_each(|table| app.sends.start(&table.name));
+            }
+            System::Other(_) => {
+                return Err(Exception::not_implemented(
+                    "SYSTEM would reach one replica of many: run it on the server it is meant for.",
+                ));
+            }
+        }
+        Ok(answer::done(&heading(self.head)))
+    }
+
+    /// The distributed table that a SYSTEM statement names.
+    async fn queue_of(&self, app: &Arc<App>, named: &TableRef) -> Result<Arc<RoutedTable>, Exception> {
+        let database = named.database.as_deref().unwrap_or_else(|| self.database());
+        let Lookup::Routed(table) = self.lookup(app, database, &named.table).await else {
+            return Err(Exception::unrouted_table(format!(
+                "Table {database}.{} is no distributed table of Weir's: `weir clusters --tables` lists them.",
+                named.table
+            )));
+        };
+        self.check_insert(&table)?;
+        Ok(table)
+    }
+
+    /// That one, or all that the user may insert into.
+    async fn queues_of(
+        &self,
+        app: &Arc<App>,
+        named: Option<&TableRef>,
+    ) -> Result<Vec<Arc<RoutedTable>>, Exception> {
+        if let Some(named) = named {
+            return Ok(vec![self.queue_of(app, named).await?]);
+        }
+        let tables = self
+            .routing
+            .tables()
+            .filter(|table| self.user.may_insert(&table.config.name));
+        Ok(tables.cloned().collect())
     }
 
     async fn insert(

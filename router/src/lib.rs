@@ -51,6 +51,7 @@ pub mod pass;
 pub mod replica;
 pub mod routing;
 pub mod schema;
+pub mod sends;
 pub mod sessions;
 pub mod summary;
 pub mod tasks;

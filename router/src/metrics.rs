@@ -65,6 +65,8 @@ pub struct Snapshot {
     pub replicas: Vec<ReplicaUp>,
     /// What each discovering cluster has found.
     pub discovered: Vec<Discovered>,
+    /// Tables whose sends a client has stopped.
+    pub stopped: Vec<String>,
     /// Free bytes on the spool's disk.
     pub disk_free_bytes: u64,
     /// Each cluster's name and epoch.
@@ -225,6 +227,13 @@ impl Metrics {
             page.sample("weir_replica_up", &labels, u64::from(replica.up));
         }
         page.discovered(&snapshot.discovered);
+        page.head(
+            "weir_sends_stopped",
+            "1 while SYSTEM STOP DISTRIBUTED SENDS holds a table's rows back",
+        );
+        for table in &snapshot.stopped {
+            page.sample("weir_sends_stopped", &[("table", table)], 1);
+        }
         page.head("weir_disk_free_bytes", "Free bytes on the spool's disk");
         page.sample("weir_disk_free_bytes", &[], snapshot.disk_free_bytes);
         page.head(

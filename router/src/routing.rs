@@ -219,6 +219,21 @@ impl Routing {
         })
     }
 
+    /// Whether what goes there is the local share, which clients wait for.
+    pub fn is_local(&self, destination: &Destination) -> bool {
+        let table = self.by_text.get(&destination.table);
+        let mut shards = table.into_iter().flat_map(|table| &table.cluster.shards);
+        let shard = shards.find(|shard| shard.name == destination.shard);
+        let mut replicas = shard.into_iter().flat_map(|shard| &shard.replicas);
+        let is_there = |address: &str| {
+            destination
+                .replica
+                .as_deref()
+                .is_none_or(|replica| replica == address)
+        };
+        replicas.any(|replica| replica.config.local && is_there(replica.address()))
+    }
+
     /// Every destination that the configuration knows.
     pub fn destinations(&self) -> Vec<Destination> {
         self.tables

@@ -1,7 +1,9 @@
 //! What an operator does while it runs: reload, hold and resume, retry and drop, and what two routers on one
 //! spool come to.
 
-use support::{Fingerprint, Format, Weir, WeirConfig, rows, wait_for, weir_command};
+use std::time::Duration;
+
+use support::{ClickHouse18, Fingerprint, Format, Weir, WeirConfig, rows, wait_for, weir_command};
 
 use crate::setup::{
     DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, first_is_local, on_all, patient, plain_servers, send,
@@ -167,4 +169,47 @@ fn a_full_queue_refuses_inserts_with_503_and_takes_them_again_when_its_shard_is_
         on_all(&servers, TARGET),
         Fingerprint::of(rows(73, 0..accepted + 1_000))
     );
+}
+
+#[test]
+fn system_flush_stop_and_start_distributed_do_what_they_say_to_the_queues() {
+    let mut servers = plain_servers(2);
+    let addresses: Vec<_> = servers.iter().map(|server| server.http.address).collect();
+    let weir = weir(true, &all_remote(&addresses));
+    let say = |statement: &str| weir.http.request("POST", "/").body(statement).answer();
+    send(&weir.http, Format::CSV, rows(71, 0..100)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let arrived = |servers: &[ClickHouse18]| on_all(servers, TARGET);
+
+    say("SYSTEM STOP DISTRIBUTED SENDS default.hits").expect_success();
+    send(&weir.http, Format::CSV, rows(71, 100..200)).expect_success();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(arrived(&servers), Fingerprint::of(rows(71, 0..100)));
+    assert_eq!(weir.metric("weir_sends_stopped"), 1.0);
+    say("SYSTEM FLUSH DISTRIBUTED hits").expect_success();
+    assert_eq!(
+        arrived(&servers),
+        Fingerprint::of(rows(71, 0..200)),
+        "a flush goes on in spite of it"
+    );
+
+    send(&weir.http, Format::CSV, rows(71, 200..300)).expect_success();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(
+        arrived(&servers),
+        Fingerprint::of(rows(71, 0..200)),
+        "it is stopped still"
+    );
+    say("SYSTEM START DISTRIBUTED SENDS").expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    assert_eq!(arrived(&servers), Fingerprint::of(rows(71, 0..300)));
+
+    servers[1].kill9();
+    send(&weir.http, Format::CSV, rows(71, 300..400)).expect_success();
+    let stuck = say("SYSTEM FLUSH DISTRIBUTED default.hits").expect_code(159);
+    assert!(stuck.text().contains("default.hits/s2"), "{}", stuck.text());
+    say("SYSTEM FLUSH DISTRIBUTED default.nosuch").expect_code(60);
+    servers[1].restart();
+    say("SYSTEM FLUSH DISTRIBUTED default.hits").expect_success();
+    assert_eq!(arrived(&servers), Fingerprint::of(rows(71, 0..400)));
 }

@@ -58,7 +58,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
         // A destination may be held from the last run: then `next` gives nothing until a probe has resumed it.
         let batch = tokio::select! {
             () = stop.requested() => return,
-            batch = sender.app.spool.next(&sender.destination) => batch,
+            batch = sender.next() => batch,
             () = tokio::time::sleep(sender.probe_pause()) => {
                 sender.probe_when_held().await;
                 continue;
@@ -95,6 +95,21 @@ enum Tried {
 }
 
 impl Sender {
+    /// The next batch, once it may be sent. Sends may be stopped while one is waited for: then it is given back.
+    async fn next(&self) -> Result<Batch, Closed> {
+        let (app, table) = (&self.app, &self.destination.table);
+        let is_stopped = || app.sends.is_stopped(table) && !app.routing().is_local(&self.destination);
+        loop {
+            if is_stopped() {
+                app.sends.may_go(table).await;
+            }
+            let batch = app.spool.next(&self.destination).await?;
+            if !is_stopped() {
+                return Ok(batch);
+            }
+        }
+    }
+
     /// Brings one batch as far as it gets now; returns how long to rest before the next.
     async fn deliver(&mut self, mut batch: Batch) -> Duration {
         let Some(route) = self

@@ -86,6 +86,13 @@ pub fn inserted(summary: &InsertSummary, heading: &Heading<'_>) -> Answer {
     answer
 }
 
+/// Success of a statement that answers nothing.
+pub fn done(heading: &Heading<'_>) -> Answer {
+    let mut answer = text(StatusCode::OK, Bytes::new());
+    put_heading(&mut answer, heading);
+    answer
+}
+
 /// Says that an error's INSERT is accepted all the same.
 pub fn with_receipt(mut answer: Answer, receipt: &str) -> Answer {
     set(&mut answer, "x-weir-receipt", receipt);
