@@ -108,7 +108,7 @@ pub fn list(path: &Path) -> Result<Listing, OpenError> {
 pub fn files(path: &Path, filter: &Filter) -> Result<Vec<FileListing>, OpenError> {
     let (files, state, mut report) = look_at(path)?;
     let mut found = Vec::new();
-    for destination in destination_directories(&files, &mut report)? {
+    for destination in destination_directories(&files, &mut report) {
         if filter.wants_destination(&destination) {
             list_destination(&files, &state, &destination, filter, &mut found)?;
         }

@@ -2,6 +2,7 @@
 //! `model.rs`.
 
 mod crash;
+mod damage;
 mod local;
 mod probe;
 pub mod support;
