@@ -62,6 +62,8 @@ struct World {
     once: Vec<Once>,
     /// Below these nothing can be read.
     unreadable: Vec<PathBuf>,
+    /// These cannot be listed.
+    unlistable: Vec<PathBuf>,
     /// Bytes that fit; any number when unset.
     capacity: Option<usize>,
     operations: u64,
@@ -121,6 +123,11 @@ impl SimDisk {
         self.world().unreadable.push(path.to_owned());
     }
 
+    /// That directory cannot be listed; what is in it can be read.
+    pub fn fail_listing(&self, path: &Path) {
+        self.world().unlistable.push(path.to_owned());
+    }
+
     /// Only so many bytes fit, or any number.
     pub fn set_capacity(&self, bytes: Option<usize>) {
         self.world().capacity = bytes;
@@ -142,6 +149,7 @@ impl SimDisk {
         world.fault = None;
         world.once.clear();
         world.unreadable.clear();
+        world.unlistable.clear();
         world.capacity = None;
     }
 
@@ -213,8 +221,7 @@ impl SimDisk {
     #[track_caller]
     pub fn read(&self, path: &Path) -> Vec<u8> {
         let contents = self.world().names.file(path).expect("no such file");
-        let bytes = lock(&contents).live.clone();
-        bytes
+        lock(&contents).live.clone()
     }
 
     /// Replaces a file, durably: what a bad disk, a restored copy or a person does.
@@ -389,6 +396,9 @@ impl Disk for SimDisk {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let world = self.world();
         world.check_readable(path)?;
+        if world.unlistable.iter().any(|bad| bad == path) {
+            return Err(io::Error::other("injected read error"));
+        }
         if !world.names.is_directory(path) {
             world.names.get(path)?;
             return Err(io::ErrorKind::NotADirectory.into());

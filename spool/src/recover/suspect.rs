@@ -32,12 +32,12 @@ pub fn resolve(
     state: &mut State,
     report: &mut RecoveryReport,
     repairs: &mut Repairs,
-    strays: Vec<Stray>,
+    strays: &[Stray],
 ) -> Result<(), FileError> {
     decide_pending(state, repairs);
-    let evidence = Evidence::gather(files, state, &strays);
+    let evidence = Evidence::gather(files, state, strays);
     forget_cut_ones(state, repairs, &evidence);
-    for stray in &strays {
+    for stray in strays {
         let why = format!("{LOST}, and with them whether this batch was sent: {NEXT_STEP}");
         hold(state, report, repairs, stray, &why);
     }

@@ -23,7 +23,7 @@ pub fn sweep(files: &Files, recovered: &mut Recovered) -> Result<(), FileError> 
     move_settled(files, state, report);
     let mut found = Found::default();
     for directory in destination_directories(files, report) {
-        sweep_destination(files, state, report, directory, &mut found);
+        sweep_destination(files, state, report, &directory, &mut found);
     }
     hold_unreadable(files, state, report);
     let mut repairs = Repairs {
@@ -40,7 +40,7 @@ pub fn sweep(files: &Files, recovered: &mut Recovered) -> Result<(), FileError> 
     if state.is_doubted() {
         // What no share needs now, a share may have needed whose record is lost.
         set_leftovers_aside(files, state, report, &found.temporaries);
-        suspect::resolve(files, state, report, &mut repairs, found.strays)?;
+        suspect::resolve(files, state, report, &mut repairs, &found.strays)?;
     } else {
         stray::settle(files, state, report, &mut repairs, found.strays);
     }
@@ -198,16 +198,16 @@ fn sweep_destination(
     files: &Files,
     state: &mut State,
     report: &mut RecoveryReport,
-    destination: Destination,
+    destination: &Destination,
     found: &mut Found,
 ) {
-    let directory = files.layout.destination(&destination);
-    found.has_lost_records |= has_unknown_end(files, state, &destination);
+    let directory = files.layout.destination(destination);
+    found.has_lost_records |= has_unknown_end(files, state, destination);
     for entry in list(files, &directory, report) {
         let path = directory.join(&entry.name);
         match seq_of(&entry.name) {
             Some(seq) if !entry.is_dir => {
-                let stray = look_at_batch(files, state, report, &destination, seq, path);
+                let stray = look_at_batch(files, state, report, destination, seq, path);
                 found.has_lost_records |= stray.as_ref().is_some_and(|stray| stray.was_sent_after_go(state));
                 found.strays.extend(stray);
             }
@@ -219,7 +219,7 @@ fn sweep_destination(
             _ => report.unknown.push(path),
         }
     }
-    count_kept(files, state, report, &destination);
+    count_kept(files, state, report, destination);
 }
 
 /// Whether a file was settled under a number that no record gave away. A file comes to sent/ or broken/ after its record was on
