@@ -35,13 +35,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::batch::Outcome;
 use crate::error::{FileError, OpenError};
-use crate::event::{Checkpoint, Event, Record};
+use crate::event::{Checkpoint, Event, Record, Seq};
 use crate::files::Files;
 use crate::journal::{self, CheckpointError, Item, Position, SegmentError, SegmentReader};
-use crate::model::LaneKey;
+use crate::model::{Destination, LaneKey};
 use crate::own::read_small;
 use crate::state::checkpoint::Awaited;
+use crate::state::decide::{Request, decide};
 use crate::state::{Applied, State};
 use crate::status::RecoveryReport;
 
@@ -82,6 +84,23 @@ impl Repairs {
         // Files that nobody needs any more are found by looking.
         drop(state.apply(&record, Vec::new(), at));
         self.records.push(record);
+    }
+
+    /// Sets a batch aside, as when a sender does: INSERTs that are pending in it are so no more.
+    fn hold(&mut self, state: &mut State, to: &Destination, seq: Seq, why: &str) {
+        let request = Request::Settle {
+            to: to.clone(),
+            seq,
+            outcome: Outcome::HoldBatch {
+                error: why.to_owned(),
+            },
+            inserts: 1,
+            broken_room: 0,
+        };
+        // It is refused only of a batch that does not wait, of which there is nothing to hold.
+        if let Ok(decision) = decide(state, &request) {
+            self.make(state, None, decision.events);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The queue as the router uses it, on real files. Crashes are in `crash.rs`, long random histories in
 //! `model.rs`.
 
+mod bytes;
 mod crash;
 mod damage;
 mod local;

@@ -167,7 +167,7 @@ fn hold_recut_ones(files: &Files, state: &mut State, repairs: &mut Repairs, evid
     for (to, seq) in in_line {
         let info = read_info(files, &files.batch(&to, seq));
         if info.is_ok_and(|info| evidence.shows_recut_of(&to, seq, &info)) {
-            repairs.make(state, None, vec![held(&to, seq, &why)]);
+            repairs.hold(state, &to, seq, &why);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Recovered, Repairs, suspect};
 use crate::bin_file::BinInfo;
 use crate::disk::DirEntry;
 use crate::error::FileError;
-use crate::event::{BatchInfo, Seq, Verdict};
+use crate::event::{BatchInfo, Event, Seq, Verdict};
 use crate::files::Files;
 use crate::model::{Destination, InsertId};
 use crate::names::{batch_name, is_own, is_temporary, seq_of, staged_insert};
@@ -44,11 +44,21 @@ pub fn sweep(files: &Files, recovered: &mut Recovered) -> Result<(), FileError> 
     } else {
         stray::settle(files, state, report, &mut repairs, found.strays);
     }
-    recovered.repairs = repairs.records;
+    end_hollow_inserts(state, &mut repairs);
     remove_leftovers(files, state, report, &found.temporaries);
-    measure_waiting(files, state, report, |_| true);
+    measure_waiting(files, state, report, |state, to, seq, why| {
+        repairs.hold(state, to, seq, why)
+    });
     report_missing_sources(files, state, report);
+    recovered.repairs = repairs.records;
     Ok(())
+}
+
+/// INSERTs whose rows are lost await nothing.
+fn end_hollow_inserts(state: &mut State, repairs: &mut Repairs) {
+    for insert in state.hollow_inserts() {
+        repairs.make(state, None, vec![Event::Go { insert }]);
+    }
 }
 
 /// What lies in the directories beside batches that wait.
@@ -91,7 +101,11 @@ pub fn look(files: &Files, state: &mut State, report: &mut RecoveryReport, suspe
     for destination in destination_directories(files, report) {
         count_kept(files, state, report, &destination);
     }
-    measure_waiting(files, state, report, |path| suspects.contains(path));
+    measure_waiting(files, state, report, |state, to, seq, why| {
+        if suspects.contains(&files.batch(to, seq)) {
+            state.queue(to).set_aside(seq, why);
+        }
+    });
 }
 
 /// What lies in a directory; one that cannot be read is reported.
@@ -352,13 +366,12 @@ pub fn keep(files: &Files, path: &Path) -> Result<PathBuf, FileError> {
     Ok(kept)
 }
 
-/// Every batch that waits must have its file; one without is reported, and held if `is_believed` says so of
-/// the path.
+/// Every batch that waits must have its file; one without is reported, and set aside by `hold`.
 fn measure_waiting(
     files: &Files,
     state: &mut State,
     report: &mut RecoveryReport,
-    is_believed: impl Fn(&Path) -> bool,
+    mut hold: impl FnMut(&mut State, &Destination, Seq, &str),
 ) {
     let unreadable = report.unreadable.clone();
     for (destination, seq) in state.waiting_batches() {
@@ -366,8 +379,7 @@ fn measure_waiting(
         if unreadable.iter().any(|bad| path.starts_with(bad)) {
             continue;
         }
-        let is_measured = state.is_measured(&destination, seq);
-        let read = if is_measured {
+        let read = if state.is_measured(&destination, seq) {
             exists(files, &path).map(|()| None)
         } else {
             read_info(files, &path).map(Some)
@@ -375,13 +387,12 @@ fn measure_waiting(
         match read {
             Ok(None) => {}
             Ok(Some(info)) => state.measure(&destination, seq, &info.batch()),
-            Err(error) if is_believed(&path) => {
-                tracing::error!(%error, %destination, seq, "a waiting batch's file cannot be used: it is held");
-                report.damaged.push(path);
+            Err(error) => {
+                tracing::error!(%error, %destination, seq, "a waiting batch's file cannot be used");
                 let why = why_unusable(files, &destination, seq, &error);
-                state.queue(&destination).set_aside(seq, &why);
+                hold(state, &destination, seq, &why);
+                report.damaged.push(path);
             }
-            Err(_) => report.damaged.push(path),
         }
     }
 }

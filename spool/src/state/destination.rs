@@ -186,7 +186,9 @@ impl Queue {
             self.held_batches.add(entry.tally());
             self.aside.insert(seq, entry);
         }
-        self.notes.entry(seq).or_default().error = Some(error.to_owned());
+        if self.aside.contains_key(&seq) {
+            self.notes.entry(seq).or_default().error = Some(error.to_owned());
+        }
     }
 
     /// Puts a batch that was set aside back into line.

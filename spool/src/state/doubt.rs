@@ -10,6 +10,7 @@
 
 use super::destination::{Phase, Queue};
 use super::lane::CutPlan;
+use super::pending::Pending;
 use super::share::Uncut;
 use super::{Lane, State};
 use crate::bin_file::Segment;
@@ -80,6 +81,16 @@ impl State {
             .collect();
         undecided.sort_unstable_by_key(|undecided| undecided.insert);
         undecided
+    }
+
+    /// Pending INSERTs of which nothing is left, since their record is lost.
+    pub fn hollow_inserts(&self) -> Vec<InsertNo> {
+        let is_hollow = |pending: &Pending| {
+            let has_rows = pending.uncut > 0 || !pending.parked.is_empty();
+            !pending.gone && !has_rows && pending.all_batches().next().is_none()
+        };
+        let open = self.pending.iter().filter(|(_, pending)| is_hollow(pending));
+        open.map(|(insert, _)| insert).collect()
     }
 
     /// The batch's pending INSERTs, where `go` may be lost: a verdict says that it was recorded.
