@@ -181,7 +181,9 @@ impl SimDisk {
 
     fn after_power_loss_with(&self, survivors: Survivors, seed: u64) -> SimDisk {
         let mut coin = Coin::new(seed);
-        let names = self.world().names.after_power_loss(survivors, &mut coin);
+        // Nothing begins meanwhile: all files are of one moment.
+        let world = self.world();
+        let names = world.names.after_power_loss(survivors, &mut coin);
         SimDisk::with(names.into_iter().map(|(path, node)| match node {
             Node::Directory => (path, node),
             Node::File(contents) => (path, Node::File(lock(&contents).after_power_loss(&mut coin))),
@@ -190,12 +192,15 @@ impl SimDisk {
 
     /// A disk of its own with the same files, all of them synced: what a copy has. A file of several names is several there.
     pub fn copy(&self) -> SimDisk {
-        let live = self.world().names.live.clone();
-        SimDisk::with(live.into_iter().map(|(path, node)| match node {
-            Node::Directory => (path, node),
+        let world = self.world();
+        SimDisk::with(world.names.live.iter().map(|(path, node)| match node {
+            Node::Directory => (path.clone(), Node::Directory),
             Node::File(contents) => {
-                let bytes = lock(&contents).live.clone();
-                (path, Node::File(Arc::new(Mutex::new(Contents::durable(bytes)))))
+                let bytes = lock(contents).live.clone();
+                (
+                    path.clone(),
+                    Node::File(Arc::new(Mutex::new(Contents::durable(bytes)))),
+                )
             }
         }))
     }
