@@ -5,6 +5,7 @@ mod bytes;
 mod crash;
 mod damage;
 mod local;
+mod lost;
 mod model;
 mod probe;
 pub mod support;

@@ -47,7 +47,7 @@ pub fn sweep(files: &Files, recovered: &mut Recovered) -> Result<(), FileError> 
     end_hollow_inserts(state, &mut repairs);
     remove_leftovers(files, state, report, &found.temporaries);
     measure_waiting(files, state, report, |state, to, seq, why| {
-        repairs.hold(state, to, seq, why)
+        repairs.hold(state, to, seq, why);
     });
     report_missing_sources(files, state, report);
     recovered.repairs = repairs.records;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::Coin;
+use crate::files::now_ms;
 
 /// What a disk writes in one go.
 const SECTOR_BYTES: usize = 512;
@@ -30,6 +31,7 @@ impl Contents {
         Contents {
             durable: bytes.clone(),
             live: bytes,
+            changed_at_ms: now_ms(),
             ..Contents::default()
         }
     }

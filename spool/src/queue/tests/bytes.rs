@@ -364,7 +364,7 @@ fn check_rows(
     let delivered = shards.rows();
     let distinct: BTreeSet<Row> = delivered.iter().cloned().collect();
     if distinct.len() != delivered.len() {
-        let mut twice = delivered.clone();
+        let mut twice = delivered;
         twice.sort();
         let twice: Vec<_> = twice
             .windows(2)

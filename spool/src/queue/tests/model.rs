@@ -339,7 +339,7 @@ impl World {
             Ending::HoldDestination => Some(Outcome::HoldDestination { error: error() }),
         };
         if matches!(outcome, None | Some(Outcome::Acknowledged)) {
-            self.model.take(&key, rows_in(&self.spool, &batch));
+            self.model.take(&key, &rows_in(&self.spool, &batch));
         }
         if let Some(outcome) = outcome {
             self.settle(&batch, key, outcome).await;
@@ -412,8 +412,8 @@ impl World {
 }
 
 impl Model {
-    fn take(&mut self, key: &(Destination, String), rows: Vec<u8>) {
-        let before = self.shards.insert(key.clone(), rows.clone());
+    fn take(&mut self, key: &(Destination, String), rows: &[u8]) {
+        let before = self.shards.insert(key.clone(), rows.to_vec());
         assert!(
             before.is_none_or(|before| before == rows),
             "a token met two contents"
