@@ -273,13 +273,15 @@ impl World {
             probe: targets.collect(),
             ..CommitHead::default()
         };
-        let fate = match stage.finish() {
-            Ok(staged) if is_staged => match soon(self.spool.commit(staged, head)).await {
+        // Whoever cannot stage a run gives the INSERT up.
+        let staged = is_staged.then(|| stage.finish().ok()).flatten();
+        let fate = match staged {
+            Some(staged) => match soon(self.spool.commit(staged, head)).await {
                 Some(Ok(_)) => Fate::Accepted,
                 Some(Err(CommitError::Poisoned(_))) | None => Fate::Unknown,
                 Some(Err(_)) => Fate::Refused,
             },
-            _ => Fate::Refused,
+            None => Fate::Refused,
         };
         self.model.inserts.push(Insert { id, rows, fate });
     }
