@@ -480,3 +480,26 @@ async fn a_batch_whose_return_from_broken_was_not_recorded_stays_broken() {
     assert_eq!((report.uncut_files_removed, &report.damaged), (1, &vec![]));
     assert_eq!(spool.destination(&destination("s1")).unwrap().broken.files, 1);
 }
+
+#[tokio::test]
+async fn a_batch_on_its_way_to_broken_has_a_name_after_any_power_loss() {
+    let world = SimWorld::new();
+    let spool = world.open();
+    let lane = spool.lane(&patient(remote("s1"))).unwrap();
+    let cut = async |rows: &'static [u8]| {
+        commit(&spool, &[(lane, rows, 1)]).await;
+        spool.flush(None).await;
+    };
+    cut(b"bad!").await;
+    settle_next(&spool, &destination("s1"), refusal()).await;
+    until("broken/", || {
+        world.exists("d.t/s1/broken/00000000000000000001.bin")
+    })
+    .await;
+    // It syncs the directory that the broken one has left.
+    cut(b"next").await;
+    for seed in 0..16 {
+        let (spool, _) = SimWorld::on(world.disk.after_power_loss(seed)).reopen();
+        assert_eq!(spool.destination(&destination("s1")).unwrap().broken.files, 1);
+    }
+}
