@@ -31,7 +31,7 @@ pub fn remove(files: &Files, plan: &CutPlan) {
 
 fn remove_all(files: &Files, paths: &[PathBuf]) {
     for path in paths {
-        // What stays behind has no record, and is removed at the next start.
+        // What stays behind has no record: the next start sees to it.
         if let Err(error) = files.remove(path) {
             tracing::warn!(%error, "an uncut batch file stays behind");
         }

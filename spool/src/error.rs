@@ -31,7 +31,8 @@ impl FileError {
     }
 }
 
-/// Why a spool could not be opened. Never because of what its data files hold: those are reported and left.
+/// Why a spool could not be opened. Never because of what its data files hold, unless a later release wrote them: those are
+/// reported and left.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open; one router a directory.
