@@ -220,6 +220,7 @@ fn look_at(path: &Path) -> Result<(Files, State, RecoveryReport), OpenError> {
         layout,
         spool: uuid::Uuid::nil(),
         fsync: false,
+        durable: Arc::default(),
     };
     files.spool = known_id(&files)?;
     let found = look(&files)?;

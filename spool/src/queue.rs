@@ -69,6 +69,7 @@ impl Spool {
             layout: Layout::at(&options.path),
             spool: uuid::Uuid::nil(),
             fsync: options.fsync,
+            durable: Arc::default(),
         };
         for directory in [files.layout.journal(), files.layout.meta()] {
             files.create_dir(&directory)?;

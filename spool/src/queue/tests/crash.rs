@@ -37,7 +37,7 @@ struct Ledger {
 }
 
 /// A recovery of this history changes the disk about so often.
-const RECOVERY_OPERATIONS: u64 = 29;
+const RECOVERY_OPERATIONS: u64 = 36;
 
 type Rows = BTreeMap<Destination, Vec<Vec<u8>>>;
 

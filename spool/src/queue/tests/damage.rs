@@ -503,3 +503,19 @@ async fn a_batch_on_its_way_to_broken_has_a_name_after_any_power_loss() {
         assert_eq!(spool.destination(&destination("s1")).unwrap().broken.files, 1);
     }
 }
+
+#[tokio::test]
+async fn a_directory_whose_sync_failed_is_synced_before_anything_in_it_counts() {
+    let world = SimWorld::new();
+    let spool = world.open();
+    let lane = spool.lane(&patient(remote("s1"))).unwrap();
+    commit(&spool, &[(lane, b"row", 1)]).await;
+    world.disk.fail_once(Op::SyncDir, 0, io::ErrorKind::Other);
+    // The first cut fails, a second one later does not.
+    spool.flush(None).await;
+    for seed in 0..8 {
+        let (spool, report) = SimWorld::on(world.disk.after_power_loss(seed)).reopen();
+        assert_eq!((report.damaged, report.waiting), (vec![], 1));
+        assert_eq!(take_sim(&spool, &destination("s1")).await, b"row");
+    }
+}
