@@ -69,7 +69,8 @@ impl Batch {
     }
 
     /// The replica (`host:port`) that may have the batch: an attempt there is not known to have written nothing. Only a repeat
-    /// that this replica, or one that shares its memory of blocks, would recognise is safe.
+    /// that this replica, or one that shares its memory of blocks, would recognise is safe. Empty where the record of the
+    /// attempt is lost, and any replica may be the one.
     pub fn doubtful_replica(&self) -> Option<&str> {
         self.doubt.replica()
     }

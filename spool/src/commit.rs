@@ -1,8 +1,9 @@
 //! The journal thread: the only one that changes the queue. It gathers what waits, writes one record, syncs
 //! once, applies it, answers all.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,10 +11,11 @@ use tokio::sync::oneshot;
 
 use crate::batch::PendingOutcome;
 use crate::error::{CommitError, FileError, QueueError};
-use crate::files::now_ms;
+use crate::files::{Files, now_ms};
 use crate::group::{Committed, Group, Wait};
 use crate::journal::{self, JournalError, Writer};
 use crate::model::{InsertId, ProbeTarget};
+use crate::names::temporary_name;
 use crate::shared::{Shared, lock};
 use crate::stage::Staged;
 use crate::state::decide::{Answer, Request};
@@ -112,15 +114,38 @@ pub struct JournalThread {
     writer: Writer,
     /// Segments that are still there, the one being written last, and their bytes.
     segments: VecDeque<(u64, u64)>,
+    /// What the last checkpoint rests on. It is kept when the next one is written, and so are these.
+    needed: Needed,
+}
+
+/// The segments that a checkpoint is read with.
+#[derive(Debug, Default)]
+pub struct Needed {
+    /// The first whose events are not in it.
+    pub from: u64,
+    /// Earlier ones, with rows that waited.
+    pub rows_in: BTreeSet<u64>,
+}
+
+impl Needed {
+    fn has(&self, segment: u64) -> bool {
+        segment >= self.from || self.rows_in.contains(&segment)
+    }
 }
 
 impl JournalThread {
-    /// Writes to `writer`; `segments` are the older ones and their bytes.
-    pub fn new(shared: Arc<Shared>, writer: Writer, segments: VecDeque<(u64, u64)>) -> JournalThread {
+    /// Writes to `writer`; `segments` are the older ones and their bytes, `needed` those of the last checkpoint.
+    pub fn new(
+        shared: Arc<Shared>,
+        writer: Writer,
+        segments: VecDeque<(u64, u64)>,
+        needed: Needed,
+    ) -> JournalThread {
         let mut thread = JournalThread {
             shared,
             writer,
             segments,
+            needed,
         };
         thread.segments.push_back((thread.writer.segment(), 0));
         thread
@@ -306,7 +331,7 @@ impl JournalThread {
         }
     }
 
-    /// After the end: everybody gets its reason.
+    /// After the end: everybody gets its reason, and the next start a note of what happened.
     fn refuse_all(self, waiting: VecDeque<Job>) {
         self.shared.inbox.close();
         let late = self.shared.inbox.take_all().unwrap_or_default();
@@ -317,6 +342,21 @@ impl JournalThread {
             }
         }
         self.shared.progress.notify_waiters();
+        self.note_failure();
+    }
+
+    /// The disk that failed may well not take this either.
+    fn note_failure(&self) {
+        let note = format!(
+            "journal segment {}: nothing is known of what was written from byte {} on: {}\n",
+            self.writer.segment(),
+            self.writer.synced_bytes(),
+            self.shared.poison_cause().unwrap_or_default(),
+        );
+        let files = &self.shared.files;
+        if let Err(error) = files.replace(&files.layout.failure(), note.as_bytes()) {
+            tracing::warn!(%error, "no note of the journal's failure is left for the next start");
+        }
     }
 }
 
@@ -339,18 +379,23 @@ impl JournalThread {
         }
     }
 
-    /// Writes down everything that the segments before `segment` say, and removes those without waiting rows.
+    /// Writes down everything that the segments before `segment` say, and removes those that neither this checkpoint nor the
+    /// one before rests on.
     fn checkpoint(&mut self, segment: u64) {
         match write_checkpoint(&self.shared, segment) {
-            Ok(()) => self.remove_segments(segment),
+            Ok(needed) => {
+                let of_previous = mem::replace(&mut self.needed, needed);
+                self.remove_segments(&of_previous);
+            }
             // The older segments stay and are read again.
             Err(error) => tracing::warn!(%error, "no checkpoint was written, the journal keeps its segments"),
         }
     }
 
-    /// Lets go of the segments before `before`, a checkpoint's, in which no row waits.
-    pub fn remove_segments(&mut self, before: u64) {
-        let needed = |segment: u64| segment >= before || self.shared.state().segment_has_uncut(segment);
+    /// Lets go of the segments that neither the previous checkpoint nor a row that waits needs.
+    pub fn remove_segments(&mut self, of_previous: &Needed) {
+        let needed =
+            |segment: u64| of_previous.has(segment) || self.shared.state().segment_has_uncut(segment);
         let mut kept = VecDeque::new();
         for (segment, bytes) in mem::take(&mut self.segments) {
             let path = journal::segment_path(&self.shared.files.layout.journal(), segment);
@@ -379,15 +424,33 @@ impl JournalThread {
     }
 }
 
-/// Writes the checkpoint file. Files that were moved are where they belong for good before it stops naming
-/// them.
-pub fn write_checkpoint(shared: &Shared, segment: u64) -> Result<(), FileError> {
+/// Writes the checkpoint file; the one before is kept under another name. Files that were moved are where they belong for good
+/// before it stops naming them. Says which segments it is to be read with.
+pub fn write_checkpoint(shared: &Shared, segment: u64) -> Result<Needed, FileError> {
     sync_moved(shared)?;
-    let checkpoint = shared.state().checkpoint(segment);
+    let state = shared.state();
+    let checkpoint = state.checkpoint(segment);
+    let rows_in = state.segments_with_uncut();
+    drop(state);
     let path = shared.files.layout.checkpoint();
     let bytes = journal::encode_checkpoint(&checkpoint)
         .map_err(|error| FileError::at("encoding", &path)(std::io::Error::other(error.to_string())))?;
-    shared.files.replace(&path, &bytes)
+    keep_previous(&shared.files, &path)?;
+    shared.files.replace(&path, &bytes)?;
+    Ok(Needed {
+        from: segment,
+        rows_in,
+    })
+}
+
+/// There is a whole checkpoint under its name at every moment.
+fn keep_previous(files: &Files, checkpoint: &Path) -> Result<(), FileError> {
+    if !files.exists(checkpoint)? {
+        return Ok(());
+    }
+    let second_name = files.layout.meta().join(temporary_name());
+    files.link(checkpoint, &second_name)?;
+    files.rename(&second_name, &files.layout.previous_checkpoint())
 }
 
 /// Makes the moves of settled files durable, and forgets their verdicts.

@@ -18,18 +18,21 @@ pub fn write(files: &Files, plan: &CutPlan) -> Result<BatchInfo, FileError> {
     for destination in &plan.key.destinations {
         files.create_dir(&files.layout.destination(destination))?;
     }
-    let written = match own_file(plan) {
+    match own_file(plan) {
         Some(file) => link_own_file(files, plan, file),
         None => write_joined(files, plan),
-    };
-    written.inspect_err(|_| remove(files, plan))
+    }
 }
 
 /// Removes what [`write`] made: no record will name it.
 pub fn remove(files: &Files, plan: &CutPlan) {
-    for path in batch_paths(files, plan) {
-        // What stays behind has no record, and is removed at the next start.
-        if let Err(error) = files.remove(&path) {
+    remove_all(files, &batch_paths(files, plan));
+}
+
+fn remove_all(files: &Files, paths: &[PathBuf]) {
+    for path in paths {
+        // What stays behind has no record: the next start sees to it.
+        if let Err(error) = files.remove(path) {
             tracing::warn!(%error, "an uncut batch file stays behind");
         }
     }
@@ -137,13 +140,15 @@ fn write_piece(files: &Files, piece: &Piece, out: &mut BatchWriter, target: &Pat
     Ok(())
 }
 
-/// Links the file to each of its names, durably.
+/// Links the file to each of its names, durably; to none of them when that fails. A name that is taken stays what it is.
 fn name_all(files: &Files, written: &Path, paths: &[PathBuf]) -> Result<(), FileError> {
-    for path in paths {
-        files.link(written, path)?;
+    for (at, path) in paths.iter().enumerate() {
+        files
+            .link(written, path)
+            .inspect_err(|_| remove_all(files, &paths[..at]))?;
     }
-    let directories = paths.iter().filter_map(|path| path.parent());
+    let mut directories = paths.iter().filter_map(|path| path.parent());
     directories
-        .into_iter()
         .try_for_each(|directory| files.sync_dir(directory))
+        .inspect_err(|_| remove_all(files, paths))
 }

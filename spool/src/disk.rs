@@ -56,6 +56,9 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Whether something has that name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// When the file was last written, or got its name, in milliseconds since 1970.
+    fn changed_at_ms(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// An open file. Positions are explicit, so that one handle may be shared by readers and the writer.

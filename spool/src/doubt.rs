@@ -10,11 +10,21 @@ pub struct Doubt {
     pub earlier: Option<String>,
 }
 
+/// In a replica's place, where records are lost: some replica may have been tried.
+pub const SOMEWHERE: &str = "";
+
 impl Doubt {
     /// An attempt at that replica (`host:port`) begins.
     pub fn began(&mut self, replica: &str) {
         if let Some(before) = self.open.replace(replica.to_owned()) {
             self.earlier = Some(before);
+        }
+    }
+
+    /// Attempts may have been made of which no record is left. What is known of others says no more than they would.
+    pub fn began_somewhere(&mut self) {
+        if self.replica().is_none() {
+            self.earlier = Some(SOMEWHERE.to_owned());
         }
     }
 

@@ -31,7 +31,8 @@ impl FileError {
     }
 }
 
-/// Why a spool could not be opened. Never because of what its data files hold: those are reported and left.
+/// Why a spool could not be opened. Never because of what its data files hold, unless a later release wrote them: those are
+/// reported and left.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open; one router a directory.
@@ -150,10 +151,13 @@ pub enum CommitError {
     /// What is to be noted of the INSERT does not fit a record, by hundreds of GB of rows; split it.
     #[error("the INSERT was not accepted: {0}")]
     TooLarge(String),
-    /// A write or sync of the journal failed. Final: only a restart helps, which reads what really is on
-    /// disk.
+    /// A write or sync of the journal failed, with this INSERT in the group. Final: only a restart helps, which reads what
+    /// really is on disk.
     #[error("the spool's journal failed and is closed until a restart: {0}")]
     Poisoned(String),
+    /// The journal failed before this INSERT's turn came: nothing of it was written.
+    #[error("the spool's journal failed before, and is closed until a restart: {0}")]
+    Failed(String),
     /// The spool is shutting down.
     #[error("the spool is closed")]
     Closed,

@@ -1,8 +1,9 @@
 //! The spool's file operations, each failing with the name of what it was about.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use crate::error::FileError;
 use crate::event::Seq;
 use crate::model::Destination;
 use crate::names::{self, Layout};
+use crate::shared::lock;
 
 /// The disk, and where on it the spool is.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct Files {
     pub spool: Uuid,
     /// Whether files and directories are synced.
     pub fsync: bool,
+    /// Directories whose names this process has made durable.
+    pub durable: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 /// A file that is being written, removed when it is dropped before [`Temporary::keep`].
@@ -53,20 +57,21 @@ impl Files {
 
     /// Makes a directory and those above it, durably.
     pub fn create_dir(&self, path: &Path) -> Result<(), FileError> {
-        let exists = self
-            .disk
-            .exists(path)
-            .map_err(FileError::at("looking for", path))?;
-        if exists {
+        let is_there = self.exists(path)?;
+        // One that is there may never have been synced: by a process that died, or since that failed.
+        if is_there && lock(&self.durable).contains(path) {
             return Ok(());
         }
-        self.disk
-            .create_dir_all(path)
-            .map_err(FileError::at("making", path))?;
+        if !is_there {
+            self.disk
+                .create_dir_all(path)
+                .map_err(FileError::at("making", path))?;
+        }
         // Its own name, and its parent's, which may be new as well.
         for above in path.ancestors().skip(1).take(2) {
             self.sync_dir(above)?;
         }
+        lock(&self.durable).insert(path.to_owned());
         Ok(())
     }
 

@@ -74,8 +74,8 @@ impl Group {
         self.record.events.is_empty()
     }
 
-    /// Whether some of it must be on disk before anyone is answered. A batch that waits for its retry, or is
-    /// set aside, is found in doubt after a crash, which is as safe.
+    /// Whether some of it must be on disk before anyone is answered. A batch that waits for its retry is found in doubt
+    /// after a power loss, which is as safe; one that was set aside would be sent again, and so is synced.
     pub fn needs_sync(&self) -> bool {
         self.needs_sync
     }
@@ -262,8 +262,10 @@ impl Event {
                 false
             }
             Event::Settled { verdict, .. } => match verdict {
-                Verdict::Acknowledged | Verdict::Broken { .. } | Verdict::Dropped => true,
-                Verdict::Retry { .. } | Verdict::Held { .. } | Verdict::Requeued => false,
+                Verdict::Acknowledged | Verdict::Held { .. } | Verdict::Broken { .. } | Verdict::Dropped => {
+                    true
+                }
+                Verdict::Retry { .. } | Verdict::Requeued => false,
             },
         }
     }

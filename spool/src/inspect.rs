@@ -5,6 +5,7 @@
 //! at it;
 //! then it is listed where it was, or not at all, and never makes a listing fail.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +92,48 @@ pub struct VerifyReport {
     pub rows: u64,
     /// Those that are damaged, and how.
     pub damaged: Vec<(PathBuf, String)>,
+    /// What a start would find amiss, in journal and checkpoint too.
+    pub recovery: RecoveryReport,
+}
+
+impl VerifyReport {
+    /// Everything that is damaged or lost, a line each; what only a crash left behind is no damage.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints: Vec<String> = self
+            .damaged
+            .iter()
+            .map(|(path, why)| format!("{}: {why}", path.display()))
+            .collect();
+        let told: BTreeSet<&PathBuf> = self.damaged.iter().map(|(path, _)| path).collect();
+        let recovery = &self.recovery;
+        let by_kind = [
+            (
+                "a waiting batch, or rows of an accepted INSERT, cannot be read",
+                &recovery.damaged,
+            ),
+            (
+                "a damaged checkpoint or journal segment, to be kept under this name",
+                &recovery.corrupt,
+            ),
+            ("not ours, or of a later version", &recovery.unknown),
+            ("a directory that cannot be read", &recovery.unreadable),
+        ];
+        for (what, paths) in by_kind {
+            let new = paths.iter().filter(|path| !told.contains(path));
+            complaints.extend(new.map(|path| format!("{}: {what}", path.display())));
+        }
+        if recovery.lost_records {
+            complaints
+                .push("records of the journal are lost: a start holds what may have been sent".to_owned());
+        }
+        if recovery.lost_shares > 0 {
+            complaints.push(format!(
+                "rows of {} shares lay in lost records",
+                recovery.lost_shares
+            ));
+        }
+        complaints
+    }
 }
 
 /// What lies at each destination of the spool at `path`.
@@ -107,10 +150,19 @@ pub fn list(path: &Path) -> Result<Listing, OpenError> {
 /// The batch files that the filter wants, by destination and number.
 pub fn files(path: &Path, filter: &Filter) -> Result<Vec<FileListing>, OpenError> {
     let (files, state, mut report) = look_at(path)?;
+    list_files(&files, &state, filter, &mut report)
+}
+
+fn list_files(
+    files: &Files,
+    state: &State,
+    filter: &Filter,
+    report: &mut RecoveryReport,
+) -> Result<Vec<FileListing>, OpenError> {
     let mut found = Vec::new();
-    for destination in destination_directories(&files, &mut report)? {
+    for destination in destination_directories(files, report) {
         if filter.wants_destination(&destination) {
-            list_destination(&files, &state, &destination, filter, &mut found)?;
+            list_destination(files, state, &destination, filter, &mut found)?;
         }
     }
     Ok(found)
@@ -127,12 +179,17 @@ pub fn cat(file: &Path, out: &mut dyn Write) -> Result<(), BinError> {
     reader.write_rows(out).map_err(|fault| fault.at(file))
 }
 
-/// Reads every byte of every batch file. `progress` is told the bytes that are done and those of all.
+/// Reads journal and checkpoint as a start does, and every byte of every batch file. `progress` is told the bytes that are done
+/// and those of all.
 pub fn verify(path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
-    let all = files(path, &Filter::default())?;
+    let (spool, state, recovery) = look_at(path)?;
+    let all = list_files(&spool, &state, &Filter::default(), &mut RecoveryReport::default())?;
     let size = |file: &FileListing| file.info.as_ref().map_or(0, |info| info.file_bytes);
     let total = all.iter().map(size).sum();
-    let mut report = VerifyReport::default();
+    let mut report = VerifyReport {
+        recovery,
+        ..VerifyReport::default()
+    };
     for file in &all {
         progress(report.bytes, total);
         report.bytes += size(file);
@@ -163,6 +220,7 @@ fn look_at(path: &Path) -> Result<(Files, State, RecoveryReport), OpenError> {
         layout,
         spool: uuid::Uuid::nil(),
         fsync: false,
+        durable: Arc::default(),
     };
     files.spool = known_id(&files)?;
     let found = look(&files)?;

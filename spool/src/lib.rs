@@ -16,7 +16,7 @@
 //!    before that: nothing happened. After it: every row is cut, sent and settled, whatever dies and when.
 //! 2. A row is in exactly one place: uncut in the journal, in one batch of each destination of its lane, or
 //!    settled.
-//!    The `cut` record moves it; a `.bin` without one was never sent, and is removed at recovery.
+//!    The `cut` record moves it; a `.bin` without one was never sent, and is recorded at recovery, or removed.
 //! 3. A batch's bytes, token and settings are fixed on disk before its first attempt and never change.
 //!    `attempting` is
 //!    on disk before the first byte is sent, `acknowledged` before the file leaves its place.
@@ -25,12 +25,13 @@
 //!    destination, cut at once and alone.
 //! 5. State is written down, never inferred from which files exist. What files and journal disagree on is
 //!    reported in
-//!    the [`RecoveryReport`], left in place, and stops nothing.
+//!    the [`RecoveryReport`], left in place, and stops nothing. Where records are lost that had been on disk, what may have
+//!    been in them is held, and nothing is sent a second time for it (`recover.rs`).
 //! 6. Batches of a destination are given out by number. One that waits for a retry holds the next back; a
 //!    held or
 //!    broken one does not.
 //! 7. A failed write or sync of the journal is final: the spool is poisoned, every waiter and later caller is
-//!    told.
+//!    told. Those that were in the failed group learn that nobody knows, all others that nothing of theirs was written.
 //!
 //! # How
 //!

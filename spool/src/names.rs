@@ -3,7 +3,7 @@
 //! ```text
 //! <spool.path>/lock · id
 //!              journal/<segment>.log · journal/staged-<insert id>
-//!              meta/checkpoint
+//!              meta/checkpoint · meta/checkpoint.1 · meta/poisoned
 //!              <database>.<table>/<shard>[@<host>:<port>]/<seq>.bin · tmp_insert_<uuid>.bin
 //!                                                         sent/<seq>.bin
 //!                                                         broken/<seq>.bin · broken/<seq>.error
@@ -75,6 +75,16 @@ impl Layout {
     /// The last checkpoint.
     pub fn checkpoint(&self) -> PathBuf {
         self.meta().join("checkpoint")
+    }
+
+    /// The checkpoint before the last.
+    pub fn previous_checkpoint(&self) -> PathBuf {
+        self.meta().join("checkpoint.1")
+    }
+
+    /// What the last process wrote down when its journal failed.
+    pub fn failure(&self) -> PathBuf {
+        self.meta().join("poisoned")
     }
 
     /// The rows of a large INSERT that are in no file of their own.

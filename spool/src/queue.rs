@@ -5,6 +5,7 @@ mod admin;
 mod send;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use std::time::Duration;
 use crate::commit::{JournalThread, write_checkpoint};
 use crate::disk::{Disk, RealDisk};
 use crate::error::{FileError, OpenError};
+use crate::event::Record;
 use crate::files::Files;
-use crate::journal::{Writer, WriterOptions};
+use crate::journal::{JournalError, Writer, WriterOptions};
 use crate::model::Options;
 use crate::names::Layout;
 use crate::own::{Lock, spool_id};
@@ -67,6 +69,7 @@ impl Spool {
             layout: Layout::at(&options.path),
             spool: uuid::Uuid::nil(),
             fsync: options.fsync,
+            durable: Arc::default(),
         };
         for directory in [files.layout.journal(), files.layout.meta()] {
             files.create_dir(&directory)?;
@@ -75,15 +78,22 @@ impl Spool {
         let Recovered {
             state,
             report,
-            segments,
+            mut segments,
             next_segment,
+            needed: of_previous,
+            repairs,
         } = recover(&files)?;
-        let writer = create_writer(&files, &options, next_segment)?;
+        let mut writer = create_writer(&files, &options, next_segment)?;
+        if !repairs.is_empty() {
+            write_repairs(&files, &mut writer, &repairs)?;
+            segments.push_back((next_segment, 0));
+        }
         let shared = Arc::new(Shared::new(options, files, state));
-        write_checkpoint(&shared, next_segment)?;
-        let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments);
+        let needed = write_checkpoint(&shared, writer.segment())?;
+        shared.files.remove(&shared.files.layout.failure())?;
+        let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments, needed);
         // Here and not only when the segment is full: a router that is killed again and again would keep one of each life.
-        journal.remove_segments(next_segment);
+        journal.remove_segments(&of_previous);
         let running = Running::start(shared, journal, lock)?;
         Ok((
             Spool {
@@ -122,10 +132,22 @@ fn create_writer(files: &Files, options: &Options, segment: u64) -> Result<Write
         first_segment: segment,
     };
     let created = Writer::create(Arc::clone(&files.disk), &directory, writer);
-    created.map_err(|error| {
-        let source = io::Error::other(error.to_string());
-        FileError::at("making a segment in", directory)(source).into()
-    })
+    created.map_err(cannot_write("making a segment in", directory))
+}
+
+/// What recovery decided, in a segment of its own: the checkpoint that follows has it.
+fn write_repairs(files: &Files, writer: &mut Writer, repairs: &[Record]) -> Result<(), OpenError> {
+    let written = repairs
+        .iter()
+        .try_for_each(|record| writer.append(record).map(drop));
+    let rolled = written.and_then(|()| writer.roll());
+    rolled
+        .map(drop)
+        .map_err(cannot_write("writing to", files.layout.journal()))
+}
+
+fn cannot_write(action: &'static str, journal: PathBuf) -> impl FnOnce(JournalError) -> OpenError {
+    move |error| FileError::at(action, journal)(io::Error::other(error.to_string())).into()
 }
 
 impl Running {

@@ -2,30 +2,49 @@
 //!
 //! In this order, each step resting on the ones before:
 //!
-//! 1. the checkpoint: numbers, lanes, what waits, what is pending;
+//! 1. the checkpoint: numbers, lanes, what waits, what is pending. Where it cannot be read, the one before it, whose segments
+//!    are kept as well;
 //! 2. the journal: of segments before the checkpoint only the rows that still wait, of later ones every
 //!    event;
 //! 3. settled files that still lie in their place go where they belong;
-//! 4. every batch that waits must have its file: its size is read, and one without is held and reported;
-//! 5. what else lies around: a batch file whose rows all wait in the journal was never recorded, and is
-//!    removed;
-//!    any other is held, since its record is lost; temporary files that no share needs are removed; the rest
-//!    is left.
+//! 4. batch files that no record names (`stray.rs`): mostly a cut that was about to be recorded. Then it is recorded now: the
+//!    same file, the same token. Where records are missing, what may have been in them is held (`suspect.rs`);
+//! 5. every batch that waits must have its file: its size is read, and one without is held and reported;
+//! 6. temporary files that no share needs are removed; the rest is left.
+//!
+//! What is decided here are records like any other ([`Repairs`]): they are in the journal before anything else is.
 //!
 //! Every step can be repeated: a crash in the middle of recovery is followed by the same recovery.
+//!
+//! # What is damaged, and what comes of it
+//!
+//! Nothing that lies in the spool stops the start, but a journal of a later release: it may say what this one cannot know. A
+//! directory that cannot be read is reported, and its destinations are held.
+//!
+//! Records that had been on disk are missing if the journal shows a hole (a damaged record or segment, a gap in the
+//! numbers of the segments), or if files show what only a record can have led to (a number in sent/ that no record gave
+//! away). Then the state is put in doubt at that place: see `state/doubt.rs`. A last segment that lost its end shows
+//! nothing else than a crash would: its rows and records are lost unseen; a batch that was cut in them is sent under its
+//! own token as long as its file lies in its place.
 
+mod stray;
+mod suspect;
 pub mod sweep;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::error::FileError;
-use crate::event::{Checkpoint, Record};
+use crate::batch::Outcome;
+use crate::commit::Needed;
+use crate::error::{FileError, OpenError};
+use crate::event::{Checkpoint, Event, Record, Seq};
 use crate::files::Files;
 use crate::journal::{self, CheckpointError, Item, Position, SegmentError, SegmentReader};
+use crate::model::{Destination, LaneKey};
 use crate::own::read_small;
 use crate::state::checkpoint::Awaited;
+use crate::state::decide::{Request, decide};
 use crate::state::{Applied, State};
 use crate::status::RecoveryReport;
 
@@ -40,6 +59,53 @@ pub struct Recovered {
     pub segments: VecDeque<(u64, u64)>,
     /// Number of the next segment.
     pub next_segment: u64,
+    /// The segments that the checkpoint was read with.
+    pub needed: Needed,
+    /// What recovery decided, in the state already; to be written before anything else.
+    pub repairs: Vec<Record>,
+}
+
+/// Records that recovery makes: each is in the state as soon as it is made.
+#[derive(Debug)]
+pub struct Repairs {
+    records: Vec<Record>,
+    /// The segment they will lie in.
+    segment: u64,
+}
+
+impl Repairs {
+    fn make(&mut self, state: &mut State, lane: Option<&LaneKey>, events: Vec<Event>) {
+        let record = Record {
+            lanes: lane.cloned().into_iter().collect(),
+            events,
+            ..Record::default()
+        };
+        let at = Applied {
+            segment: self.segment,
+            now: 0,
+        };
+        // Files that nobody needs any more are found by looking.
+        drop(state.apply(&record, Vec::new(), at));
+        self.records.push(record);
+    }
+
+    /// Sets a batch aside, as when a sender does: INSERTs that are pending in it are so no more.
+    fn hold(&mut self, state: &mut State, to: &Destination, seq: Seq, why: &str) {
+        let request = Request::Settle {
+            to: to.clone(),
+            seq,
+            outcome: Outcome::HoldBatch {
+                error: why.to_owned(),
+            },
+            disproved: false,
+            inserts: 1,
+            broken_room: 0,
+        };
+        // It is refused only of a batch that does not wait, of which there is nothing to hold.
+        if let Ok(decision) = decide(state, &request) {
+            self.make(state, None, decision.events);
+        }
+    }
 }
 
 /// Whether files may be touched.
@@ -52,10 +118,10 @@ enum Mode {
 }
 
 /// Reads checkpoint, journal and directories; moves and removes what the journal says.
-pub fn recover(files: &Files) -> Result<Recovered, FileError> {
+pub fn recover(files: &Files) -> Result<Recovered, OpenError> {
     let began = Instant::now();
     let mut recovered = read(files, Mode::Repair)?;
-    sweep::sweep(files, &mut recovered.state, &mut recovered.report)?;
+    sweep::sweep(files, &mut recovered)?;
     summarise(&recovered.state, &mut recovered.report);
     recovered.report.took = began.elapsed();
     Ok(recovered)
@@ -65,7 +131,7 @@ pub fn recover(files: &Files) -> Result<Recovered, FileError> {
 ///
 /// A file that leaves its place was acknowledged in the journal before. So one that the first look misses and
 /// the second still expects there is really missing, and one that was only on its way is not.
-pub fn look(files: &Files) -> Result<Recovered, FileError> {
+pub fn look(files: &Files) -> Result<Recovered, OpenError> {
     let first = look_once(files, &BTreeSet::new())?;
     if first.report.damaged.is_empty() {
         return Ok(first);
@@ -76,36 +142,33 @@ pub fn look(files: &Files) -> Result<Recovered, FileError> {
     Ok(second)
 }
 
-fn look_once(files: &Files, suspects: &BTreeSet<PathBuf>) -> Result<Recovered, FileError> {
+fn look_once(files: &Files, suspects: &BTreeSet<PathBuf>) -> Result<Recovered, OpenError> {
     let mut recovered = read(files, Mode::Look)?;
-    sweep::look(files, &mut recovered.state, &mut recovered.report, suspects)?;
+    sweep::look(files, &mut recovered.state, &mut recovered.report, suspects);
     summarise(&recovered.state, &mut recovered.report);
     Ok(recovered)
 }
 
-fn read(files: &Files, mode: Mode) -> Result<Recovered, FileError> {
+fn read(files: &Files, mode: Mode) -> Result<Recovered, OpenError> {
     let mut recovery = Recovery::begin(files, mode)?;
     let numbers = journal::segments(files.disk.as_ref(), &files.layout.journal())
         .map_err(FileError::at("listing", files.layout.journal()))?;
     for segment in &numbers {
+        recovery.expect(*segment);
         recovery.read_segment(*segment)?;
     }
-    let next_segment = numbers
-        .last()
-        .map_or(1, |last| last + 1)
-        .max(recovery.from_segment);
+    recovery.expect_end();
     recovery.report.lost_shares = recovery.awaited.lost() as u64;
-    let Recovery {
-        state,
-        report,
-        segments,
-        ..
-    } = recovery;
     Ok(Recovered {
-        state,
-        report,
-        segments,
-        next_segment,
+        state: recovery.state,
+        report: recovery.report,
+        segments: recovery.segments,
+        next_segment: recovery.next_segment,
+        needed: Needed {
+            from: recovery.from_segment,
+            rows_in: recovery.rows_in,
+        },
+        repairs: Vec::new(),
     })
 }
 
@@ -116,44 +179,95 @@ struct Recovery<'a> {
     awaited: Awaited,
     /// Events of earlier segments are in the checkpoint.
     from_segment: u64,
+    /// Earlier segments with rows that waited then.
+    rows_in: BTreeSet<u64>,
+    /// The number behind the last segment that was found; from the checkpoint on there is no gap.
+    next_segment: u64,
     report: RecoveryReport,
     segments: VecDeque<(u64, u64)>,
 }
 
 impl<'a> Recovery<'a> {
-    fn begin(files: &'a Files, mode: Mode) -> Result<Recovery<'a>, FileError> {
+    fn begin(files: &'a Files, mode: Mode) -> Result<Recovery<'a>, OpenError> {
         let mut report = RecoveryReport::default();
         let checkpoint = read_checkpoint(files, mode, &mut report)?;
         let (state, awaited) = State::restore(&checkpoint);
+        report.failed = read_failure(files);
         Ok(Recovery {
             files,
             mode,
             state,
             awaited,
             from_segment: checkpoint.segment,
+            rows_in: BTreeSet::new(),
+            next_segment: checkpoint.segment.max(1),
             report,
             segments: VecDeque::new(),
         })
     }
 
-    fn read_segment(&mut self, segment: u64) -> Result<(), FileError> {
+    /// Segments are numbered without a gap, and those behind a checkpoint are kept.
+    fn expect(&mut self, segment: u64) {
+        if segment > self.next_segment {
+            let (first, last) = (self.next_segment, segment - 1);
+            self.lost(format_args!(
+                "segments {first} to {last} of the journal are missing"
+            ));
+        }
+    }
+
+    /// A checkpoint is written when its segment is there.
+    fn expect_end(&mut self) {
+        if self.from_segment > 0 && self.next_segment == self.from_segment {
+            let segment = self.from_segment;
+            self.lost(format_args!(
+                "segment {segment} of the journal is missing, and all behind it"
+            ));
+        }
+    }
+
+    /// Records are missing here that had been on disk.
+    fn lost(&mut self, what: std::fmt::Arguments<'_>) {
+        tracing::error!("{what}: what was known before is in doubt");
+        self.report.lost_records = true;
+        self.state.doubt_all();
+    }
+
+    fn read_segment(&mut self, segment: u64) -> Result<(), OpenError> {
         let directory = self.files.layout.journal();
         let path = journal::segment_path(&directory, segment);
-        let mut reader = match SegmentReader::open(self.files.disk.as_ref(), &directory, segment) {
+        let reader = match SegmentReader::open(self.files.disk.as_ref(), &directory, segment) {
             Ok(reader) => reader,
-            Err(SegmentError::Unbegun { .. }) => return self.remove_unbegun(&path),
+            Err(SegmentError::Unbegun { .. }) => {
+                self.remove_unbegun(segment, &path);
+                return Ok(());
+            }
+            Err(error @ SegmentError::Newer { .. }) => return Err(newer(self.files, &error)),
             Err(error) => {
-                tracing::error!(%error, "a journal segment cannot be read and is left in place");
-                self.report.unknown.push(path);
+                self.set_aside(segment, path, &error.to_string());
                 return Ok(());
             }
         };
         if reader.spool() != self.files.spool {
-            tracing::error!(segment, "a journal segment of another spool is left in place");
-            self.report.unknown.push(path);
+            self.set_aside(segment, path, "it is another spool's");
             return Ok(());
         }
+        self.pass(segment);
         self.report.segments += 1;
+        // Of older segments only rows that wait are wanted.
+        if segment >= self.from_segment || self.awaited.lost() > 0 {
+            self.read_records(segment, reader);
+        }
+        let bytes = crate::work::file_bytes(self.files, &path).unwrap_or(0);
+        self.segments.push_back((segment, bytes));
+        Ok(())
+    }
+
+    fn pass(&mut self, segment: u64) {
+        self.next_segment = self.next_segment.max(segment + 1);
+    }
+
+    fn read_records(&mut self, segment: u64, mut reader: SegmentReader) {
         let mut is_damaged = false;
         loop {
             match reader.next_item() {
@@ -169,10 +283,12 @@ impl<'a> Recovery<'a> {
                 })) => {
                     tracing::error!(segment, offset, bytes, why, "the journal is damaged");
                     is_damaged = true;
+                    self.lost_in(segment);
                 }
                 Err(error) => {
                     tracing::error!(%error, "the rest of a journal segment cannot be read");
                     is_damaged = true;
+                    self.lost_in(segment);
                     break;
                 }
             }
@@ -180,16 +296,38 @@ impl<'a> Recovery<'a> {
         if is_damaged && self.mode == Mode::Repair {
             self.keep_copy(segment);
         }
-        let bytes = crate::work::file_bytes(self.files, &path)?;
-        self.segments.push_back((segment, bytes));
-        Ok(())
     }
 
-    /// A crash while a segment was made; nothing was ever in it.
-    fn remove_unbegun(&self, path: &Path) -> Result<(), FileError> {
-        match self.mode {
-            Mode::Repair => self.files.remove(path),
-            Mode::Look => Ok(()),
+    /// Of older segments only rows are wanted, and those that are lost are counted.
+    fn lost_in(&mut self, segment: u64) {
+        if segment >= self.from_segment {
+            self.lost(format_args!("records of segment {segment} are missing"));
+        }
+    }
+
+    /// A segment that tells nothing; it stays as it is.
+    fn set_aside(&mut self, segment: u64, path: PathBuf, why: &str) {
+        tracing::error!(
+            segment,
+            why,
+            "a journal segment cannot be read and is left in place"
+        );
+        self.report.unknown.push(path);
+        self.lost_in(segment);
+        self.pass(segment);
+    }
+
+    /// A crash while a segment was made; nothing was ever in it. Not so where a checkpoint names it.
+    fn remove_unbegun(&mut self, segment: u64, path: &Path) {
+        if segment == self.from_segment {
+            self.lost(format_args!("segment {segment} of the journal is blank"));
+        }
+        if self.mode == Mode::Look {
+            return;
+        }
+        if let Err(error) = self.files.remove(path) {
+            tracing::warn!(%error, "a journal segment that was never begun stays behind");
+            self.pass(segment);
         }
     }
 
@@ -202,7 +340,11 @@ impl<'a> Recovery<'a> {
         };
         let at = Applied { segment, now: 0 };
         if segment < self.from_segment {
+            let awaited = self.awaited.lost();
             self.state.revive(record, contents, at, &mut self.awaited);
+            if self.awaited.lost() < awaited {
+                self.rows_in.insert(segment);
+            }
         } else {
             // Its effects are carried out below by looking at what is to be done, not at what was done.
             drop(self.state.apply(record, contents, at));
@@ -240,30 +382,53 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// The checkpoint; an empty one when there is none, or it cannot be read: then all segments that are there
-/// are read.
-fn read_checkpoint(files: &Files, mode: Mode, report: &mut RecoveryReport) -> Result<Checkpoint, FileError> {
-    let path = files.layout.checkpoint();
-    if !files.exists(&path)? {
-        return Ok(Checkpoint::default());
-    }
-    match journal::decode_checkpoint(&read_small(files, &path)?) {
-        Ok(checkpoint) => Ok(checkpoint),
-        Err(error) => {
-            tracing::error!(%error, "the checkpoint is not used");
-            let kept_as = match error {
-                CheckpointError::Newer { .. } => "newer",
-                CheckpointError::Damaged { .. } | CheckpointError::Codec(_) => "corrupt",
-            };
-            let copy = path.with_extension(kept_as);
-            if mode == Mode::Repair {
-                files.rename(&path, &copy)?;
-            }
-            report.corrupt.push(copy);
-            Ok(Checkpoint::default())
+/// The checkpoint; the one before when it cannot be read; an empty one when there is none: then all segments that are there are
+/// read.
+fn read_checkpoint(files: &Files, mode: Mode, report: &mut RecoveryReport) -> Result<Checkpoint, OpenError> {
+    for path in [files.layout.checkpoint(), files.layout.previous_checkpoint()] {
+        match read_small(files, &path) {
+            Ok(bytes) => match journal::decode_checkpoint(&bytes) {
+                Ok(checkpoint) => return Ok(checkpoint),
+                Err(error @ CheckpointError::Newer { .. }) => return Err(newer(files, &error)),
+                Err(error) => set_checkpoint_aside(files, mode, report, &path, &error.to_string()),
+            },
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => set_checkpoint_aside(files, mode, report, &path, &error.to_string()),
         }
     }
+    Ok(Checkpoint::default())
 }
+
+fn set_checkpoint_aside(files: &Files, mode: Mode, report: &mut RecoveryReport, path: &Path, why: &str) {
+    tracing::error!(path = %path.display(), why, "a checkpoint is not used");
+    let mut copy = path.as_os_str().to_owned();
+    copy.push(".corrupt");
+    let copy = PathBuf::from(copy);
+    if mode == Mode::Repair
+        && let Err(error) = files.rename(path, &copy)
+    {
+        tracing::warn!(%error, "a checkpoint that cannot be used stays in its place");
+    }
+    report.corrupt.push(copy);
+}
+
+/// What this release would do without knowing what a later one wrote is to go on as if it were not there.
+fn newer(files: &Files, error: &dyn std::error::Error) -> OpenError {
+    OpenError::Foreign {
+        path: files.layout.root().to_owned(),
+        reason: format!("{error}; start a release of Weir that reads that version, this one changed nothing"),
+    }
+}
+
+/// The note of a journal that failed, of a sensible length.
+fn read_failure(files: &Files) -> Option<String> {
+    let note = read_small(files, &files.layout.failure()).ok()?;
+    let text = String::from_utf8_lossy(&note[..note.len().min(FAILURE_BYTES_MAX)]);
+    Some(text.trim_end().to_owned())
+}
+
+/// More than a cause and a place needs.
+const FAILURE_BYTES_MAX: usize = 4096;
 
 fn summarise(state: &State, report: &mut RecoveryReport) {
     report.uncut_shares = state.uncut_shares();

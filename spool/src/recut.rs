@@ -75,7 +75,7 @@ fn write_part(
     source: &mut Source,
 ) -> Result<BatchInfo, FileError> {
     let directory = files.layout.destination(destination);
-    let (mut temporary, file) = files.create(directory.join(names::temporary_name()))?;
+    let (temporary, file) = files.create(directory.join(names::temporary_name()))?;
     let failed = || bin_error("cutting again", &batch.path);
     let mut writer = BinWriter::new(DiskWriter::new(file, 0), files.spool).map_err(failed())?;
     for segment in segments {
@@ -88,8 +88,8 @@ fn write_part(
     };
     let (out, info) = writer.finish(head, random_token).map_err(failed())?;
     files.sync(out.into_file().as_ref(), temporary.path())?;
-    files.rename(temporary.path(), &files.batch(destination, seq))?;
-    temporary.keep();
+    // A rename would take the place of whatever lies there.
+    files.link(temporary.path(), &files.batch(destination, seq))?;
     Ok(BatchInfo {
         rows: info.trailer.rows,
         raw_bytes: info.trailer.raw_bytes,

@@ -1,12 +1,12 @@
 //! sent/ within its limits: by age, by bytes of all destinations together, by files of each.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::FileError;
 use crate::event::Seq;
+use crate::files::{Files, now_ms};
 use crate::model::Destination;
 use crate::names::{batch_name, seq_of};
 use crate::shared::Shared;
@@ -106,7 +106,7 @@ fn shrink(shared: &Shared, destination: &Destination, excess_bytes: u64) -> Resu
         })
     });
     let kept: Vec<Kept> = kept.collect();
-    let age = |seq| age_of(&sent.join(batch_name(seq)));
+    let age = |seq| age_of(&shared.files, &sent.join(batch_name(seq)));
     let surplus = surplus(&kept, age, shared.options.sent_retention_time, excess_bytes);
     for file in &kept[..surplus] {
         shared.files.remove(&sent.join(batch_name(file.seq)))?;
@@ -120,14 +120,11 @@ fn shrink(shared: &Shared, destination: &Destination, excess_bytes: u64) -> Resu
     Ok(())
 }
 
-/// How long ago the file was moved to where it lies: a rename sets the time of change, not that of the
-/// content.
-fn age_of(path: &Path) -> Duration {
-    let changed = std::fs::symlink_metadata(path)
-        .map(|file| file.ctime())
-        .unwrap_or(i64::MAX);
-    let now = i64::try_from(crate::files::now_ms() / 1000).unwrap_or(i64::MAX);
-    Duration::from_secs(u64::try_from(now.saturating_sub(changed)).unwrap_or(0))
+/// How long ago the file was moved to where it lies; no time at all where nobody knows.
+fn age_of(files: &Files, path: &Path) -> Duration {
+    let now = now_ms();
+    let changed = files.disk.changed_at_ms(path).unwrap_or(now);
+    Duration::from_millis(now.saturating_sub(changed))
 }
 
 #[cfg(test)]

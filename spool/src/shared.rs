@@ -118,10 +118,10 @@ impl Shared {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Why a commit is not possible any more.
+    /// Why a commit that is in no group is not possible any more.
     pub fn commit_error(&self) -> CommitError {
         match self.poison_cause() {
-            Some(cause) => CommitError::Poisoned(cause.to_owned()),
+            Some(cause) => CommitError::Failed(cause.to_owned()),
             None => CommitError::Closed,
         }
     }

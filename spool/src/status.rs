@@ -72,12 +72,23 @@ pub struct RecoveryReport {
     pub in_doubt: u64,
     /// Shares that waited at the last checkpoint, and whose commit records are lost to damage.
     pub lost_shares: u64,
+    /// Records of the journal that had been on disk are missing. What they may have said is not known: see `suspect_shares`,
+    /// `kept`, and the held batches.
+    pub lost_records: bool,
+    /// Shares that may have been cut and sent in records that are lost: they are cut into held batches.
+    pub suspect_shares: u64,
+    /// Files that may hold rows of INSERTs whose records are lost, under names that nothing removes.
+    pub kept: Vec<PathBuf>,
+    /// What the last process wrote down when its journal failed: which group it does not know the fate of.
+    pub failed: Option<String>,
     /// A record at the end of the journal that was not written whole, and is cut off: nobody was answered.
     pub torn_bytes: u64,
     /// Journal segments with damage before their end, or a checkpoint that cannot be read; kept under these
     /// names.
     pub corrupt: Vec<PathBuf>,
-    /// Batch files without a cut record, removed; their rows are cut anew.
+    /// Cuts whose files were there, and whose record was not yet.
+    pub cuts_recorded: u64,
+    /// Other batch files that never had a record, removed; their rows are elsewhere.
     pub uncut_files_removed: u64,
     /// Files of INSERTs that never were committed, removed.
     pub leftovers_removed: u64,
@@ -88,6 +99,8 @@ pub struct RecoveryReport {
     pub damaged: Vec<PathBuf>,
     /// Files that are not ours or of a later version, left in place.
     pub unknown: Vec<PathBuf>,
+    /// Directories that cannot be read; their destinations are held.
+    pub unreadable: Vec<PathBuf>,
     /// How long it took.
     pub took: Duration,
 }

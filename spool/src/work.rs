@@ -180,12 +180,25 @@ pub fn move_file(
             let broken = files.layout.broken(destination);
             files.create_dir(&broken)?;
             files.replace(&broken.join(error_name(seq)), format!("{error}\n").as_bytes())?;
-            files.rename(&from, &broken.join(batch_name(seq)))?;
+            take_over(files, &from, &broken, &batch_name(seq))?;
         }
         Verdict::Dropped => files.remove(&from)?,
         Verdict::Retry { .. } | Verdict::Held { .. } | Verdict::Requeued => {}
     }
     Ok(bytes)
+}
+
+/// Its rows are nowhere else. A rename into another directory may be on disk half, when a cut syncs the one it leaves: so the new
+/// name is durable before the old one goes.
+fn take_over(files: &Files, from: &Path, directory: &Path, name: &str) -> Result<(), FileError> {
+    let to = directory.join(name);
+    match files.link(from, &to) {
+        // The last process had come so far; were it another file, this one is what the journal means.
+        Err(error) if error.source.kind() == std::io::ErrorKind::AlreadyExists => files.rename(from, &to)?,
+        other => other?,
+    }
+    files.sync_dir(directory)?;
+    files.remove(from)
 }
 
 /// Makes moves between a destination's directories durable.

@@ -98,11 +98,28 @@ fn tell_recovery(report: &RecoveryReport) {
             "a file in the spool is not known and left in place",
             &report.unknown,
         ),
+        (
+            "a directory of the spool cannot be read, its destinations are held",
+            &report.unreadable,
+        ),
+        (
+            "a file that may hold rows of an INSERT whose record is lost is kept",
+            &report.kept,
+        ),
     ];
     for (what, files) in set_aside {
         for file in files {
             tracing::error!(file = %file.display(), "{what}: `weir spool verify` tells more");
         }
+    }
+    if let Some(failed) = &report.failed {
+        tracing::warn!(failed, "the journal had failed, and was read again");
+    }
+    if report.lost_records {
+        tracing::error!(
+            suspect_shares = report.suspect_shares,
+            "records of the journal are lost: what may have been sent is held, `weir spool ls --files` lists it"
+        );
     }
     if report.lost_shares > 0 {
         tracing::error!(

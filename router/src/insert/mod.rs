@@ -212,7 +212,7 @@ fn commit_failed(table: &str, error: &CommitError) -> Exception {
         CommitError::Full { .. } | CommitError::Overloaded { .. } | CommitError::NoSpace(_) => {
             Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
         }
-        CommitError::Closed | CommitError::Poisoned(_) => {
+        CommitError::Closed | CommitError::Failed(_) | CommitError::Poisoned(_) => {
             Exception::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 1, message)
         }
         CommitError::TooLarge(_) => Exception::bad_input(code::BAD_ARGUMENTS, message),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,6 +69,14 @@ impl Disk for RealDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    /// A rename sets the time of change, not that of the content.
+    fn changed_at_ms(&self, path: &Path) -> io::Result<u64> {
+        let file = fs::symlink_metadata(path)?;
+        let seconds = u64::try_from(file.ctime()).unwrap_or(0);
+        let millis = u64::try_from(file.ctime_nsec()).unwrap_or(0) / 1_000_000;
+        Ok(seconds.saturating_mul(1000).saturating_add(millis))
     }
 }
 

@@ -1,19 +1,27 @@
 //! A disk in memory that forgets what was not synced, tears what was being written, and fails when told to.
 //!
-//! Injected: the n-th operation fails; the power goes, and of each unsynced write some 512-byte sectors
-//! arrive, by a seed; names that were not synced are gone. Not injected: sectors that change after they were
-//! synced; tests do that by
-//! [`SimDisk::edit`].
+//! Injected:
+//!
+//! - every operation fails from the n-th on, or one of a kind does, once: the n-th write, sync, rename, link …;
+//! - a sync fails and the next one succeeds, without the bytes: the kernel drops the dirty mark with the error;
+//! - the disk is full, until it is made larger;
+//! - a file or directory cannot be read;
+//! - the power goes. Of each unsynced write some 512-byte sectors arrive, by a seed, and so do changes of length. Of
+//!   names that were not synced, removed ones and directories included, none, some by the seed, or all are there.
+//!
+//! Not injected: sectors that change after they were synced; tests do that by [`SimDisk::edit`].
 
-use std::collections::BTreeMap;
+mod contents;
+mod names;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use self::contents::Contents;
+use self::names::{Names, Node, Survivors};
 use super::{DirEntry, Disk, DiskFile};
-
-/// What a disk writes in one go.
-const SECTOR_BYTES: usize = 512;
+use crate::files::now_ms;
 
 /// A disk in memory. A clone is the same disk.
 #[derive(Debug, Clone, Default)]
@@ -21,30 +29,66 @@ pub struct SimDisk {
     world: Arc<Mutex<World>>,
 }
 
+/// What changes the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// [`Disk::create_new`].
+    CreateNew,
+    /// [`Disk::rename`].
+    Rename,
+    /// [`Disk::hard_link`].
+    Link,
+    /// [`Disk::remove_file`].
+    Remove,
+    /// [`Disk::create_dir_all`].
+    CreateDir,
+    /// [`Disk::sync_dir`].
+    SyncDir,
+    /// [`DiskFile::write_all_at`].
+    Write,
+    /// [`DiskFile::sync`].
+    Sync,
+    /// [`DiskFile::allocate`].
+    Allocate,
+    /// [`DiskFile::set_len`].
+    SetLen,
+}
+
 #[derive(Debug, Default)]
 struct World {
-    /// Names as the process sees them.
-    names: BTreeMap<PathBuf, Arc<Mutex<Contents>>>,
-    /// Names as they are after a power loss.
-    durable_names: BTreeMap<PathBuf, Arc<Mutex<Contents>>>,
+    names: Names,
     /// Operations that still succeed, then the error they fail with.
     fault: Option<(u64, io::ErrorKind)>,
+    once: Vec<Once>,
+    /// Below these nothing can be read.
+    unreadable: Vec<PathBuf>,
+    /// These cannot be listed.
+    unlistable: Vec<PathBuf>,
+    /// Bytes that fit; any number when unset.
+    capacity: Option<usize>,
     operations: u64,
     syncs: u64,
 }
 
-#[derive(Debug, Default, Clone)]
-struct Contents {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<(usize, Vec<u8>)>,
+/// A fault that comes once.
+#[derive(Debug)]
+struct Once {
+    op: Op,
+    /// Operations of the kind that still succeed.
+    left: u64,
+    kind: io::ErrorKind,
+    /// What was not synced is forgotten.
+    loses: bool,
 }
 
 #[derive(Debug)]
 struct SimFile {
     disk: SimDisk,
+    path: PathBuf,
     contents: Arc<Mutex<Contents>>,
 }
+
+// === faults ===
 
 impl SimDisk {
     /// The operation after `operations` more changing ones fails, and every one after that.
@@ -52,9 +96,61 @@ impl SimDisk {
         self.world().fault = Some((operations, kind));
     }
 
+    /// The operation of that kind after `left` more of them fails; the next one succeeds.
+    pub fn fail_once(&self, op: Op, left: u64, kind: io::ErrorKind) {
+        let once = Once {
+            op,
+            left,
+            kind,
+            loses: false,
+        };
+        self.world().once.push(once);
+    }
+
+    /// The file sync after `left` more fails, and what it was to write is on the disk neither then nor after the next.
+    pub fn lose_sync(&self, left: u64) {
+        let once = Once {
+            op: Op::Sync,
+            left,
+            kind: io::ErrorKind::Other,
+            loses: true,
+        };
+        self.world().once.push(once);
+    }
+
+    /// That file, or everything below that directory, cannot be read.
+    pub fn make_unreadable(&self, path: &Path) {
+        self.world().unreadable.push(path.to_owned());
+    }
+
+    /// That directory cannot be listed; what is in it can be read.
+    pub fn fail_listing(&self, path: &Path) {
+        self.world().unlistable.push(path.to_owned());
+    }
+
+    /// Only so many bytes fit, or any number.
+    pub fn set_capacity(&self, bytes: Option<usize>) {
+        self.world().capacity = bytes;
+    }
+
+    /// Faults that are to come once, and have not come yet.
+    pub fn faults_left(&self) -> usize {
+        self.world().once.len()
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> usize {
+        self.world().names.bytes()
+    }
+
     /// Operations succeed again.
     pub fn heal(&self) {
-        self.world().fault = None;
+        let mut world = self.world();
+        world.fault = None;
+        world.once.clear();
+        world.unreadable.clear();
+        world.unlistable.clear();
+        world.capacity = None;
     }
 
     /// Changing operations so far.
@@ -67,54 +163,76 @@ impl SimDisk {
         self.world().syncs
     }
 
-    /// The disk as the next boot finds it: what was synced, and by the coin of `seed` any sector of what was
-    /// not. Of names only the synced.
+    /// The disk as the next boot finds it: what was synced, and by the coin of `seed` any sector and any name of what was
+    /// not.
     pub fn after_power_loss(&self, seed: u64) -> SimDisk {
-        let names = self.world().durable_names.clone();
-        SimDisk::after_power_loss_with(names, seed)
+        self.after_power_loss_with(Survivors::Some, seed)
     }
 
     /// As [`SimDisk::after_power_loss`], on a file system that had written every name by itself.
     pub fn after_power_loss_with_names(&self, seed: u64) -> SimDisk {
-        let names = self.world().names.clone();
-        SimDisk::after_power_loss_with(names, seed)
+        self.after_power_loss_with(Survivors::All, seed)
     }
 
-    fn after_power_loss_with(names: BTreeMap<PathBuf, Arc<Mutex<Contents>>>, seed: u64) -> SimDisk {
-        let mut coin = Coin(seed | 1);
-        let names: BTreeMap<_, _> = names
-            .into_iter()
-            .map(|(path, file)| (path, lock(&file).after_power_loss(&mut coin)))
-            .collect();
-        let world = World {
-            durable_names: names.clone(),
-            names,
-            ..World::default()
-        };
-        SimDisk {
-            world: Arc::new(Mutex::new(world)),
+    /// As [`SimDisk::after_power_loss`], with the synced names only.
+    pub fn after_power_loss_without_names(&self, seed: u64) -> SimDisk {
+        self.after_power_loss_with(Survivors::Synced, seed)
+    }
+
+    fn after_power_loss_with(&self, survivors: Survivors, seed: u64) -> SimDisk {
+        let mut coin = Coin::new(seed);
+        // Nothing begins meanwhile: all files are of one moment.
+        let world = self.world();
+        let names = world.names.after_power_loss(survivors, &mut coin);
+        SimDisk::with(names.into_iter().map(|(path, node)| match node {
+            Node::Directory => (path, node),
+            Node::File(contents) => (path, Node::File(lock(&contents).after_power_loss(&mut coin))),
+        }))
+    }
+
+    /// A disk of its own with the same files, all of them synced: what a copy has. A file of several names is several there.
+    pub fn copy(&self) -> SimDisk {
+        let world = self.world();
+        SimDisk::with(world.names.live.iter().map(|(path, node)| match node {
+            Node::Directory => (path.clone(), Node::Directory),
+            Node::File(contents) => {
+                let bytes = lock(contents).live.clone();
+                (
+                    path.clone(),
+                    Node::File(Arc::new(Mutex::new(Contents::durable(bytes)))),
+                )
+            }
+        }))
+    }
+
+    fn with(nodes: impl Iterator<Item = (PathBuf, Node)>) -> SimDisk {
+        let disk = SimDisk::default();
+        for (path, node) in nodes {
+            disk.world().names.put(&path, &node);
         }
+        disk
+    }
+}
+
+// === what tests see and do past the spool ===
+
+impl SimDisk {
+    /// An empty disk with that directory.
+    pub fn with_directory(path: &Path) -> SimDisk {
+        SimDisk::with(std::iter::once((path.to_owned(), Node::Directory)))
     }
 
     /// Bytes of a file.
     #[track_caller]
     pub fn read(&self, path: &Path) -> Vec<u8> {
-        lock(self.world().names.get(path).expect("no such file"))
-            .live
-            .clone()
+        let contents = self.world().names.file(path).expect("no such file");
+        lock(&contents).live.clone()
     }
 
     /// Replaces a file, durably: what a bad disk, a restored copy or a person does.
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
-        let contents = Contents {
-            durable: bytes.clone(),
-            live: bytes,
-            unsynced: Vec::new(),
-        };
-        let contents = Arc::new(Mutex::new(contents));
-        let mut world = self.world();
-        world.names.insert(path.to_owned(), Arc::clone(&contents));
-        world.durable_names.insert(path.to_owned(), contents);
+        let contents = Arc::new(Mutex::new(Contents::durable(bytes)));
+        self.world().names.put(path, &Node::File(contents));
     }
 
     /// Changes a file's bytes, durably.
@@ -124,45 +242,112 @@ impl SimDisk {
         self.put(path, bytes);
     }
 
+    /// Every file, in order of path.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let world = self.world();
+        let files = world.names.live.iter();
+        files
+            .filter(|(_, node)| matches!(node, Node::File(_)))
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.world)
     }
+}
 
+impl World {
     /// Counts a changing operation, and fails it when its time has come.
-    fn step(&self) -> io::Result<()> {
-        let mut world = self.world();
-        world.operations += 1;
-        match &mut world.fault {
-            Some((0, kind)) => Err(io::Error::new(*kind, "injected fault")),
-            Some((left, _)) => {
-                *left -= 1;
-                Ok(())
+    fn step(&mut self, op: Op) -> Result<(), Failure> {
+        self.operations += 1;
+        match &mut self.fault {
+            Some((0, kind)) => return Err(Failure::plain(*kind)),
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
+        let mut failure = None;
+        self.once.retain_mut(|once| {
+            if once.op != op || failure.is_some() {
+                return true;
             }
-            None => Ok(()),
+            if once.left > 0 {
+                once.left -= 1;
+                return true;
+            }
+            failure = Some(Failure {
+                kind: once.kind,
+                loses: once.loses,
+            });
+            false
+        });
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn check_room(&self, more: usize) -> io::Result<()> {
+        match self.capacity {
+            Some(capacity) if more > 0 && self.names.bytes() + more > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
         }
     }
 
+    fn check_readable(&self, path: &Path) -> io::Result<()> {
+        let is_readable = !self.unreadable.iter().any(|bad| path.starts_with(bad));
+        is_readable
+            .then_some(())
+            .ok_or_else(|| io::Error::other("injected read error"))
+    }
+}
+
+struct Failure {
+    kind: io::ErrorKind,
+    loses: bool,
+}
+
+impl Failure {
+    fn plain(kind: io::ErrorKind) -> Failure {
+        Failure { kind, loses: false }
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> io::Error {
+        io::Error::new(failure.kind, "injected fault")
+    }
+}
+
+// === the disk ===
+
+impl SimDisk {
     fn find(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let contents = self
-            .world()
-            .names
-            .get(path)
-            .cloned()
-            .ok_or(io::ErrorKind::NotFound)?;
+        let world = self.world();
+        world.check_readable(path)?;
+        let contents = world.names.file(path)?;
         Ok(Arc::new(SimFile {
             disk: self.clone(),
+            path: path.to_owned(),
             contents,
         }))
+    }
+
+    /// A rename, and a further name, set the time of change.
+    fn touch(&self, path: &Path) {
+        if let Ok(contents) = self.world().names.file(path) {
+            lock(&contents).changed_at_ms = now_ms();
+        }
     }
 }
 
 impl Disk for SimDisk {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.step()?;
-        if self.exists(path)? {
-            return Err(io::ErrorKind::AlreadyExists.into());
+        {
+            let mut world = self.world();
+            world.step(Op::CreateNew)?;
+            world.names.add(path, Node::File(Arc::default()))?;
         }
-        self.world().names.insert(path.to_owned(), Arc::default());
+        self.touch(path);
         self.find(path)
     }
 
@@ -175,85 +360,106 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step()?;
-        let mut world = self.world();
-        let file = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        world.names.insert(to.to_owned(), file);
+        {
+            let mut world = self.world();
+            world.step(Op::Rename)?;
+            world.names.rename(from, to)?;
+        }
+        self.touch(to);
         Ok(())
     }
 
     fn hard_link(&self, file: &Path, link: &Path) -> io::Result<()> {
-        self.step()?;
-        let mut world = self.world();
-        let contents = world.names.get(file).cloned().ok_or(io::ErrorKind::NotFound)?;
-        world.names.insert(link.to_owned(), contents);
+        {
+            let mut world = self.world();
+            world.step(Op::Link)?;
+            let contents = world.names.file(file)?;
+            world.names.add(link, Node::File(contents))?;
+        }
+        self.touch(link);
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.world()
-            .names
-            .remove(path)
-            .map(|_| ())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut world = self.world();
+        world.step(Op::Remove)?;
+        world.names.remove(path)
     }
 
-    fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
-        self.step()
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.step(Op::CreateDir)?;
+        world.names.add_directories(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
         let mut world = self.world();
-        world.durable_names.retain(|name, _| name.parent() != Some(path));
-        let here: Vec<_> = world
-            .names
-            .iter()
-            .filter(|(name, _)| name.parent() == Some(path))
-            .collect();
-        let here: Vec<_> = here
-            .into_iter()
-            .map(|(name, file)| (name.clone(), Arc::clone(file)))
-            .collect();
-        world.durable_names.extend(here);
-        Ok(())
+        world.step(Op::SyncDir)?;
+        world.names.sync(path)
     }
 
-    /// Directories are there as long as something is in them.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let world = self.world();
-        let mut entries: Vec<DirEntry> = Vec::new();
-        for (name, file) in &world.names {
-            let Ok(below) = name.strip_prefix(path) else {
-                continue;
-            };
-            let mut parts = below.components();
-            let Some(first) = parts.next() else { continue };
-            let is_dir = parts.next().is_some();
-            let name = first.as_os_str().to_string_lossy().into_owned();
-            let bytes = if is_dir { 0 } else { lock(file).live.len() as u64 };
-            let entry = DirEntry { name, bytes, is_dir };
-            if entries.last() != Some(&entry) {
-                entries.push(entry);
-            }
+        world.check_readable(path)?;
+        if world.unlistable.iter().any(|bad| bad == path) {
+            return Err(io::Error::other("injected read error"));
         }
-        Ok(entries)
+        if !world.names.is_directory(path) {
+            world.names.get(path)?;
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let here = world
+            .names
+            .live
+            .iter()
+            .filter(|(name, _)| name.parent() == Some(path));
+        let entries = here.map(|(name, node)| DirEntry {
+            name: name
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            bytes: match node {
+                Node::Directory => 0,
+                Node::File(contents) => lock(contents).live.len() as u64,
+            },
+            is_dir: matches!(node, Node::Directory),
+        });
+        Ok(entries.collect())
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.world().names.keys().any(|name| name.starts_with(path)))
+        Ok(self.world().names.get(path).is_ok())
+    }
+
+    fn changed_at_ms(&self, path: &Path) -> io::Result<u64> {
+        let contents = self.world().names.file(path)?;
+        let changed = lock(&contents).changed_at_ms;
+        Ok(changed)
+    }
+}
+
+impl SimFile {
+    /// Counts an operation that makes the file at least so long.
+    fn grow(&self, op: Op, bytes: usize) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.step(op)?;
+        let len = lock(&self.contents).live.len();
+        world.check_room(bytes.saturating_sub(len))
     }
 }
 
 impl DiskFile for SimFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disk.step()?;
-        lock(&self.contents).write(offset as usize, bytes.to_vec());
+        self.grow(Op::Write, offset as usize + bytes.len())?;
+        let mut contents = lock(&self.contents);
+        contents.changed_at_ms = now_ms();
+        contents.write(offset as usize, bytes.to_vec());
         Ok(())
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.world().check_readable(&self.path)?;
         let contents = lock(&self.contents);
         let from = contents.live.get(offset as usize..).unwrap_or_default();
         let bytes = from.len().min(into.len());
@@ -262,14 +468,20 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.step()?;
-        self.disk.world().syncs += 1;
+        let mut world = self.disk.world();
+        if let Err(failure) = world.step(Op::Sync) {
+            if failure.loses {
+                lock(&self.contents).lose_unsynced();
+            }
+            return Err(failure.into());
+        }
+        world.syncs += 1;
         lock(&self.contents).sync();
         Ok(())
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.disk.step()?;
+        self.grow(Op::Allocate, bytes as usize)?;
         let mut contents = lock(&self.contents);
         let len = contents.live.len();
         if len < bytes as usize {
@@ -279,8 +491,8 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.disk.step()?;
-        lock(&self.contents).live.resize(bytes as usize, 0);
+        self.grow(Op::SetLen, bytes as usize)?;
+        lock(&self.contents).set_len(bytes as usize);
         Ok(())
     }
 
@@ -289,46 +501,16 @@ impl DiskFile for SimFile {
     }
 }
 
-impl Contents {
-    fn write(&mut self, offset: usize, bytes: Vec<u8>) {
-        overwrite(&mut self.live, offset, &bytes);
-        self.unsynced.push((offset, bytes));
-    }
-
-    fn sync(&mut self) {
-        self.durable.clone_from(&self.live);
-        self.unsynced.clear();
-    }
-
-    fn after_power_loss(&self, coin: &mut Coin) -> Arc<Mutex<Contents>> {
-        let mut bytes = self.durable.clone();
-        for (offset, written) in &self.unsynced {
-            for (sector, chunk) in written.chunks(SECTOR_BYTES).enumerate() {
-                if coin.toss() {
-                    overwrite(&mut bytes, offset + sector * SECTOR_BYTES, chunk);
-                }
-            }
-        }
-        Arc::new(Mutex::new(Contents {
-            live: bytes.clone(),
-            durable: bytes,
-            unsynced: Vec::new(),
-        }))
-    }
-}
-
-fn overwrite(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if file.len() < end {
-        file.resize(end, 0);
-    }
-    file[offset..end].copy_from_slice(bytes);
-}
-
 /// xorshift64: the same seed, the same disk.
+#[derive(Debug)]
 struct Coin(u64);
 
 impl Coin {
+    /// Seeds that are close to each other give coins that are not.
+    fn new(seed: u64) -> Coin {
+        Coin((seed ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(0xBF58_476D_1CE4_E5B9) | 1)
+    }
+
     fn toss(&mut self) -> bool {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -147,3 +147,28 @@ async fn a_batch_in_broken_can_be_dropped_once() {
     assert_eq!(spool.destination(&to).unwrap().broken.files, 0);
     assert!(spool.drop_batch(&to, 2).await.is_err());
 }
+
+#[tokio::test]
+async fn verify_reads_the_journal_and_the_checkpoint_too() {
+    let (world, spool) = world_with_some_of_everything().await;
+    let report = verify(&world.options.path, |_, _| {}).unwrap();
+    assert!(
+        report.recovery.records > 10 && report.complaints().is_empty(),
+        "{:?}",
+        report.complaints()
+    );
+    let segment = world.path("journal/00000000000000000001.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[64 + 50] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    std::fs::write(world.path("meta/checkpoint"), b"not a checkpoint").unwrap();
+    let complaints = verify(&world.options.path, |_, _| {}).unwrap().complaints();
+    let tells = |what: &str| complaints.iter().any(|complaint| complaint.contains(what));
+    assert!(
+        tells("checkpoint.corrupt: a damaged checkpoint"),
+        "{complaints:?}"
+    );
+    assert!(tells("records of the journal are lost"), "{complaints:?}");
+    assert!(world.exists("meta/checkpoint"), "nothing is changed");
+    drop(spool);
+}

@@ -24,6 +24,10 @@ fn path(segment: u64) -> PathBuf {
     segment_path(directory(), segment)
 }
 
+fn empty_disk() -> SimDisk {
+    SimDisk::with_directory(directory())
+}
+
 fn writer_from(disk: &SimDisk, first_segment: u64) -> Result<Writer, JournalError> {
     let options = WriterOptions {
         spool: SPOOL,
@@ -94,7 +98,7 @@ fn borders(disk: &SimDisk, segment: u64) -> Vec<usize> {
 
 /// A disk with one segment of four synced records, never closed, and the borders between them.
 fn crashed_after_four() -> (SimDisk, Vec<usize>) {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     append_synced(&mut writer, 0..4);
     let mut borders = borders(&disk, 1);
@@ -134,7 +138,7 @@ fn a_journal_on_a_real_disk_is_read_over_its_segments() {
 
 #[test]
 fn records_come_back_in_order_with_everything_they_say() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let first = writer.append(&sample::record()).unwrap();
     let second = writer.append(&record(2)).unwrap();
@@ -162,7 +166,7 @@ fn records_come_back_in_order_with_everything_they_say() {
 
 #[test]
 fn rows_that_do_not_compress_are_stored_as_they_are() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let mut noise = 1u64;
     let arena: Vec<u8> = std::iter::repeat_with(|| {
@@ -184,14 +188,14 @@ fn rows_that_do_not_compress_are_stored_as_they_are() {
 
 #[test]
 fn a_segment_has_its_space_before_its_first_record() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let _writer = writer(&disk);
     assert_eq!(disk.read(&path(1)).len() as u64, SEGMENT_BYTES);
 }
 
 #[test]
 fn a_record_larger_than_the_segment_makes_it_longer() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let large: Vec<u8> = (0..100_000u32)
         .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes())
@@ -207,7 +211,7 @@ fn a_record_larger_than_the_segment_makes_it_longer() {
 
 #[test]
 fn a_record_beyond_the_limit_is_refused_and_poisons_nothing() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let huge = Record {
         arena: vec![0; RECORD_RAW_BYTES_MAX],
@@ -220,7 +224,7 @@ fn a_record_beyond_the_limit_is_refused_and_poisons_nothing() {
 
 #[test]
 fn nothing_is_synced_twice() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let before = disk.syncs();
     writer.append(&record(1)).unwrap();
@@ -232,7 +236,7 @@ fn nothing_is_synced_twice() {
 
 #[test]
 fn a_rolled_segment_ends_with_its_records_and_the_next_goes_on() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     append_synced(&mut writer, 0..2);
     let used = writer.used_bytes();
@@ -246,14 +250,14 @@ fn a_rolled_segment_ends_with_its_records_and_the_next_goes_on() {
 
 #[test]
 fn a_segment_is_durable_by_name_before_its_first_record() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     append_synced(&mut writer(&disk), 0..1);
     assert_eq!(story(&disk.after_power_loss(1), 1), "0");
 }
 
 #[test]
 fn foreign_names_in_the_directory_are_not_segments() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     drop(writer(&disk));
     for name in [
         "1.log",
@@ -272,7 +276,7 @@ fn foreign_names_in_the_directory_are_not_segments() {
 fn a_failed_write_or_sync_poisons_the_writer_for_good() {
     // The sync of a record, then the write of one.
     for operations in [1, 0] {
-        let disk = SimDisk::default();
+        let disk = empty_disk();
         let mut writer = writer(&disk);
         disk.fail_after(operations, io::ErrorKind::Other);
         let failed = writer.append(&record(1)).and_then(|_| writer.sync()).unwrap_err();
@@ -292,7 +296,7 @@ fn a_failed_write_or_sync_poisons_the_writer_for_good() {
 fn want_of_space_for_the_next_segment_leaves_the_old_one_in_use() {
     // Making the file, then reserving its space.
     for operations in [0, 1] {
-        let disk = SimDisk::default();
+        let disk = empty_disk();
         let mut writer = writer(&disk);
         append_synced(&mut writer, 0..1);
         disk.fail_after(operations, io::ErrorKind::StorageFull);
@@ -309,7 +313,7 @@ fn want_of_space_for_the_next_segment_leaves_the_old_one_in_use() {
 
 #[test]
 fn after_want_of_space_the_same_segment_can_be_made() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     disk.fail_after(0, io::ErrorKind::StorageFull);
     assert!(writer.roll().is_err());
@@ -319,7 +323,7 @@ fn after_want_of_space_the_same_segment_can_be_made() {
 
 #[test]
 fn want_of_space_for_a_large_record_writes_nothing_and_poisons_nothing() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let large: Vec<u8> = (0..10_000u32)
         .flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes())
@@ -341,7 +345,7 @@ fn want_of_space_for_a_large_record_writes_nothing_and_poisons_nothing() {
 fn a_next_segment_whose_head_may_not_be_on_disk_poisons_the_writer() {
     // Its write, its sync, its directory's sync.
     for operations in 2..5 {
-        let disk = SimDisk::default();
+        let disk = empty_disk();
         let mut writer = writer(&disk);
         append_synced(&mut writer, 0..1);
         disk.fail_after(operations, io::ErrorKind::Other);
@@ -433,7 +437,7 @@ fn a_first_record_that_is_lost_is_damage_too() {
 
 #[test]
 fn a_hole_that_nobody_had_waited_for_is_told_from_damage() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     append_synced(&mut writer, 0..1);
     // A retry's record is not synced; the power goes while the next one is.
@@ -447,7 +451,7 @@ fn a_hole_that_nobody_had_waited_for_is_told_from_damage() {
 
 #[test]
 fn a_closed_segment_that_lacks_records_is_damaged_and_not_torn() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     append_synced(&mut writer, 0..3);
     let last = borders(&disk, 1)[2];
@@ -480,7 +484,7 @@ fn rows_that_look_like_records_are_not_taken_for_records() {
     // A client inserts another spool's records as its rows, in every alignment; then its own record is
     // damaged.
     for shift in 0..ALIGNMENT {
-        let disk = SimDisk::default();
+        let disk = empty_disk();
         let mut writer = writer(&disk);
         let rows = [vec![b'-'; shift], forged.clone()].concat();
         let at = writer
@@ -503,7 +507,7 @@ fn rows_that_look_like_records_are_not_taken_for_records() {
 
 #[test]
 fn facts_of_a_sound_record_that_are_not_understood_are_never_cut_off_as_torn() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let mut bytes = Vec::new();
     let head = segment::SegmentHead::parse(disk.read(&path(1))[..64].try_into().unwrap(), 1).unwrap();
@@ -519,7 +523,7 @@ fn facts_of_a_sound_record_that_are_not_understood_are_never_cut_off_as_torn() {
 
 #[test]
 fn a_segment_that_was_never_begun_is_no_loss() {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     drop(writer(&disk));
     let check = |bytes: Vec<u8>| {
         disk.put(&path(2), bytes);
@@ -539,7 +543,7 @@ fn a_segment_that_was_begun_is_never_taken_for_one_that_was_not() {
     let error = SegmentReader::open(&disk, directory(), 1).unwrap_err();
     assert!(matches!(error, SegmentError::Head { .. }), "{error}");
 
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     writer(&disk).roll().unwrap();
     disk.edit(&path(1), |bytes| bytes.fill(0));
     let error = SegmentReader::open(&disk, directory(), 1).unwrap_err();
@@ -591,7 +595,7 @@ fn a_segment_under_another_segments_name_is_refused() {
 /// is made up.
 #[track_caller]
 fn check_power_loss(syncs: &[bool], seed: u64) {
-    let disk = SimDisk::default();
+    let disk = empty_disk();
     let mut writer = writer(&disk);
     let mut synced = 0;
     for (number, &sync) in syncs.iter().enumerate() {

@@ -111,6 +111,11 @@ impl Writer {
         self.open.end
     }
 
+    /// Bytes of it that are known to be on disk.
+    pub fn synced_bytes(&self) -> u64 {
+        self.open.synced
+    }
+
     /// Whether it has the size it was made for. Then [`Writer::roll`].
     pub fn is_full(&self) -> bool {
         self.open.end >= self.options.segment_bytes

@@ -69,7 +69,12 @@ impl Spool {
         if shared.inbox.push(Job::Commit { staged, head, reply }).is_err() {
             return Err(shared.commit_error());
         }
-        accepted.await.unwrap_or_else(|_| Err(shared.commit_error()))
+        accepted.await.unwrap_or_else(|_| {
+            // Its thread panicked, and nobody knows what it had written.
+            let cause = "its thread ended in the middle of a group".to_owned();
+            shared.poison(cause.clone());
+            Err(CommitError::Poisoned(cause))
+        })
     }
 
     /// Evicts sent/ when the spool would hold more than it may; an error when that is not enough.

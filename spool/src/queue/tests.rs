@@ -1,9 +1,13 @@
 //! The queue as the router uses it, on real files. Crashes are in `crash.rs`, long random histories in
 //! `model.rs`.
 
+mod bytes;
 mod crash;
+mod damage;
 mod doubt;
 mod local;
+mod lost;
+mod model;
 mod probe;
 pub mod support;
 

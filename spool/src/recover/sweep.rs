@@ -3,43 +3,141 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::stray::{self, Stray};
+use super::{Recovered, Repairs, suspect};
 use crate::bin_file::BinInfo;
+use crate::disk::DirEntry;
 use crate::error::FileError;
-use crate::event::{BatchInfo, Seq, Verdict};
+use crate::event::{BatchInfo, Event, Seq, Verdict};
 use crate::files::Files;
 use crate::model::{Destination, InsertId};
-use crate::names::{is_own, is_temporary, seq_of, staged_insert};
+use crate::names::{batch_name, is_own, is_temporary, seq_of, staged_insert};
 use crate::state::State;
-use crate::state::destination::{Entry, Queue};
+use crate::state::destination::Queue;
 use crate::status::{RecoveryReport, Tally};
 use crate::work::{move_file, sync_places};
 
 /// Brings files and state together.
-pub fn sweep(files: &Files, state: &mut State, report: &mut RecoveryReport) -> Result<(), FileError> {
+pub fn sweep(files: &Files, recovered: &mut Recovered) -> Result<(), FileError> {
+    let Recovered { state, report, .. } = recovered;
     move_settled(files, state, report);
-    for directory in destination_directories(files, report)? {
-        sweep_destination(files, state, report, &directory)?;
+    let mut found = Found::default();
+    for directory in destination_directories(files, report) {
+        sweep_destination(files, state, report, &directory, &mut found);
     }
-    measure_waiting(files, state, report, |_| true);
-    sweep_journal(files, state, report)?;
+    hold_unreadable(files, state, report);
+    let mut repairs = Repairs {
+        records: Vec::new(),
+        segment: recovered.next_segment,
+    };
+    if found.has_lost_records {
+        tracing::error!(
+            "files show that the end of the journal is missing: what was known before is in doubt"
+        );
+        report.lost_records = true;
+        state.doubt_all();
+    }
+    if state.is_doubted() {
+        // What no share needs now, a share may have needed whose record is lost.
+        set_leftovers_aside(files, state, report, &found.temporaries);
+        suspect::resolve(files, state, report, &mut repairs, &found.strays)?;
+    } else {
+        stray::settle(files, state, report, &mut repairs, found.strays);
+    }
+    end_hollow_inserts(state, &mut repairs);
+    remove_leftovers(files, state, report, &found.temporaries);
+    measure_waiting(files, state, report, |state, to, seq, why| {
+        repairs.hold(state, to, seq, why);
+    });
     report_missing_sources(files, state, report);
+    recovered.repairs = repairs.records;
     Ok(())
+}
+
+/// INSERTs whose rows are lost await nothing.
+fn end_hollow_inserts(state: &mut State, repairs: &mut Repairs) {
+    for insert in state.hollow_inserts() {
+        repairs.make(state, None, vec![Event::Go { insert }]);
+    }
+}
+
+/// What lies in the directories beside batches that wait.
+#[derive(Debug, Default)]
+struct Found {
+    strays: Vec<Stray>,
+    temporaries: Vec<Temporary>,
+    /// Something lies where only a record that is not there can have brought it.
+    has_lost_records: bool,
+}
+
+/// A file that a share may need.
+#[derive(Debug)]
+struct Temporary {
+    path: PathBuf,
+    /// Whose directory it lies in; none for the journal's.
+    directory: Option<Destination>,
+}
+
+impl Temporary {
+    fn name(&self) -> &str {
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+    }
+
+    fn is_needed(&self, state: &State) -> bool {
+        match &self.directory {
+            Some(directory) => state.needs_file(directory, self.name()),
+            None => staged_insert(self.name()).is_some_and(|insert| state.needs_staged(insert)),
+        }
+    }
 }
 
 /// Sizes of what waits, and what is kept, without touching anything. A waiting batch without its file is
 /// reported; it counts as held only if it was a suspect before: a router at work moves files between two
 /// looks.
-pub fn look(
-    files: &Files,
-    state: &mut State,
-    report: &mut RecoveryReport,
-    suspects: &BTreeSet<PathBuf>,
-) -> Result<(), FileError> {
-    for destination in destination_directories(files, report)? {
-        count_kept(files, state, &destination)?;
+pub fn look(files: &Files, state: &mut State, report: &mut RecoveryReport, suspects: &BTreeSet<PathBuf>) {
+    for destination in destination_directories(files, report) {
+        count_kept(files, state, report, &destination);
     }
-    measure_waiting(files, state, report, |path| suspects.contains(path));
-    Ok(())
+    measure_waiting(files, state, report, |state, to, seq, why| {
+        if suspects.contains(&files.batch(to, seq)) {
+            state.queue(to).set_aside(seq, why);
+        }
+    });
+}
+
+/// What lies in a directory; one that cannot be read is reported.
+fn list(files: &Files, path: &Path, report: &mut RecoveryReport) -> Vec<DirEntry> {
+    files.list(path).unwrap_or_else(|error| {
+        tracing::error!(%error, "a directory of the spool cannot be read: its destinations are held");
+        report.unreadable.push(path.to_owned());
+        Vec::new()
+    })
+}
+
+/// What waits in a directory that cannot be read waits until it can be.
+fn hold_unreadable(files: &Files, state: &mut State, report: &RecoveryReport) {
+    let is_in = |destination: &Destination, bad: &PathBuf| {
+        let own = files.layout.destination(destination);
+        own.starts_with(bad)
+            || files.layout.sent(destination) == *bad
+            || files.layout.broken(destination) == *bad
+    };
+    let known: Vec<Destination> = state
+        .queues()
+        .map(|(destination, _)| destination.clone())
+        .collect();
+    for destination in known {
+        if let Some(bad) = report.unreadable.iter().find(|bad| is_in(&destination, bad)) {
+            let why = format!(
+                "{} cannot be read: mend it, then `weir spool retry`",
+                bad.display()
+            );
+            state.queue(&destination).held.get_or_insert(why);
+        }
+    }
 }
 
 /// Files of batches that were settled before the crash. Their verdicts are forgotten only when the moves are
@@ -84,14 +182,10 @@ fn move_all(
 }
 
 /// Directories two levels below the root whose names are a destination's.
-pub fn destination_directories(
-    files: &Files,
-    report: &mut RecoveryReport,
-) -> Result<Vec<Destination>, FileError> {
+pub fn destination_directories(files: &Files, report: &mut RecoveryReport) -> Vec<Destination> {
     let mut found = Vec::new();
     let root = files.layout.root();
-    for table in files
-        .list(root)?
+    for table in list(files, root, report)
         .iter()
         .filter(|entry| !is_own(&entry.name) && !is_temporary(&entry.name))
     {
@@ -100,7 +194,7 @@ pub fn destination_directories(
             report.unknown.push(path);
             continue;
         }
-        for shard in files.list(&path)? {
+        for shard in list(files, &path, report) {
             match files
                 .layout
                 .destination_of(&table.name, &shard.name)
@@ -111,7 +205,7 @@ pub fn destination_directories(
             }
         }
     }
-    Ok(found)
+    found
 }
 
 fn sweep_destination(
@@ -119,120 +213,173 @@ fn sweep_destination(
     state: &mut State,
     report: &mut RecoveryReport,
     destination: &Destination,
-) -> Result<(), FileError> {
+    found: &mut Found,
+) {
     let directory = files.layout.destination(destination);
-    for entry in files.list(&directory)? {
+    found.has_lost_records |= has_unknown_end(files, state, destination);
+    for entry in list(files, &directory, report) {
         let path = directory.join(&entry.name);
         match seq_of(&entry.name) {
-            Some(seq) if !entry.is_dir => sweep_batch(files, state, report, destination, seq, &path),
+            Some(seq) if !entry.is_dir => {
+                let stray = look_at_batch(files, state, report, destination, seq, path);
+                found.has_lost_records |= stray.as_ref().is_some_and(|stray| stray.was_sent_after_go(state));
+                found.strays.extend(stray);
+            }
             _ if entry.is_dir && (entry.name == "sent" || entry.name == "broken") => {}
-            _ if is_temporary(&entry.name) => sweep_temporary(files, state, report, destination, &path),
+            _ if is_temporary(&entry.name) => found.temporaries.push(Temporary {
+                path,
+                directory: Some(destination.clone()),
+            }),
             _ => report.unknown.push(path),
         }
     }
-    count_kept(files, state, destination)
+    count_kept(files, state, report, destination);
 }
 
-fn count_kept(files: &Files, state: &mut State, destination: &Destination) -> Result<(), FileError> {
-    let sent = count(files, &files.layout.sent(destination))?;
-    let broken = count(files, &files.layout.broken(destination))?;
-    if sent.files + broken.files > 0 {
-        let queue = state.queue(destination);
-        (queue.sent, queue.broken) = (sent, broken);
+/// Whether a file was settled under a number that no record gave away. A file comes to sent/ or broken/ after its record was on
+/// disk.
+fn has_unknown_end(files: &Files, state: &State, destination: &Destination) -> bool {
+    let next_seq = state.get_queue(destination).map_or(1, |queue| queue.next_seq);
+    let is_ours = |path: &Path| read_info(files, path).is_ok_and(|info| info.head.spool == files.spool);
+    let kept = [files.layout.sent(destination), files.layout.broken(destination)];
+    kept.iter().any(|directory| {
+        // What cannot be listed is reported when it is counted.
+        let names = files.list(directory).unwrap_or_default();
+        let beyond = |name: &str| seq_of(name).is_some_and(|seq| seq >= next_seq);
+        let mut beyond = names.iter().filter(|entry| beyond(&entry.name));
+        beyond.any(|entry| is_ours(&directory.join(&entry.name)))
+    })
+}
+
+fn count_kept(files: &Files, state: &mut State, report: &mut RecoveryReport, destination: &Destination) {
+    let sent = list(files, &files.layout.sent(destination), report);
+    let broken = list(files, &files.layout.broken(destination), report);
+    let seqs = sent.iter().chain(&broken).filter_map(|file| seq_of(&file.name));
+    let seqs: Vec<Seq> = seqs.collect();
+    if seqs.is_empty() {
+        return;
     }
-    Ok(())
+    let queue = state.queue(destination);
+    (queue.sent, queue.broken) = (count(&sent), count(&broken));
+    seqs.into_iter().for_each(|seq| queue.pass(seq));
 }
 
-fn count(files: &Files, directory: &Path) -> Result<Tally, FileError> {
+fn count(listed: &[DirEntry]) -> Tally {
     let mut tally = Tally::default();
-    for file in files
-        .list(directory)?
-        .iter()
-        .filter(|file| seq_of(&file.name).is_some())
-    {
+    for file in listed.iter().filter(|file| seq_of(&file.name).is_some()) {
         tally.add(Tally {
             files: 1,
             file_bytes: file.bytes,
             ..Tally::default()
         });
     }
-    Ok(tally)
+    tally
 }
 
-/// A batch file that waits is as it should be. One that the state does not know was cut, and its record never
-/// written;
-/// then its rows still wait in the journal. If they do not, the record was lost, and the file is all there
-/// is.
-fn sweep_batch(
+/// A batch file that waits is as it should be; one that no record names, and that is ours, is a stray.
+fn look_at_batch(
     files: &Files,
     state: &mut State,
     report: &mut RecoveryReport,
     destination: &Destination,
     seq: Seq,
-    path: &Path,
-) {
-    if state.get_queue(destination).is_some_and(|queue| queue.holds(seq)) {
-        return;
+    path: PathBuf,
+) -> Option<Stray> {
+    // One that is settled, and could not be moved a moment ago, is moved by the next start.
+    let is_known = |queue: &Queue| queue.holds(seq) || queue.leaving.contains_key(&seq);
+    if state.get_queue(destination).is_some_and(is_known) {
+        return None;
     }
-    match read_info(files, path) {
-        Ok(info) if info.head.spool != files.spool => report.unknown.push(path.to_owned()),
-        Ok(info)
-            if state.all_wait(
-                destination,
-                info.trailer.segments.iter().map(|segment| segment.insert),
-            ) =>
-        {
-            remove(files, path, &mut report.uncut_files_removed);
-        }
-        Ok(info) => {
-            tracing::error!(path = %path.display(), "a batch file without a record: it is held");
-            report.damaged.push(path.to_owned());
-            let queue = state.queue(destination);
-            queue.insert(seq, Entry::of(&info.batch()));
-            queue.set_aside(
-                seq,
-                "the journal has no record of this batch, and its rows do not wait either",
-            );
+    // Whatever it is, its number is taken.
+    state.queue(destination).pass(seq);
+    match read_info(files, &path) {
+        Ok(info) if info.head.spool == files.spool => Some(Stray {
+            destination: destination.clone(),
+            seq,
+            path,
+            info,
+        }),
+        Ok(_) => {
+            report.unknown.push(path);
+            None
         }
         // Its rows wait in the journal, since it was never whole; or it is not ours to judge.
         Err(error) => {
             tracing::warn!(%error, "a file is left in place");
-            report.unknown.push(path.to_owned());
+            report.unknown.push(path);
+            None
         }
     }
-    // Whatever it is, its number is taken.
-    let queue = state.queue(destination);
-    queue.next_seq = queue.next_seq.max(seq + 1);
 }
 
-fn sweep_temporary(
-    files: &Files,
-    state: &State,
-    report: &mut RecoveryReport,
-    destination: &Destination,
-    path: &Path,
-) {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    if !state.needs_file(destination, name) {
-        remove(files, path, &mut report.leftovers_removed);
+/// Staged files that lie about, and what was being written beside them.
+fn journal_temporaries(files: &Files, report: &mut RecoveryReport) -> Vec<Temporary> {
+    let mut found = Vec::new();
+    for directory in [files.layout.journal(), files.layout.meta()] {
+        let listed = list(files, &directory, report).into_iter();
+        let names = listed.map(|entry| entry.name);
+        let temporary = names.filter(|name| is_temporary(name) || staged_insert(name).is_some());
+        found.extend(temporary.map(|name| Temporary {
+            path: directory.join(name),
+            directory: None,
+        }));
+    }
+    found
+}
+
+fn remove_leftovers(files: &Files, state: &State, report: &mut RecoveryReport, temporaries: &[Temporary]) {
+    let in_journal = journal_temporaries(files, report);
+    for leftover in temporaries
+        .iter()
+        .chain(&in_journal)
+        .filter(|file| !file.is_needed(state))
+    {
+        if !report
+            .kept
+            .iter()
+            .any(|kept| kept.with_extension("") == leftover.path)
+        {
+            remove(files, &leftover.path, &mut report.leftovers_removed);
+        }
     }
 }
 
-/// Every batch that waits must have its file; one without is reported, and held if `is_believed` says so of
-/// the path.
+/// Rows of an INSERT whose record is lost may lie in them, so they get another name, under which nothing removes them.
+fn set_leftovers_aside(files: &Files, state: &State, report: &mut RecoveryReport, temporaries: &[Temporary]) {
+    let in_journal = journal_temporaries(files, report);
+    let may_hold_rows = |file: &&Temporary| file.directory.is_some() || staged_insert(file.name()).is_some();
+    let unneeded = temporaries.iter().chain(&in_journal).filter(may_hold_rows);
+    for file in unneeded.filter(|file| !file.is_needed(state)) {
+        match keep(files, &file.path) {
+            Ok(kept) => report.kept.push(kept),
+            Err(error) => tracing::warn!(%error, "rows of an INSERT whose record is lost are not kept"),
+        }
+    }
+}
+
+/// Gives a file a name under which nothing removes it.
+pub fn keep(files: &Files, path: &Path) -> Result<PathBuf, FileError> {
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(".kept");
+    let kept = PathBuf::from(kept);
+    files.rename(path, &kept)?;
+    Ok(kept)
+}
+
+/// Every batch that waits must have its file; one without is reported, and set aside by `hold`.
 fn measure_waiting(
     files: &Files,
     state: &mut State,
     report: &mut RecoveryReport,
-    is_believed: impl Fn(&Path) -> bool,
+    mut hold: impl FnMut(&mut State, &Destination, Seq, &str),
 ) {
+    let unreadable = report.unreadable.clone();
     for (destination, seq) in state.waiting_batches() {
         let path = files.batch(&destination, seq);
-        let is_measured = state.is_measured(&destination, seq);
-        let read = if is_measured {
+        if unreadable.iter().any(|bad| path.starts_with(bad)) {
+            continue;
+        }
+        let read = if state.is_measured(&destination, seq) {
             exists(files, &path).map(|()| None)
         } else {
             read_info(files, &path).map(Some)
@@ -240,14 +387,26 @@ fn measure_waiting(
         match read {
             Ok(None) => {}
             Ok(Some(info)) => state.measure(&destination, seq, &info.batch()),
-            Err(error) if is_believed(&path) => {
-                tracing::error!(%error, %destination, seq, "a waiting batch's file cannot be used: it is held");
+            Err(error) => {
+                tracing::error!(%error, %destination, seq, "a waiting batch's file cannot be used");
+                let why = why_unusable(files, &destination, seq, &error);
+                hold(state, &destination, seq, &why);
                 report.damaged.push(path);
-                let queue = state.queue(&destination);
-                queue.set_aside(seq, &format!("its file cannot be used: {error}"));
             }
-            Err(_) => report.damaged.push(path),
         }
+    }
+}
+
+fn why_unusable(files: &Files, destination: &Destination, seq: Seq, error: &str) -> String {
+    let name = batch_name(seq);
+    let kept =
+        [files.layout.sent(destination), files.layout.broken(destination)].map(|kept| kept.join(&name));
+    match kept.iter().find(|path| exists(files, path).is_ok()) {
+        Some(path) => format!(
+            "it lies in {}, and the record that brought it there is lost: `weir spool drop` forgets it here",
+            path.display()
+        ),
+        None => format!("its file cannot be used: {error}"),
     }
 }
 
@@ -257,21 +416,6 @@ fn exists(files: &Files, path: &Path) -> Result<(), String> {
         Ok(false) => Err(format!("{}: no such file", path.display())),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn sweep_journal(files: &Files, state: &State, report: &mut RecoveryReport) -> Result<(), FileError> {
-    let journal = files.layout.journal();
-    for entry in files.list(&journal)? {
-        let path = journal.join(&entry.name);
-        match staged_insert(&entry.name) {
-            Some(insert) if !state.needs_staged(insert) => {
-                remove(files, &path, &mut report.leftovers_removed);
-            }
-            None if is_temporary(&entry.name) => remove(files, &path, &mut report.leftovers_removed),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Files of accepted INSERTs that waiting shares need, and that are not there: only damage from outside does
@@ -288,14 +432,15 @@ fn report_missing_sources(files: &Files, state: &State, report: &mut RecoveryRep
     report.damaged.extend(missing);
 }
 
-fn remove(files: &Files, path: &Path, counter: &mut u64) {
+pub fn remove(files: &Files, path: &Path, counter: &mut u64) {
     match files.remove(path) {
         Ok(()) => *counter += 1,
         Err(error) => tracing::warn!(%error, "a leftover stays behind"),
     }
 }
 
-fn read_info(files: &Files, path: &Path) -> Result<BinInfo, String> {
+/// Head and trailer of a batch file.
+pub fn read_info(files: &Files, path: &Path) -> Result<BinInfo, String> {
     let file = files
         .disk
         .open_read(path)
@@ -312,13 +457,5 @@ impl BinInfo {
             file_bytes: self.file_bytes,
             created_at_ms: self.trailer.created_at_ms,
         }
-    }
-}
-
-impl State {
-    /// Whether every one of these INSERTs has rows that wait in a lane to that destination.
-    fn all_wait(&self, destination: &Destination, mut inserts: impl Iterator<Item = InsertId>) -> bool {
-        let waiting = self.inserts_waiting_for(destination);
-        inserts.all(|insert| waiting.contains(&insert))
     }
 }

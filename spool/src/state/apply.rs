@@ -85,7 +85,10 @@ impl State {
                 attempt,
                 replica,
             } => {
-                self.queue(destination).attempting(*seq, *attempt, replica);
+                let queue = self.queue(destination);
+                queue.attempting(*seq, *attempt, replica);
+                // Also where its cut is lost.
+                queue.next_seq = queue.next_seq.max(*seq + 1);
             }
             Event::Disproved { destination, seq } => self.queue(destination).disproved(*seq),
             Event::Settled {
@@ -93,7 +96,11 @@ impl State {
                 seq,
                 verdict,
             } => {
+                let undecided = self.undecided_in(destination, *seq);
                 self.settled(destination, *seq, verdict, effects);
+                for insert in undecided {
+                    self.gone(insert, at.now, effects);
+                }
             }
             Event::Recut {
                 destination,
@@ -273,6 +280,14 @@ impl State {
         let is_local = self.lanes[id.index()].key.local;
         let mut batch = PendingBatch::default();
         for taken in &cut.taken {
+            if self
+                .pending
+                .get(taken.insert)
+                .is_some_and(|pending| pending.parks(id))
+            {
+                // Its `go` is lost: nothing is cut of a parked share before that.
+                self.gone(taken.insert, 0, effects);
+            }
             let Some(taking) = self.lanes[id.index()].take(taken) else {
                 continue;
             };
@@ -290,6 +305,9 @@ impl State {
     }
 
     fn settled(&mut self, to: &Destination, seq: Seq, verdict: &Verdict, effects: &mut Vec<Effect>) {
+        if self.is_doubted {
+            self.queue(to).settle_unknown(seq, verdict);
+        }
         match verdict {
             Verdict::Acknowledged => {
                 let rows = self
@@ -481,6 +499,7 @@ impl Uncut {
             rows,
             raw_bytes,
             alone: false,
+            suspect: false,
         }
     }
 }

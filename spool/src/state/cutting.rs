@@ -1,10 +1,13 @@
 //! Which cut is due when, and who makes it.
 
+use std::sync::Arc;
+
 use super::State;
 use super::destination::Queue;
-use super::lane::{CutPlan, NEVER};
+use super::lane::{CutPlan, NEVER, Piece};
+use super::share::Take;
 use crate::event::InsertNo;
-use crate::model::{Destination, LaneId};
+use crate::model::{Destination, LaneId, Shape};
 
 impl State {
     /// When the next cut is due; `None` when nothing waits for time.
@@ -24,21 +27,32 @@ impl State {
         let lane = &mut self.lanes[id.index()];
         let (shape, pieces, total) = lane.plan(idle)?;
         lane.cutting = true;
-        let key = lane.key.clone();
+        self.reschedule(id);
+        Some(self.plan_of(id, shape, pieces, total))
+    }
+
+    /// The plan, with numbers of its own.
+    pub(super) fn plan_of(
+        &mut self,
+        id: LaneId,
+        shape: Arc<Shape>,
+        pieces: Vec<Piece>,
+        total: Take,
+    ) -> CutPlan {
+        let key = self.lanes[id.index()].key.clone();
         let seqs = key
             .destinations
             .iter()
             .map(|destination| self.queue(destination).reserve())
             .collect();
-        self.reschedule(id);
-        Some(CutPlan {
+        CutPlan {
             lane: id,
             key,
             shape,
             pieces,
             seqs,
             total,
-        })
+        }
     }
 
     /// A claimed cut was not made: its shares wait again, until `retry_at` at least.

@@ -8,6 +8,9 @@ use crate::event::{BatchInfo, InsertNo, Seq, Verdict};
 use crate::model::LaneId;
 use crate::status::Tally;
 
+/// Numbers that may be missing in front of a file of ours.
+const LEAP_MAX: Seq = 1 << 32;
+
 /// What is known of one waiting batch without opening its file. With its key it is 32 bytes, at the half
 /// filled nodes of a growing B-tree 64: the spool's memory for a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +139,14 @@ impl Queue {
         self.next_seq - 1
     }
 
+    /// That number is taken by whatever lies there. One far beyond is not of our giving, and is left alone when its turn
+    /// comes.
+    pub fn pass(&mut self, seq: Seq) {
+        if seq.saturating_sub(self.next_seq) < LEAP_MAX {
+            self.next_seq = self.next_seq.max(seq + 1);
+        }
+    }
+
     /// Adds a batch at its place in line.
     pub fn insert(&mut self, seq: Seq, entry: Entry) {
         self.next_seq = self.next_seq.max(seq + 1);
@@ -199,7 +210,9 @@ impl Queue {
             self.held_batches.add(entry.tally());
             self.aside.insert(seq, entry);
         }
-        self.notes.entry(seq).or_default().error = Some(error.to_owned());
+        if self.aside.contains_key(&seq) {
+            self.notes.entry(seq).or_default().error = Some(error.to_owned());
+        }
     }
 
     /// Puts a batch that was set aside back into line.
@@ -217,6 +230,18 @@ impl Queue {
         self.departing_bytes += u64::from(entry.file_bytes);
         self.leaving.insert(seq, verdict);
         Some(entry)
+    }
+
+    /// The end of a batch whose cut is lost: its file belongs where the verdict says.
+    pub fn settle_unknown(&mut self, seq: Seq, verdict: &Verdict) {
+        self.next_seq = self.next_seq.max(seq + 1);
+        let is_end = matches!(
+            verdict,
+            Verdict::Acknowledged | Verdict::Broken { .. } | Verdict::Dropped
+        );
+        if is_end && !self.holds(seq) {
+            self.leaving.insert(seq, verdict.clone());
+        }
     }
 
     /// Rows of that INSERT in the batch are rows like any other from now on.

@@ -176,10 +176,24 @@ impl Lane {
     /// The pieces of the next batch: of the most urgent shape, in commit order, as much as fits.
     pub fn plan(&self, idle: bool) -> Option<(Arc<Shape>, Vec<Piece>, Take)> {
         let (_, at) = self.most_urgent(idle)?;
-        let queue = &self.queues[at];
+        self.gather(&self.queues[at], |_| true)
+    }
+
+    /// The pieces of the next batch of shares that may have been cut before.
+    pub fn plan_suspects(&self) -> Option<(Arc<Shape>, Vec<Piece>, Take)> {
+        let has_suspects = |queue: &&ShapeQueue| queue.shares.iter().any(|share| share.suspect);
+        self.gather(self.queues.iter().find(has_suspects)?, |share| share.suspect)
+    }
+
+    fn gather(
+        &self,
+        queue: &ShapeQueue,
+        is_wanted: impl Fn(&Uncut) -> bool,
+    ) -> Option<(Arc<Shape>, Vec<Piece>, Take)> {
         let mut pieces = Vec::new();
         let mut total = Take::default();
-        for share in queue.shares.iter().take(SEGMENTS_MAX) {
+        let wanted = queue.shares.iter().filter(|share| is_wanted(share));
+        for share in wanted.take(SEGMENTS_MAX) {
             let take = share.fitting(total, &self.limits);
             let fits_whole = take.raw_bytes == share.raw_bytes && take.rows == share.rows;
             // An INSERT that a local replica refuses can be undone only while its rows share no batch with
@@ -230,6 +244,11 @@ impl Lane {
     /// All shares that wait here.
     pub fn shares(&self) -> impl Iterator<Item = &Uncut> {
         self.queues.iter().flat_map(|queue| &queue.shares)
+    }
+
+    /// The same, to change them.
+    pub fn shares_mut(&mut self) -> impl Iterator<Item = &mut Uncut> {
+        self.queues.iter_mut().flat_map(|queue| &mut queue.shares)
     }
 }
 

@@ -14,6 +14,7 @@ mod cutting;
 pub mod decide;
 pub mod destination;
 pub mod lane;
+pub mod lost;
 pub mod pending;
 pub mod share;
 mod status;
@@ -58,6 +59,8 @@ pub struct State {
     file_users: HashMap<(Destination, String), u64>,
     /// Bytes of memory that uncut shares take.
     uncut_memory_bytes: u64,
+    /// Records are missing: see `doubt.rs`. Only while a journal is read.
+    is_doubted: bool,
 }
 
 /// What is left to be done after an event.
@@ -212,6 +215,11 @@ impl State {
     /// Bytes of memory that uncut shares take.
     pub fn uncut_memory_bytes(&self) -> u64 {
         self.uncut_memory_bytes
+    }
+
+    /// Journal segments with shares that wait for their cut.
+    pub fn segments_with_uncut(&self) -> BTreeSet<u64> {
+        self.uncut_in_segment.keys().copied().collect()
     }
 
     /// Whether a share in that journal segment waits for its cut.

@@ -27,6 +27,8 @@ pub struct Pending {
     pub withheld: BTreeSet<(Destination, Seq)>,
     /// Rows of it are on a shard: nothing undoes it any more.
     pub written: bool,
+    /// Its `go` or `abort` may be among records that are lost.
+    pub is_doubted: bool,
 }
 
 /// Which rows of a pending INSERT its client waits for.
@@ -108,12 +110,23 @@ impl Pending {
             batches: BTreeSet::new(),
             withheld: BTreeSet::new(),
             written: false,
+            is_doubted: false,
         }
     }
 
     /// Whether all that is awaited has happened, once a batch of it was written.
     pub fn is_delivered(&self) -> bool {
         self.awaited.is_one() || (self.uncut == 0 && self.batches.is_empty())
+    }
+
+    /// Whether `go` or `abort` may be lost, and nothing tells since.
+    pub fn is_undecided(&self) -> bool {
+        self.is_doubted && !self.gone
+    }
+
+    /// Whether a share for that lane waits for `go`.
+    pub fn parks(&self, lane: LaneId) -> bool {
+        self.parked.iter().any(|parked| parked.lane == lane)
     }
 
     /// Every batch that an abort takes back.
@@ -144,6 +157,11 @@ impl PendingInserts {
     /// One by its number, to change it.
     pub fn get_mut(&mut self, number: InsertNo) -> Option<&mut Pending> {
         self.by_number.get_mut(&number)
+    }
+
+    /// All, to change them, in no order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
+        self.by_number.values_mut()
     }
 
     /// The number of a receipt.

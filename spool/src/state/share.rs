@@ -271,6 +271,8 @@ pub struct Uncut {
     pub raw_bytes: u64,
     /// It is never joined with others: its INSERT awaits what a shard says of it.
     pub alone: bool,
+    /// It may have been cut in a record that is lost.
+    pub suspect: bool,
 }
 
 fn raw_runs<'a>(rows: &'a Bytes, chunks: &[Chunk], units: Range<usize>) -> Vec<Run<'a>> {
@@ -357,6 +359,18 @@ impl Uncut {
             cursor = next;
         }
         take
+    }
+
+    /// How many of the units that are left have exactly so many rows and raw bytes.
+    pub fn units_of(&self, rows: u64, raw_bytes: u64) -> Option<u32> {
+        let mut take = Take::default();
+        let mut cursor = self.start;
+        while take.rows < rows || take.raw_bytes < raw_bytes {
+            let (unit, next) = cursor.unit(&self.content)?;
+            take = take.with(unit);
+            cursor = next;
+        }
+        ((take.rows, take.raw_bytes) == (rows, raw_bytes)).then_some(take.units)
     }
 
     /// Whole batch files among the units that are left.

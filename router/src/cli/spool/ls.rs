@@ -83,8 +83,12 @@ fn report_damage(report: &RecoveryReport) {
         .unknown
         .iter()
         .map(|path| ("is not ours, or of a later version", path));
-    for (what, path) in damaged.chain(corrupt).chain(unknown) {
+    let unreadable = report.unreadable.iter().map(|path| ("cannot be read", path));
+    for (what, path) in damaged.chain(corrupt).chain(unknown).chain(unreadable) {
         eprintln!("weir: {} {what}", path.display());
+    }
+    if report.lost_records {
+        eprintln!("weir: records of the journal are lost; the next start holds what may have been sent");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `weir spool verify`: every byte of every batch file against its checksums.
+//! `weir spool verify`: the journal as a start reads it, and every byte of every batch file against its checksums.
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,10 +13,10 @@ const EXAMPLE: &str = "\
 Example:
   weir spool verify --config weir.toml
 
-Reads sent/ and broken/ too, beside a running router or without one. Exit code 1 if a file is damaged; each is named with \
-what is wrong.";
+Reads the journal, sent/ and broken/ too, beside a running router or without one. Exit code 1 if something is damaged or not \
+Weir's; each is named with what is wrong.";
 
-/// Read every batch file whole and check every checksum.
+/// Read the journal, and every batch file whole, and check every checksum.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct VerifyArgs {
@@ -35,21 +35,25 @@ pub fn run(args: &VerifyArgs) -> Result<(), CommandError> {
     bar.finish_and_clear();
     let report = report.map_err(told)?;
     let files = counted(report.files, "file");
-    if report.damaged.is_empty() {
+    let recovery = &report.recovery;
+    let journal = format!(
+        "{} of the journal, {}",
+        counted(recovery.segments, "segment"),
+        counted(recovery.records, "record")
+    );
+    let complaints = report.complaints();
+    if complaints.is_empty() {
         return say(format_args!(
-            "{files}, {}, {}: all sound",
+            "{files}, {}, {}; {journal}: all sound",
             counted(report.rows, "row"),
             size(report.bytes)
         ));
     }
-    let damaged = report
-        .damaged
-        .iter()
-        .map(|(path, why)| format!("\n{}: {why}", path.display()));
     let number = report.damaged.len();
+    let complaints = complaints.iter().map(|complaint| format!("\n{complaint}"));
     Err(CommandError(format!(
-        "{number} of {files} are damaged:{}",
-        damaged.collect::<String>()
+        "{number} of {files} are damaged; {journal}:{}",
+        complaints.collect::<String>()
     )))
 }
 

@@ -8,13 +8,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::support::*;
 use crate::disk::sim::SimDisk;
 use crate::*;
 
-/// Time for what the spool does on its own, all in memory; longer means that it has met the fault. A thousand histories run at
+/// Time for what the spool does on its own, all in memory; longer means that it has met the fault. Many histories run at
 /// once, and a machine may be busy with more than this test.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Histories that run at once: each has threads of its own.
+const AT_ONCE: usize = 200;
 
 /// What the shards have, and what the client knows.
 #[derive(Default)]
@@ -32,7 +37,7 @@ struct Ledger {
 }
 
 /// A recovery of this history changes the disk about so often.
-const RECOVERY_OPERATIONS: u64 = 29;
+const RECOVERY_OPERATIONS: u64 = 36;
 
 type Rows = BTreeMap<Destination, Vec<Vec<u8>>>;
 
@@ -224,16 +229,6 @@ async fn deliver_one(spool: &Spool, ledger: &mut Ledger, to: &Destination) -> bo
     is_settled
 }
 
-fn rows_in(spool: &Spool, batch: &Batch) -> Vec<u8> {
-    let file = spool.shared().files.disk.open_read(batch.path()).unwrap();
-    let mut rows = Vec::new();
-    bin_file::BinReader::new(file)
-        .unwrap()
-        .write_rows(&mut rows)
-        .unwrap();
-    rows
-}
-
 /// A history with every kind of share and every kind of end.
 async fn history(spool: &Spool, ledger: &mut Ledger) {
     let Cluster { here, there, pair } = Cluster::of(spool);
@@ -334,9 +329,17 @@ fn check(ledger: &Ledger, context: &str) {
     }
 }
 
-async fn crash_at(operation: u64, keep_names: bool) -> u64 {
+/// Which names that were not synced are there after the power loss.
+#[derive(Debug, Clone, Copy)]
+enum Names {
+    All,
+    Some,
+    None,
+}
+
+async fn crash_at(operation: u64, names: Names) -> u64 {
     let disk = SimDisk::default();
-    let context = format!("crash at operation {operation}, names kept: {keep_names}");
+    let context = format!("crash at operation {operation}, names kept: {names:?}");
     let mut ledger = Ledger::default();
     disk.fail_after(operation, io::ErrorKind::Other);
     if let Ok((spool, _)) = Spool::open_on(Arc::new(disk.clone()), options(), None) {
@@ -353,9 +356,10 @@ async fn crash_at(operation: u64, keep_names: bool) -> u64 {
             return operations;
         }
     }
-    let after = match keep_names {
-        true => disk.after_power_loss_with_names(operation),
-        false => disk.after_power_loss(operation),
+    let after = match names {
+        Names::All => disk.after_power_loss_with_names(operation),
+        Names::Some => disk.after_power_loss(operation),
+        Names::None => disk.after_power_loss_without_names(operation),
     };
     let after = crash_in_recovery(&after, operation);
     let (spool, report) =
@@ -379,12 +383,19 @@ fn crash_in_recovery(disk: &SimDisk, operation: u64) -> SimDisk {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_write_fails_before_a_power_loss_every_accepted_row_arrives_once() {
-    let whole = crash_at(u64::MAX, false).await;
+    let whole = crash_at(u64::MAX, Names::None).await;
     assert!(whole > 100, "the history is of {whole} operations");
-    let points = (0..whole).flat_map(|operation| [(operation, true), (operation, false)]);
-    let tasks: Vec<_> = points
-        .map(|(operation, keep_names)| tokio::spawn(crash_at(operation, keep_names)))
-        .collect();
+    let points = (0..whole)
+        .flat_map(|operation| [Names::All, Names::Some, Names::None].map(|names| (operation, names)));
+    let at_once = Arc::new(Semaphore::new(AT_ONCE));
+    let history = |(operation, names)| {
+        let at_once = Arc::clone(&at_once);
+        tokio::spawn(async move {
+            let _turn = at_once.acquire().await;
+            crash_at(operation, names).await
+        })
+    };
+    let tasks: Vec<_> = points.map(history).collect();
     for task in tasks {
         task.await.unwrap();
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::bin_file::BinReader;
+use crate::disk::Disk;
+use crate::disk::sim::SimDisk;
 use crate::*;
 
 /// A directory, and how the spool in it is kept.
@@ -62,6 +64,75 @@ pub fn shape() -> Arc<Shape> {
     })
 }
 
+/// A spool on a disk in memory.
+pub struct SimWorld {
+    pub disk: SimDisk,
+    pub options: Options,
+}
+
+impl SimWorld {
+    pub fn new() -> SimWorld {
+        SimWorld::on(SimDisk::default())
+    }
+
+    pub fn on(disk: SimDisk) -> SimWorld {
+        let options = Options {
+            segment_bytes: 4 << 10,
+            ..Options::at("/spool")
+        };
+        SimWorld { disk, options }
+    }
+
+    pub fn try_open(&self) -> Result<(Spool, RecoveryReport), OpenError> {
+        Spool::open_on(Arc::new(self.disk.clone()), self.options.clone(), None)
+    }
+
+    #[track_caller]
+    pub fn reopen(&self) -> (Spool, RecoveryReport) {
+        self.try_open().unwrap()
+    }
+
+    pub fn open(&self) -> Spool {
+        self.reopen().0
+    }
+
+    /// Where something of the spool lies.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.options.path.join(path)
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.disk.exists(&self.path(path)).unwrap()
+    }
+}
+
+/// Commits an INSERT with rows for lanes.
+pub async fn commit(spool: &Spool, rows: &[(LaneId, &[u8], u64)]) -> InsertId {
+    let staged = stage(spool, rows);
+    spool.commit(staged, CommitHead::default()).await.unwrap().insert
+}
+
+pub fn stage(spool: &Spool, rows: &[(LaneId, &[u8], u64)]) -> Staged {
+    let lanes: Vec<_> = rows.iter().map(|(lane, ..)| lanes_of(spool, *lane)).collect();
+    let mut stage = spool.stage(InsertId::random(), None, shape(), &lanes);
+    for (shard, (_, rows, count)) in rows.iter().enumerate() {
+        stage.append(shard, rows, *count).unwrap();
+    }
+    stage.finish().unwrap()
+}
+
+/// The rows of a batch on whatever disk.
+pub fn rows_in(spool: &Spool, batch: &Batch) -> Vec<u8> {
+    rows_at(spool, batch.path())
+}
+
+pub fn rows_at(spool: &Spool, path: &std::path::Path) -> Vec<u8> {
+    let file = spool.shared().files.disk.open_read(path).unwrap();
+    let mut rows = Vec::new();
+    BinReader::new(file).unwrap().write_rows(&mut rows).unwrap();
+    rows
+}
+
 impl World {
     pub fn new() -> World {
         let directory = tempfile::tempdir().unwrap();
@@ -91,12 +162,7 @@ impl World {
     }
 
     pub fn stage(&self, spool: &Spool, rows: &[(LaneId, &[u8], u64)]) -> Staged {
-        let lanes: Vec<_> = rows.iter().map(|(lane, ..)| lanes_of(spool, *lane)).collect();
-        let mut stage = spool.stage(InsertId::random(), None, shape(), &lanes);
-        for (shard, (_, rows, count)) in rows.iter().enumerate() {
-            stage.append(shard, rows, *count).unwrap();
-        }
-        stage.finish().unwrap()
+        stage(spool, rows)
     }
 
     /// As if the process had died and a new one came: the old handle's threads are gone first.

@@ -1,0 +1,242 @@
+//! Where records are missing: what may have been in them is looked for in the files, and held where it is not found.
+//!
+//! Nothing is removed, and no row gets a new token that may have been sent under another. What is held says why; one who can
+//! ask the shard decides.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::Repairs;
+use super::stray::{Stray, held, hold, is_same};
+use super::sweep::{keep, read_info};
+use crate::bin_file::{BinInfo, Segment};
+use crate::cut;
+use crate::error::FileError;
+use crate::event::{BatchInfo, Cut, Event, Seq, Taken};
+use crate::files::Files;
+use crate::model::{Destination, InsertId};
+use crate::names::seq_of;
+use crate::state::State;
+use crate::state::lane::{CutPlan, Piece};
+use crate::state::lost::Suspect;
+use crate::state::share::Run;
+use crate::status::RecoveryReport;
+
+const LOST: &str = "records of the journal are lost";
+const NEXT_STEP: &str =
+    "look at the shard: `weir spool retry` sends the rows, `weir spool drop` gives them up";
+
+/// Holds what may have been sent, and forgets what certainly was cut.
+pub fn resolve(
+    files: &Files,
+    state: &mut State,
+    report: &mut RecoveryReport,
+    repairs: &mut Repairs,
+    strays: &[Stray],
+) -> Result<(), FileError> {
+    decide_pending(state, repairs);
+    let evidence = Evidence::gather(files, state, strays);
+    forget_cut_ones(state, repairs, &evidence);
+    for stray in strays {
+        let why = format!("{LOST}, and with them whether this batch was sent: {NEXT_STEP}");
+        hold(state, report, repairs, stray, &why);
+    }
+    hold_recut_ones(files, state, repairs, &evidence);
+    hold_suspects(files, state, report, repairs)
+}
+
+/// Batch files that no record accounts for, by whose rows are in them.
+#[derive(Debug, Default)]
+struct Evidence {
+    of: HashMap<(Destination, InsertId), Vec<(Seq, Segment)>>,
+}
+
+impl Evidence {
+    /// Strays, sent/ and broken/.
+    fn gather(files: &Files, state: &State, strays: &[Stray]) -> Evidence {
+        let mut evidence = Evidence::default();
+        for stray in strays {
+            evidence.add(&stray.destination, stray.seq, &stray.info);
+        }
+        let known: Vec<&Destination> = state.queues().map(|(destination, _)| destination).collect();
+        for destination in known {
+            for directory in [files.layout.sent(destination), files.layout.broken(destination)] {
+                evidence.add_kept(files, destination, &directory);
+            }
+        }
+        evidence
+    }
+
+    fn add_kept(&mut self, files: &Files, destination: &Destination, directory: &Path) {
+        let listed = files.list(directory).unwrap_or_default();
+        for seq in listed.iter().filter_map(|entry| seq_of(&entry.name)) {
+            let path = directory.join(crate::names::batch_name(seq));
+            if let Ok(info) = read_info(files, &path)
+                && info.head.spool == files.spool
+            {
+                self.add(destination, seq, &info);
+            }
+        }
+    }
+
+    fn add(&mut self, destination: &Destination, seq: Seq, info: &BinInfo) {
+        for segment in &info.trailer.segments {
+            let key = (destination.clone(), segment.insert);
+            self.of.entry(key).or_default().push((seq, segment.clone()));
+        }
+    }
+
+    fn about(&self, destination: &Destination, insert: InsertId) -> &[(Seq, Segment)] {
+        let found = self.of.get(&(destination.clone(), insert));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a batch of each of the lane's destinations has all rows of the share.
+    fn shows_cut_of(&self, suspect: &Suspect) -> bool {
+        let all = Segment {
+            insert: suspect.insert,
+            client_token: None,
+            raw: 0..suspect.raw_bytes,
+            rows: 0..suspect.rows,
+        };
+        suspect.lane.destinations.iter().all(|destination| {
+            let mut found = self.about(destination, suspect.insert).iter();
+            found.any(|(_, segment)| is_same(segment, &all))
+        })
+    }
+
+    /// Whether rows of the batch lie in a later one as well.
+    fn shows_recut_of(&self, destination: &Destination, seq: Seq, info: &BinInfo) -> bool {
+        info.trailer.segments.iter().any(|segment| {
+            let mut found = self.about(destination, segment.insert).iter();
+            found.any(|(later, other)| *later > seq && is_same(segment, other))
+        })
+    }
+}
+
+/// Whether a pending INSERT was undone is not known: it is not, and what may have been sent of it waits for a decision.
+fn decide_pending(state: &mut State, repairs: &mut Repairs) {
+    let why = format!("{LOST}, and with them whether its INSERT was undone: {NEXT_STEP}");
+    for undecided in state.undecided() {
+        let waits =
+            |(to, seq): &&(Destination, Seq)| state.get_queue(to).is_some_and(|queue| queue.holds(*seq));
+        let batches = undecided.batches.iter().filter(waits);
+        let mut events: Vec<Event> = batches.map(|(to, seq)| held(to, *seq, &why)).collect();
+        events.push(Event::Go {
+            insert: undecided.insert,
+        });
+        repairs.make(state, None, events);
+    }
+}
+
+/// Their files are there: only the records of their cuts are not.
+fn forget_cut_ones(state: &mut State, repairs: &mut Repairs, evidence: &Evidence) {
+    for suspect in state.suspects() {
+        if evidence.shows_cut_of(&suspect) {
+            repairs.make(
+                state,
+                Some(&suspect.lane),
+                vec![taken(vec![suspect.taken], Vec::new(), None)],
+            );
+        }
+    }
+}
+
+fn taken(taken: Vec<Taken>, seqs: Vec<Seq>, batch: Option<BatchInfo>) -> Event {
+    let none = BatchInfo {
+        rows: 0,
+        raw_bytes: 0,
+        file_bytes: 0,
+        created_at_ms: 0,
+    };
+    Event::Cut(Cut {
+        lane: 0,
+        taken,
+        seqs,
+        batch: batch.unwrap_or(none),
+    })
+}
+
+/// A batch in line may have been refused and cut again: then its pieces have its rows, and may have been sent.
+fn hold_recut_ones(files: &Files, state: &mut State, repairs: &mut Repairs, evidence: &Evidence) {
+    let why = format!("{LOST}, and later batches have rows of this one: {NEXT_STEP}");
+    let in_line: Vec<(Destination, Seq)> = state
+        .queues()
+        .flat_map(|(to, queue)| queue.line.keys().map(|seq| (to.clone(), *seq)))
+        .collect();
+    for (to, seq) in in_line {
+        let info = read_info(files, &files.batch(&to, seq));
+        if info.is_ok_and(|info| evidence.shows_recut_of(&to, seq, &info)) {
+            repairs.hold(state, &to, seq, &why);
+        }
+    }
+}
+
+/// The rest is cut into batches that nobody sends by himself.
+fn hold_suspects(
+    files: &Files,
+    state: &mut State,
+    report: &mut RecoveryReport,
+    repairs: &mut Repairs,
+) -> Result<(), FileError> {
+    let why = format!("{LOST}, and with them whether these rows were sent in another batch: {NEXT_STEP}");
+    while let Some(plan) = state.claim_suspects() {
+        match cut::write(files, &plan) {
+            Ok(batch) => {
+                report.suspect_shares += plan.pieces.len() as u64;
+                tracing::error!(
+                    table = plan.key.table,
+                    shard = plan.key.shard,
+                    rows = batch.rows,
+                    "rows that may have been sent are held"
+                );
+                let pieces = plan.pieces.iter().map(Piece::taken).collect();
+                let mut events = vec![taken(pieces, plan.seqs.clone(), Some(batch))];
+                let named = plan.key.destinations.iter().zip(&plan.seqs);
+                events.extend(named.map(|(to, seq)| held(to, *seq, &why)));
+                repairs.make(state, Some(&plan.key), events);
+            }
+            Err(error) => give_up_unreadable(files, state, report, repairs, &plan, error)?,
+        }
+    }
+    Ok(())
+}
+
+/// Rows whose file is damaged too cannot be cut; the file is kept. Any other error is the disk's.
+fn give_up_unreadable(
+    files: &Files,
+    state: &mut State,
+    report: &mut RecoveryReport,
+    repairs: &mut Repairs,
+    plan: &CutPlan,
+    error: FileError,
+) -> Result<(), FileError> {
+    let lost: Vec<Taken> = plan
+        .pieces
+        .iter()
+        .filter(|piece| sources_of(files, piece).contains(&error.path))
+        .map(Piece::taken)
+        .collect();
+    if lost.is_empty() {
+        return Err(error);
+    }
+    tracing::error!(%error, "rows whose records are lost cannot be read either");
+    report.damaged.push(error.path.clone());
+    report.lost_shares += lost.len() as u64;
+    if let Ok(kept) = keep(files, &error.path) {
+        report.kept.push(kept);
+    }
+    repairs.make(state, Some(&plan.key), vec![taken(lost, Vec::new(), None)]);
+    Ok(())
+}
+
+/// The files that a piece's rows lie in.
+fn sources_of(files: &Files, piece: &Piece) -> HashSet<PathBuf> {
+    let runs = piece.content.runs(piece.start, piece.take.units);
+    let sources = runs.filter_map(|run| match run {
+        Run::Raw { .. } => None,
+        Run::Frames { .. } => Some(files.layout.staged(piece.id.0)),
+        Run::File(file) => Some(files.layout.destination(&file.directory).join(&file.name)),
+    });
+    sources.collect()
+}
