@@ -20,6 +20,7 @@ use crate::own::{Lock, spool_id};
 use crate::recover::{Recovered, recover};
 use crate::retain;
 use crate::shared::{Shared, lock};
+use crate::state::window::Window;
 use crate::status::RecoveryReport;
 use crate::work::{self, CUT_THREADS};
 
@@ -77,11 +78,14 @@ impl Spool {
             report,
             segments,
             next_segment,
-        } = recover(&files)?;
+            mut windows,
+        } = recover(&files, window(&files, &options))?;
         let writer = create_writer(&files, &options, next_segment)?;
         let shared = Arc::new(Shared::new(options, files, state));
+        windows.write(&shared, next_segment - 1)?;
         write_checkpoint(&shared, next_segment)?;
-        let journal = JournalThread::new(Arc::clone(&shared), writer, segments);
+        windows.remove_old(&shared);
+        let journal = JournalThread::new(Arc::clone(&shared), writer, segments, windows);
         let running = Running::start(shared, journal, lock)?;
         Ok((
             Spool {
@@ -110,6 +114,12 @@ impl Spool {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.running.shared
     }
+}
+
+/// Its seed is the spool's own, and stays.
+fn window(files: &Files, options: &Options) -> Window {
+    let (high, low) = files.spool.as_u64_pair();
+    Window::new(high ^ low, options.retry_windows, options.retry_entries_max)
 }
 
 fn create_writer(files: &Files, options: &Options, segment: u64) -> Result<Writer, OpenError> {

@@ -3,11 +3,12 @@
 //! In this order, each step resting on the ones before:
 //!
 //! 1. the checkpoint: numbers, lanes, what waits, what is pending;
-//! 2. the journal: of segments before the checkpoint only the rows that still wait, of later ones every
+//! 2. the windows of retries that closed segments left (windows.rs);
+//! 3. the journal: of segments before the checkpoint only the rows that still wait, of later ones every
 //!    event;
-//! 3. settled files that still lie in their place go where they belong;
-//! 4. every batch that waits must have its file: its size is read, and one without is held and reported;
-//! 5. what else lies around: a batch file whose rows all wait in the journal was never recorded, and is
+//! 4. settled files that still lie in their place go where they belong;
+//! 5. every batch that waits must have its file: its size is read, and one without is held and reported;
+//! 6. what else lies around: a batch file whose rows all wait in the journal was never recorded, and is
 //!    removed;
 //!    any other is held, since its record is lost; temporary files that no share needs are removed; the rest
 //!    is left.
@@ -26,8 +27,10 @@ use crate::files::Files;
 use crate::journal::{self, CheckpointError, Item, Position, SegmentError, SegmentReader};
 use crate::own::read_small;
 use crate::state::checkpoint::Awaited;
+use crate::state::window::Window;
 use crate::state::{Applied, State};
 use crate::status::RecoveryReport;
+use crate::windows::WindowFiles;
 
 /// What recovery gives to the running spool.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Recovered {
     pub segments: VecDeque<(u64, u64)>,
     /// Number of the next segment.
     pub next_segment: u64,
+    /// What closed segments left for retries.
+    pub windows: WindowFiles,
 }
 
 /// Whether files may be touched.
@@ -51,10 +56,10 @@ enum Mode {
     Look,
 }
 
-/// Reads checkpoint, journal and directories; moves and removes what the journal says.
-pub fn recover(files: &Files) -> Result<Recovered, FileError> {
+/// Reads checkpoint, journal and directories; moves and removes what the journal says. `window` takes what is remembered.
+pub fn recover(files: &Files, window: Window) -> Result<Recovered, FileError> {
     let began = Instant::now();
-    let mut recovered = read(files, Mode::Repair)?;
+    let mut recovered = read(files, Mode::Repair, window)?;
     sweep::sweep(files, &mut recovered.state, &mut recovered.report)?;
     summarise(&recovered.state, &mut recovered.report);
     recovered.report.took = began.elapsed();
@@ -77,14 +82,15 @@ pub fn look(files: &Files) -> Result<Recovered, FileError> {
 }
 
 fn look_once(files: &Files, suspects: &BTreeSet<PathBuf>) -> Result<Recovered, FileError> {
-    let mut recovered = read(files, Mode::Look)?;
+    // Nobody retries anything here.
+    let mut recovered = read(files, Mode::Look, Window::default())?;
     sweep::look(files, &mut recovered.state, &mut recovered.report, suspects)?;
     summarise(&recovered.state, &mut recovered.report);
     Ok(recovered)
 }
 
-fn read(files: &Files, mode: Mode) -> Result<Recovered, FileError> {
-    let mut recovery = Recovery::begin(files, mode)?;
+fn read(files: &Files, mode: Mode, window: Window) -> Result<Recovered, FileError> {
+    let mut recovery = Recovery::begin(files, mode, window)?;
     let numbers = journal::segments(files.disk.as_ref(), &files.layout.journal())
         .map_err(FileError::at("listing", files.layout.journal()))?;
     for segment in &numbers {
@@ -99,6 +105,7 @@ fn read(files: &Files, mode: Mode) -> Result<Recovered, FileError> {
         state,
         report,
         segments,
+        windows,
         ..
     } = recovery;
     Ok(Recovered {
@@ -106,6 +113,7 @@ fn read(files: &Files, mode: Mode) -> Result<Recovered, FileError> {
         report,
         segments,
         next_segment,
+        windows,
     })
 }
 
@@ -118,13 +126,19 @@ struct Recovery<'a> {
     from_segment: u64,
     report: RecoveryReport,
     segments: VecDeque<(u64, u64)>,
+    windows: WindowFiles,
 }
 
 impl<'a> Recovery<'a> {
-    fn begin(files: &'a Files, mode: Mode) -> Result<Recovery<'a>, FileError> {
+    fn begin(files: &'a Files, mode: Mode, window: Window) -> Result<Recovery<'a>, FileError> {
         let mut report = RecoveryReport::default();
         let checkpoint = read_checkpoint(files, mode, &mut report)?;
-        let (state, awaited) = State::restore(&checkpoint);
+        let (mut state, awaited) = State::restore(&checkpoint);
+        state.window = window;
+        let windows = match mode {
+            Mode::Repair => WindowFiles::read(files, &mut state, &mut report)?,
+            Mode::Look => WindowFiles::default(),
+        };
         Ok(Recovery {
             files,
             mode,
@@ -133,6 +147,7 @@ impl<'a> Recovery<'a> {
             from_segment: checkpoint.segment,
             report,
             segments: VecDeque::new(),
+            windows,
         })
     }
 

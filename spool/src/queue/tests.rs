@@ -4,6 +4,7 @@
 mod crash;
 mod local;
 mod probe;
+mod retries;
 pub mod support;
 
 use std::time::Duration;
