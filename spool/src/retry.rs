@@ -65,6 +65,13 @@ impl Kind {
 }
 
 impl RetryWindows {
+    /// Nothing is forgotten for its age: for whoever opens a spool without knowing how it is configured.
+    pub const FOR_EVER: RetryWindows = RetryWindows {
+        token: Duration::MAX,
+        query_id: Duration::MAX,
+        identical: Duration::MAX,
+    };
+
     /// Of each the longer.
     pub fn longest(self, other: RetryWindows) -> RetryWindows {
         RetryWindows {
