@@ -115,6 +115,8 @@ enum Answerable {
     Retry {
         first: First,
         is_in_group: bool,
+        /// Dropped, files included, once the state is no longer locked.
+        staged: Staged,
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     },
     Request {
@@ -281,7 +283,10 @@ impl JournalThread {
                 };
                 Reply::Commit(accepted, reply)
             }
-            Answerable::Retry { first, reply, .. } => {
+            Answerable::Retry {
+                first, staged, reply, ..
+            } => {
+                drop(staged);
                 Reply::Commit(self.shared.accepted_before(first), reply)
             }
         }
@@ -446,10 +451,10 @@ impl Answerable {
     ) -> Answerable {
         match committed {
             Committed::New(wait) => Answerable::Commit { staged, wait, reply },
-            // What was staged of it is dropped, files included.
             Committed::Retry { first, is_in_group } => Answerable::Retry {
                 first,
                 is_in_group,
+                staged,
                 reply,
             },
         }
