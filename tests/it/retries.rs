@@ -117,7 +117,8 @@ fn an_insert_that_is_sent_until_it_is_answered_is_there_once_though_the_router_d
             // Whatever comes of it, its answer is lost.
             drop(request.body(body).send());
         });
-        std::thread::sleep(Duration::from_millis(2 * round));
+        // No condition to wait for: it is to die at any moment of the INSERT's life.
+        std::thread::park_timeout(Duration::from_millis(2 * round));
         weir.kill9();
         sender.join().unwrap();
         weir.restart();
