@@ -137,7 +137,7 @@ fn note_syntax_error(source: &Source<'_>, error: &toml::de::Error) {
 fn read_sections(file: &Section<'_>) -> Config {
     let listen_section = file.child("listen");
     let listen = Listen::read(&listen_section);
-    let send = SendSettings::default().overridden_by(&file.child("send"));
+    let send = SendSettings::of_file(&file.child("send"));
     let clusters = read_clusters(file);
     let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
     let (tables, overrides) = read_tables(file, &send, &clusters);

@@ -70,7 +70,7 @@ pub use network::Network;
 pub use replica::{Replica, Tls};
 pub use routed::{SeenTable, Sighting, Sightings, weights_difference};
 pub use secret::{Password, Secret, SecretError};
-pub use send::{Ack, ClientTokens, MAX_BATCH_ROWS, OnDoubt, SendSettings, Validate};
+pub use send::{Ack, ClientTokens, IdenticalInserts, MAX_BATCH_ROWS, OnDoubt, SendSettings, Validate};
 pub use spool::{Provider, Spool};
 pub use table::{Assignment, Named, Origin, Table, TableOverride, WhenShardDown};
 pub use units::Reserve;

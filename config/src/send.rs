@@ -30,8 +30,10 @@ pub struct SendSettings {
     pub insert_token_window: Duration,
     /// How long a client-given query_id is remembered with its body; zero is not at all.
     pub query_id_window: Duration,
-    /// How long an INSERT's body is remembered where the target deduplicates; zero is not at all.
+    /// How long an INSERT's body is remembered, where it is; zero is not at all.
     pub identical_insert_window: Duration,
+    /// Where INSERTs are recognised by their body alone.
+    pub identical_inserts: IdenticalInserts,
     /// What becomes of a client's insert_deduplication_token.
     pub client_tokens: ClientTokens,
     /// What becomes of a batch whose doubt cannot be resolved; `None` decides by the target: hold where it
@@ -54,6 +56,15 @@ pub enum ClientTokens {
     Weir,
     /// The token travels to the shards, so that a retry through another router is recognised too.
     Shard,
+}
+
+/// Where the same body again is taken for a retry, without a token or query id that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdenticalInserts {
+    /// Where the target drops a repeated block by itself, as ClickHouse does.
+    WhereTargetDeduplicates,
+    /// On any target: the `[[table]]` itself says how long.
+    Always,
 }
 
 /// What becomes of a batch of which nobody can say whether a shard has it.
@@ -110,6 +121,7 @@ impl Default for SendSettings {
             insert_token_window: Duration::from_secs(3600),
             query_id_window: Duration::from_secs(120),
             identical_insert_window: Duration::from_secs(600),
+            identical_inserts: IdenticalInserts::WhereTargetDeduplicates,
             client_tokens: ClientTokens::Weir,
             on_doubt: None,
             ordered: true,
@@ -121,8 +133,29 @@ impl Default for SendSettings {
 }
 
 impl SendSettings {
+    /// What `[send]` says over the defaults.
+    pub(crate) fn of_file(section: &Section<'_>) -> SendSettings {
+        let settings = SendSettings::default().overridden_by(section);
+        let key = "identical_insert_window";
+        if section.has(key) && settings.identical_insert_window > Duration::ZERO {
+            let text = "identical_insert_window has no effect here yet, since this version does not know which targets \
+                        deduplicate: say it in the [[table]]s whose targets do";
+            section.source.warning(section.offset_of(key), text);
+        }
+        settings
+    }
+
+    /// What a `[[table]]` says over `[send]`.
+    pub(crate) fn of_table(&self, section: &Section<'_>) -> SendSettings {
+        let mut settings = self.overridden_by(section);
+        if section.has("identical_insert_window") {
+            settings.identical_inserts = IdenticalInserts::Always;
+        }
+        settings
+    }
+
     /// These settings with what `section` says over them.
-    pub(crate) fn overridden_by(&self, section: &Section<'_>) -> SendSettings {
+    fn overridden_by(&self, section: &Section<'_>) -> SendSettings {
         let count = |key, range, own| section.count(key, range).map_or(own, |count| count.value);
         let duration = |key, range, own| {
             section
@@ -150,6 +183,7 @@ impl SendSettings {
                 "identical_insert_window",
                 self.identical_insert_window,
             ),
+            identical_inserts: self.identical_inserts,
             client_tokens: read_client_tokens(section).unwrap_or(self.client_tokens),
             on_doubt: read_on_doubt(section).or(self.on_doubt),
             ordered: read_ordered(section).unwrap_or(self.ordered),
@@ -170,16 +204,10 @@ fn read_batch_bytes(section: &Section<'_>, own: u64) -> u64 {
         .map_or(own, |bytes| bytes.value)
 }
 
-/// A window of retries. This version keeps what it will take to recognise them and recognises none.
+/// A window of retries.
 fn read_window(section: &Section<'_>, key: &'static str, own: Duration) -> Duration {
-    let Some(window) = section.duration(key, Duration::ZERO..=WINDOW_MAX) else {
-        return own;
-    };
-    if window.value > Duration::ZERO {
-        let text = format!("{key} has no effect yet: this version does not recognise a client's retry");
-        section.source.warning(window.offset, text);
-    }
-    window.value
+    let window = section.duration(key, Duration::ZERO..=WINDOW_MAX);
+    window.map_or(own, |window| window.value)
 }
 
 fn read_ordered(section: &Section<'_>) -> Option<bool> {

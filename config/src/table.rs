@@ -195,7 +195,7 @@ impl TableOverride {
             when_shard_down: read_when_shard_down(section),
             forward_settings: read_forward_settings(section),
             settings: read_settings(section),
-            send: send.overridden_by(section),
+            send: send.of_table(section),
         };
         Some(over)
     }
@@ -246,7 +246,7 @@ impl TableDraft {
         let when_shard_down = read_when_shard_down(section);
         let forward_settings = read_forward_settings(section);
         let settings = read_settings(section);
-        let send = send.overridden_by(section);
+        let send = send.of_table(section);
         let (name, target) = (name?, target?);
         Some(TableDraft {
             name_offset: name.offset,

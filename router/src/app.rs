@@ -21,6 +21,7 @@ use crate::deliver;
 use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
 use crate::identity::Identities;
+use crate::insert::retries;
 use crate::insert::shapes::{self, Shapes};
 use crate::kept_facts;
 use crate::layouts;
@@ -237,6 +238,8 @@ impl App {
     }
 
     fn swap(self: &Arc<Self>, routing: Routing) {
+        self.spool
+            .set_retry_windows(retries::windows_kept(&routing.config));
         self.routing.store(Arc::new(routing));
         self.start_senders();
         self.nudge.notify_waiters();
@@ -358,6 +361,7 @@ impl App {
             replicas: replicas.collect(),
             discovered: self.discovery.found(&routing.config),
             stopped: self.sends.stopped(),
+            retries: self.spool.retry_status(),
             disk_free_bytes: disk_free_bytes(&routing.config.spool.path),
             layouts: routing
                 .clusters
@@ -464,7 +468,7 @@ async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
 }
 
 /// How a configuration wants its spool. The spool's part of the memory is half of the limit: a quarter for
-/// rows that wait for their cut, the rest for senders.
+/// rows that wait for their cut, an eighth for what is remembered of INSERTs, the rest for senders.
 pub fn spool_options(config: &Config) -> spool::Options {
     let spool = &config.spool;
     let uncut = usize::try_from(config.limits.memory_limit / 4).unwrap_or(usize::MAX);
@@ -474,6 +478,8 @@ pub fn spool_options(config: &Config) -> spool::Options {
         max_bytes: spool.max_bytes,
         sent_retention_time: spool.sent_retention_time,
         sent_retention_bytes: spool.sent_retention_bytes,
+        retry_windows: retries::windows_kept(config),
+        retry_entries_max: retries::entries_max(config.limits.memory_limit),
         ..spool::Options::at(&spool.path)
     }
 }

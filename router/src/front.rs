@@ -32,6 +32,7 @@ use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
 use crate::insert::plan::{Plan, Surroundings};
+use crate::insert::retries::{self, BodyHash};
 use crate::insert::select::Reader;
 use crate::insert::settings::InsertSettings;
 use crate::insert::{self, Asker};
@@ -192,6 +193,11 @@ fn refused_change(verb: &str) -> String {
         _ => "is DDL, which this version of Weir does not run (ddl = \"refuse\" in weir.toml)",
     };
     format!("{verb} {what}: run it on every shard.")
+}
+
+/// The code that an INSERT's answer has.
+fn code_of(inserted: &insert::Inserted) -> i32 {
+    inserted.refusal.as_ref().map_or(0, |exception| exception.code)
 }
 
 /// The decoder of a body that is encoded, holds ClickHouse's compressed blocks, or both.
@@ -380,17 +386,25 @@ impl Question<'_> {
             Source::Select { with, at } => {
                 let text = whole_text(recognition, body).await?;
                 let select = formats::statement::select(&text, with.clone(), *at)?;
-                self.insert_selected(app, &table, statement, &select).await
+                let settings = self.head.settings.iter().chain(&statement.settings);
+                let asker = Asker {
+                    selected: Some(BodyHash::of_select(&text, settings)),
+                    ..self.asker()
+                };
+                self.insert_selected(app, &table, statement, &select, asker).await
             }
             Source::Data { .. } | Source::Function(_) | Source::Infile => {
                 self.insert_routed(app, &table, statement, body).await
             }
         };
         match &answered {
+            Ok(inserted) if inserted.summary.is_duplicate => {
+                app.metrics.inserted(&table.name, code_of(inserted), 0);
+                app.metrics.recognised(&table.name);
+            }
             Ok(inserted) => {
-                let code = inserted.refusal.as_ref().map_or(0, |exception| exception.code);
-                app.metrics
-                    .inserted(&table.name, code, inserted.summary.written_rows);
+                let rows = inserted.summary.written_rows;
+                app.metrics.inserted(&table.name, code_of(inserted), rows);
             }
             Err(exception) => app.metrics.inserted(&table.name, exception.code, 0),
         }
@@ -400,10 +414,10 @@ impl Question<'_> {
             query_id: &self.head.query_id,
             time_zone: time_zone.as_deref(),
         };
-        let receipt = inserted.summary.receipt.as_deref().unwrap_or_default();
+        let summary = &inserted.summary;
         Ok(match &inserted.refusal {
-            None => answer::inserted(&inserted.summary, &heading),
-            Some(exception) => answer::with_receipt(answer::exception(exception, &heading), receipt),
+            None => answer::inserted(summary, &heading),
+            Some(exception) => answer::with_receipt(answer::exception(exception, &heading), summary),
         })
     }
 
@@ -415,9 +429,15 @@ impl Question<'_> {
         body: &mut RequestBody,
     ) -> Result<insert::Inserted, Exception> {
         self.check_insert(table)?;
-        app.admit_insert(table).await?;
         let settings = self.head.settings.iter().chain(&statement.settings);
         let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
+        let asker = self.asker();
+        let token = settings.own.deduplication_token.as_deref();
+        if let Some(first) = retries::known_before(app, table, &asker, token) {
+            body.read_off().await?;
+            return Ok(insert::answered_before(&first, asker.since));
+        }
+        app.admit_insert(table).await?;
         let schema = table.schema(app).await?;
         let default_format = self.head.default_format.as_deref();
         let plan = Plan::new(
@@ -428,7 +448,7 @@ impl Question<'_> {
             settings,
             self.surroundings(app),
         )?;
-        insert::insert(app, plan, self.asker(), body).await
+        insert::insert(app, plan, asker, body).await
     }
 
     /// `INSERT … SELECT`: the SELECT runs on a replica, under the client's own user, and its result is inserted.
@@ -438,12 +458,17 @@ impl Question<'_> {
         table: &Arc<RoutedTable>,
         statement: &Insert,
         select: &Select,
+        asker: Asker,
     ) -> Result<insert::Inserted, Exception> {
         self.check_insert(table)?;
         self.check_select()?;
-        app.admit_insert(table).await?;
         let settings = self.head.settings.iter().chain(&statement.settings);
         let own = InsertSettings::of_select(settings.clone())?;
+        let token = own.own.deduplication_token.as_deref();
+        if let Some(first) = retries::known_before(app, table, &asker, token) {
+            return Ok(insert::answered_before(&first, asker.since));
+        }
+        app.admit_insert(table).await?;
         let schema = table.schema(app).await?;
         let replica = pass::connected_replica(&table.cluster).await?;
         let (user, password) = match &self.user.reads_as {
@@ -473,7 +498,7 @@ impl Question<'_> {
             own,
             self.surroundings(app),
         )?;
-        insert::insert(app, plan, self.asker(), &mut selected.rows).await
+        insert::insert(app, plan, asker, &mut selected.rows).await
     }
 
     /// What a plan needs to know beside the INSERT.
@@ -488,8 +513,13 @@ impl Question<'_> {
     fn asker(&self) -> Asker {
         Asker {
             user: self.user.name.clone(),
-            query_id: self.head.query_id.clone(),
+            query_id: if self.head.query_id_given {
+                self.head.query_id.clone()
+            } else {
+                String::new()
+            },
             since: self.since,
+            selected: None,
         }
     }
 

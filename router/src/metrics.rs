@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use spool::{Destination, DestinationStatus};
+use spool::{Destination, DestinationStatus, RetryStatus};
 
 /// Upper bounds of weir_commit_seconds: one fdatasync is 0.1 to 20 ms, trouble is above.
 const COMMIT_SECONDS: [f64; 10] = [
@@ -53,6 +53,7 @@ pub struct Metrics {
     commit_seconds: Histogram,
     cached_answers: Counter,
     failed_logins: Family<User, Counter>,
+    recognised_retries: Family<Table, Counter>,
     last_reload_successful: AtomicBool,
 }
 
@@ -67,6 +68,8 @@ pub struct Snapshot {
     pub discovered: Vec<Discovered>,
     /// Tables whose sends a client has stopped.
     pub stopped: Vec<String>,
+    /// What is remembered for clients' retries.
+    pub retries: RetryStatus,
     /// Free bytes on the spool's disk.
     pub disk_free_bytes: u64,
     /// Each cluster's name and epoch.
@@ -109,6 +112,7 @@ impl Default for Metrics {
         let commit_seconds = Histogram::new(COMMIT_SECONDS);
         let cached_answers = Counter::default();
         let failed_logins = Family::<User, Counter>::default();
+        let recognised_retries = Family::<Table, Counter>::default();
         let mut registry = Registry::with_prefix("weir");
         registry.register(
             "inserts",
@@ -140,6 +144,11 @@ impl Default for Metrics {
             "Requests refused for their user or password, by user (empty for one that is not configured)",
             failed_logins.clone(),
         );
+        registry.register(
+            "recognised_retries",
+            "INSERTs answered as one that was accepted before, by table",
+            recognised_retries.clone(),
+        );
         let last_reload_successful = AtomicBool::new(true);
         Self {
             registry,
@@ -149,6 +158,7 @@ impl Default for Metrics {
             commit_seconds,
             cached_answers,
             failed_logins,
+            recognised_retries,
             last_reload_successful,
         }
     }
@@ -198,6 +208,12 @@ impl Metrics {
         self.failed_logins.get_or_create(&User { user }).inc();
     }
 
+    /// An INSERT was one that was accepted before.
+    pub fn recognised(&self, table: &str) {
+        let table = table.to_owned();
+        self.recognised_retries.get_or_create(&Table { table }).inc();
+    }
+
     /// A reload was tried.
     pub fn reloaded(&self, successful: bool) {
         self.last_reload_successful.store(successful, Ordering::Relaxed);
@@ -234,6 +250,7 @@ impl Metrics {
         for table in &snapshot.stopped {
             page.sample("weir_sends_stopped", &[("table", table)], 1);
         }
+        page.retries(&snapshot.retries);
         page.head("weir_disk_free_bytes", "Free bytes on the spool's disk");
         page.sample("weir_disk_free_bytes", &[], snapshot.disk_free_bytes);
         page.head(
@@ -316,6 +333,27 @@ impl Page {
         }
     }
 
+    fn retries(&mut self, status: &RetryStatus) {
+        let name = "weir_retry_window_seconds";
+        self.head(
+            name,
+            "How far back a client's retry is really recognised, by what it is recognised by",
+        );
+        let windows = status.windows;
+        for (kind, window) in [
+            ("token", windows.token),
+            ("query_id", windows.query_id),
+            ("identical", windows.identical),
+        ] {
+            self.sample(name, &[("kind", kind)], window.as_secs());
+        }
+        self.head(
+            "weir_retry_window_entries",
+            "What is remembered to recognise retries",
+        );
+        self.sample("weir_retry_window_entries", &[], status.entries);
+    }
+
     fn discovered(&mut self, clusters: &[Discovered]) {
         type Figure = (&'static str, &'static str, fn(&Discovered) -> u64);
         let figures: [Figure; 2] = [
@@ -391,6 +429,7 @@ mod tests {
         metrics.inserted("", 60, 0);
         metrics.answered_from_cache();
         metrics.login_failed("app");
+        metrics.recognised("default.hits");
         let page = metrics.render(&Snapshot::default());
         for line in [
             "weir_inserts_total{table=\"default.hits\",code=\"0\"} 1",
@@ -403,6 +442,9 @@ mod tests {
             "weir_failed_logins_total{user=\"app\"} 1",
             "weir_config_last_reload_successful 1",
             "weir_disk_free_bytes 0",
+            "weir_retry_window_seconds{kind=\"token\"} 0",
+            "weir_retry_window_entries 0",
+            "weir_recognised_retries_total{table=\"default.hits\"} 1",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

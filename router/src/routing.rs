@@ -689,6 +689,8 @@ impl Route {
     ) -> Result<Vec<Arc<ReplicaRuntime>>, String> {
         let safe: Vec<_> = match doubtful.filter(|_| self.send().on_doubt != Some(OnDoubt::Send)) {
             None => self.replicas.clone(),
+            // Any of them may have it.
+            Some("") if self.all_share_blocks(identities) => self.replicas.clone(),
             Some(address) => {
                 let there = self.place(address);
                 let is_safe = |replica: &ReplicaRuntime| {
@@ -703,6 +705,11 @@ impl Route {
             }
         };
         if let (Some(address), true) = (doubtful, safe.is_empty()) {
+            if address.is_empty() {
+                return Err("records of the journal are lost: some replica may have this batch, and not each would recognise a \
+                            repeat; look there for its rows, then `weir spool drop` or `retry` it"
+                    .to_owned());
+            }
             return Err(format!(
                 "replica {address} may have this batch, and neither it nor another of its zookeeper_path is configured any more: \
                  look there for its rows, then `weir spool drop` it, or configure the replica again and `weir spool retry`"
@@ -710,6 +717,14 @@ impl Route {
         }
         let mut chooser = self.table.chooser.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(crate::replica::order(&safe, &mut chooser))
+    }
+
+    /// Whether each replica recognises what any other was given.
+    fn all_share_blocks(&self, identities: &Identities) -> bool {
+        let mut pairs = self.replicas.windows(2);
+        pairs.all(|pair| {
+            identities.share_blocks(&self.place(pair[0].address()), &self.place(pair[1].address()))
+        })
     }
 
     /// The target on the replica of that address.

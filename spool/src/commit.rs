@@ -12,14 +12,16 @@ use tokio::sync::oneshot;
 use crate::batch::PendingOutcome;
 use crate::error::{CommitError, FileError, QueueError};
 use crate::files::{Files, now_ms};
-use crate::group::{Committed, Group, Wait};
+use crate::group::{Committed, First, Group, Wait};
 use crate::journal::{self, JournalError, Writer};
 use crate::model::{InsertId, ProbeTarget};
 use crate::names::temporary_name;
+use crate::retry::{RetryWindows, Signature};
 use crate::shared::{Shared, lock};
 use crate::stage::Staged;
 use crate::state::decide::{Answer, Request};
 use crate::state::{Applied, Effect};
+use crate::windows::WindowFiles;
 use crate::work::sync_places;
 
 /// Bytes at which a group is closed, so that its record's memory is bounded.
@@ -30,10 +32,12 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 pub struct CommitHead {
     /// Who sent it.
     pub user: String,
-    /// Its query id.
+    /// Its client's query id; empty where it gave none.
     pub query_id: String,
-    /// 128-bit hash of the decoded body, where it was computed.
+    /// 128-bit hash of the decoded body and of what decides how it is read, where a retry may be recognised by it.
     pub body_hash: Option<u128>,
+    /// How long ago the INSERT may have been accepted that this one is taken for a retry of; zero: it never is.
+    pub retry_windows: RetryWindows,
     /// Rows of a shape that no shard has read yet: the first of these destinations where nothing waits gets a batch of them
     /// alone and at once, and the INSERT is pending until that is settled. Empty for a shape that is known to be good; not
     /// looked at when the INSERT waits for a local replica anyway.
@@ -43,10 +47,14 @@ pub struct CommitHead {
 /// A durable INSERT.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The receipt.
+    /// The receipt; of a retry, the first INSERT's.
     pub insert: InsertId,
-    /// Rows of all shares.
+    /// Rows of all shares; of a retry, the first INSERT's.
     pub rows: u64,
+    /// Their raw bytes.
+    pub raw_bytes: u64,
+    /// It is a retry of an INSERT that was accepted before: nothing was added.
+    pub is_duplicate: bool,
     /// There when rows go to a local lane, or one destination is to take some first: the client's answer waits for it.
     pub pending: Option<PendingWait>,
 }
@@ -59,6 +67,10 @@ pub struct PendingWait {
 }
 
 impl PendingWait {
+    pub(crate) fn new(outcome: oneshot::Receiver<PendingOutcome>, is_probe: bool) -> PendingWait {
+        PendingWait { outcome, is_probe }
+    }
+
     /// Waits for the end. There is no bound: the caller sets the timeout, and then asks
     /// [`Spool::go`](crate::Spool::go).
     /// May be called again after a timeout that dropped the future, not after it gave an outcome.
@@ -98,7 +110,15 @@ pub enum Job {
 enum Answerable {
     Commit {
         staged: Staged,
-        committed: Committed,
+        wait: Wait,
+        reply: oneshot::Sender<Result<Accepted, CommitError>>,
+    },
+    /// An INSERT that is in the queue already, or in this very group.
+    Retry {
+        first: First,
+        is_in_group: bool,
+        /// Dropped, files included, once the state is no longer locked.
+        staged: Staged,
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     },
     Request {
@@ -116,6 +136,7 @@ pub struct JournalThread {
     segments: VecDeque<(u64, u64)>,
     /// What the last checkpoint rests on. It is kept when the next one is written, and so are these.
     needed: Needed,
+    windows: WindowFiles,
 }
 
 /// The segments that a checkpoint is read with.
@@ -134,18 +155,21 @@ impl Needed {
 }
 
 impl JournalThread {
-    /// Writes to `writer`; `segments` are the older ones and their bytes, `needed` those of the last checkpoint.
+    /// Writes to `writer`; `segments` are the older ones and their bytes, `needed` those of the last checkpoint, `windows` what
+    /// they left for retries.
     pub fn new(
         shared: Arc<Shared>,
         writer: Writer,
         segments: VecDeque<(u64, u64)>,
         needed: Needed,
+        windows: WindowFiles,
     ) -> JournalThread {
         let mut thread = JournalThread {
             shared,
             writer,
             segments,
             needed,
+            windows,
         };
         thread.segments.push_back((thread.writer.segment(), 0));
         thread
@@ -205,11 +229,7 @@ impl JournalThread {
             match job {
                 Job::Commit { staged, head, reply } => {
                     let committed = group.commit(&state, &staged, &head, now_ms());
-                    answerable.push(Answerable::Commit {
-                        staged,
-                        committed,
-                        reply,
-                    });
+                    answerable.push(Answerable::of(committed, staged, reply));
                 }
                 Job::Request { request, reply } if group.defers(&state, &request) => {
                     deferred.push_back(Job::Request { request, reply });
@@ -271,40 +291,41 @@ impl JournalThread {
             Answerable::Request { answer, reply } => Reply::Request(answer, reply),
             Answerable::Commit {
                 mut staged,
-                committed,
+                wait,
                 reply,
             } => {
                 staged.keep_files();
-                let pending = self.waiter(staged.insert, committed.wait);
+                let pending = self.waiter(staged.insert, wait);
                 let accepted = Accepted {
                     insert: staged.insert,
                     rows: staged.rows(),
+                    raw_bytes: staged.raw_bytes(),
+                    is_duplicate: false,
                     pending,
                 };
                 Reply::Commit(accepted, reply)
+            }
+            Answerable::Retry {
+                first, staged, reply, ..
+            } => {
+                drop(staged);
+                Reply::Commit(self.shared.accepted_before(first), reply)
             }
         }
     }
 
     fn waiter(&self, insert: InsertId, wait: Wait) -> Option<PendingWait> {
-        let (sender, outcome) = oneshot::channel();
-        let is_probe = match wait {
-            Wait::None => return None,
-            // The receiver is in the same hands, so this always arrives.
+        match wait {
+            Wait::None => None,
             Wait::Stalled { why, is_probe } => {
+                let (sender, outcome) = oneshot::channel();
+                // The receiver is in the same hands, so this always arrives.
                 drop(sender.send(PendingOutcome::Waiting(why)));
-                is_probe
+                Some(PendingWait::new(outcome, is_probe))
             }
-            Wait::Local => {
-                self.shared.wait_for(insert, sender);
-                false
-            }
-            Wait::Probe(_) => {
-                self.shared.wait_for(insert, sender);
-                true
-            }
-        };
-        Some(PendingWait { outcome, is_probe })
+            Wait::Local => Some(self.shared.wait_for(insert, false)),
+            Wait::Probe(_) => Some(self.shared.wait_for(insert, true)),
+        }
     }
 
     /// The record was not written, or nobody knows whether it was.
@@ -325,6 +346,15 @@ impl JournalThread {
                         staged.keep_files();
                     }
                     drop(reply.send(Err(CommitError::from(error))));
+                }
+                Answerable::Retry {
+                    is_in_group: true,
+                    reply,
+                    ..
+                } => drop(reply.send(Err(CommitError::from(error)))),
+                // What was accepted before does not hang on this record.
+                Answerable::Retry { first, reply, .. } => {
+                    drop(reply.send(Ok(self.shared.accepted_before(first))));
                 }
                 Answerable::Request { reply, .. } => drop(reply.send(Err(QueueError::from(error)))),
             }
@@ -382,10 +412,13 @@ impl JournalThread {
     /// Writes down everything that the segments before `segment` say, and removes those that neither this checkpoint nor the
     /// one before rests on.
     fn checkpoint(&mut self, segment: u64) {
-        match write_checkpoint(&self.shared, segment) {
+        // The window comes first: once the checkpoint is there, nobody reads in the closed segment whose retries come.
+        let written = self.windows.write(&self.shared, segment - 1);
+        match written.and_then(|()| write_checkpoint(&self.shared, segment)) {
             Ok(needed) => {
                 let of_previous = mem::replace(&mut self.needed, needed);
                 self.remove_segments(&of_previous);
+                self.windows.remove_old(&self.shared);
             }
             // The older segments stay and are read again.
             Err(error) => tracing::warn!(%error, "no checkpoint was written, the journal keeps its segments"),
@@ -467,6 +500,37 @@ pub fn sync_moved(shared: &Shared) -> Result<(), FileError> {
         state.queue(&destination).leaving.remove(&seq);
     }
     Ok(())
+}
+
+impl Answerable {
+    fn of(
+        committed: Committed,
+        staged: Staged,
+        reply: oneshot::Sender<Result<Accepted, CommitError>>,
+    ) -> Answerable {
+        match committed {
+            Committed::New(wait) => Answerable::Commit { staged, wait, reply },
+            Committed::Retry { first, is_in_group } => Answerable::Retry {
+                first,
+                is_in_group,
+                staged,
+                reply,
+            },
+        }
+    }
+}
+
+impl CommitHead {
+    /// By what the INSERT is recognised.
+    pub(crate) fn signature<'a>(&'a self, staged: &'a Staged) -> Signature<'a> {
+        Signature {
+            user: &self.user,
+            table: &staged.shape.table,
+            token: staged.token.as_deref(),
+            query_id: &self.query_id,
+            body_hash: self.body_hash,
+        }
+    }
 }
 
 /// What one caller is told.

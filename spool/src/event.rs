@@ -135,11 +135,11 @@ pub struct Commit {
     pub insert: InsertId,
     /// Who sent it.
     pub user: String,
-    /// The client's or Weir's query id.
+    /// The client's query id; empty where it gave none (older records have Weir's own there).
     pub query_id: String,
     /// The client's insert_deduplication_token.
     pub token: Option<String>,
-    /// 128-bit hash of the decoded body.
+    /// 128-bit hash of the decoded body and of what decides how it is read, where a retry may be recognised by it.
     pub body_hash: Option<u128>,
     /// Milliseconds since 1970.
     pub committed_at_ms: u64,

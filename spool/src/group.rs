@@ -7,7 +7,8 @@ use crate::batch::{Outcome, Settled};
 use crate::commit::CommitHead;
 use crate::error::QueueError;
 use crate::event::{Awaits, Commit, Cut, Event, InsertNo, Part, Record, Share, Verdict};
-use crate::model::{LaneId, LaneKey, ProbeTarget, Shape};
+use crate::model::{InsertId, LaneId, LaneKey, ProbeTarget, Shape};
+use crate::retry::{Kind, RetryWindows, Signature};
 use crate::stage::{Staged, StagedShare};
 use crate::state::decide::{Answer, Request, Touched, decide, touched};
 use crate::state::share::{Content, LivePart};
@@ -27,13 +28,35 @@ pub struct Group {
     needs_sync: bool,
     /// Bytes of what is said of the INSERTs beside their inline rows.
     noted_bytes: usize,
+    /// By what the group's own INSERTs are recognised: the state does not know them yet.
+    remembered: HashMap<(Kind, u128), First>,
 }
 
 /// What became of a commit in the group.
 #[derive(Debug)]
-pub struct Committed {
-    /// It awaits its local rows; else why it does not, if it has any.
-    pub wait: Wait,
+pub enum Committed {
+    /// It is in the record. It awaits its local rows; else why it does not, if it has any.
+    New(Wait),
+    /// It is a retry: nothing of it is written, and it is answered as the first is.
+    Retry {
+        /// The INSERT that was accepted before.
+        first: First,
+        /// The first is in this very record.
+        is_in_group: bool,
+    },
+}
+
+/// An accepted INSERT, as far as its retry is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct First {
+    /// Its receipt.
+    pub insert: InsertId,
+    /// Rows of all its shares.
+    pub rows: u64,
+    /// Their raw bytes.
+    pub raw_bytes: u64,
+    /// Whether its client still waits, and if so for its probe.
+    pub awaits_probe: Option<bool>,
 }
 
 /// Whether an INSERT's client waits for a replica.
@@ -66,6 +89,7 @@ impl Group {
             touched: HashSet::new(),
             needs_sync: false,
             noted_bytes: 0,
+            remembered: HashMap::new(),
         }
     }
 
@@ -85,10 +109,53 @@ impl Group {
         self.record.arena.len() + self.noted_bytes
     }
 
-    /// Adds an INSERT.
+    /// Adds an INSERT, unless it is one that was accepted before.
     pub fn commit(&mut self, state: &State, staged: &Staged, head: &CommitHead, now_ms: u64) -> Committed {
+        let signature = head.signature(staged);
+        if let Some(retry) = self.recognise(state, &signature, &head.retry_windows, now_ms) {
+            return retry;
+        }
         let wait = wait_of(state, staged, &head.probe);
-        let awaits = self.awaits(state, &wait);
+        self.remember(state, &signature, staged, &wait);
+        self.add(state, staged, head, now_ms, &wait);
+        Committed::New(wait)
+    }
+
+    fn recognise(
+        &self,
+        state: &State,
+        signature: &Signature<'_>,
+        windows: &RetryWindows,
+        now_ms: u64,
+    ) -> Option<Committed> {
+        let in_group = |key| self.remembered.get(&key).copied();
+        let first = state.window.keys(signature, windows).find_map(in_group);
+        if let Some(first) = first {
+            let is_in_group = true;
+            return Some(Committed::Retry { first, is_in_group });
+        }
+        let first = state.first_of(signature, windows, now_ms)?;
+        let is_in_group = false;
+        Some(Committed::Retry { first, is_in_group })
+    }
+
+    fn remember(&mut self, state: &State, signature: &Signature<'_>, staged: &Staged, wait: &Wait) {
+        let first = First {
+            insert: staged.insert,
+            rows: staged.rows(),
+            raw_bytes: staged.raw_bytes(),
+            awaits_probe: match wait {
+                Wait::None | Wait::Stalled { .. } => None,
+                Wait::Local => Some(false),
+                Wait::Probe(_) => Some(true),
+            },
+        };
+        let keys = state.window.keys_kept(signature);
+        self.remembered.extend(keys.map(|key| (key, first)));
+    }
+
+    fn add(&mut self, state: &State, staged: &Staged, head: &CommitHead, now_ms: u64, wait: &Wait) {
+        let awaits = self.awaits(state, wait);
         let shape = self.shape(&staged.shape);
         let shares = staged
             .shares
@@ -109,7 +176,6 @@ impl Group {
         };
         self.next_insert += 1;
         self.push(Event::Commit(commit));
-        Committed { wait }
     }
 
     /// Whether the request must wait for the next group: it touches what this one changes.

@@ -30,7 +30,9 @@
 //! 6. Batches of a destination are given out by number. One that waits for a retry holds the next back; a
 //!    held or
 //!    broken one does not.
-//! 7. A failed write or sync of the journal is final: the spool is poisoned, every waiter and later caller is
+//! 7. An INSERT is remembered, and its retry answered as it was, from its record on until its window has passed, unless it is
+//!    undone. A restart changes nothing of that.
+//! 8. A failed write or sync of the journal is final: the spool is poisoned, every waiter and later caller is
 //!    told. Those that were in the failed group learn that nobody knows, all others that nothing of theirs was written.
 //!
 //! # How
@@ -64,6 +66,7 @@
 //! | memory of one INSERT | `stage_memory_bytes` | its shares go to disk |
 //! | memory of uncut shares | `uncut_memory_bytes` | they are cut at once |
 //! | memory of waiting files | 64 bytes a file | |
+//! | INSERTs remembered for their retries | `retry_entries_max`, 80 bytes each | the oldest is forgotten |
 //! | the whole spool | `max_bytes` | sent/ is evicted, then [`CommitError::Full`] |
 //! | sent/ | `sent_retention_time`, `sent_retention_bytes`, 10,000 files a destination | oldest first |
 //! | broken/ | `broken_bytes_max` a destination | the batch is held in its place |
@@ -94,10 +97,13 @@ mod queue;
 mod recover;
 mod recut;
 mod retain;
+mod retry;
 mod shared;
 mod stage;
 mod state;
 mod status;
+mod window_file;
+mod windows;
 mod work;
 
 pub use batch::{Batch, BatchFile, Outcome, PendingOutcome, Segment, Settled, ShardRefusal};
@@ -108,5 +114,7 @@ pub use model::{
 };
 pub use queue::Spool;
 pub use queue::accept::check_lane;
+pub use retry::{RetryStatus, RetryWindows, Signature};
 pub use stage::{Stage, Staged};
+pub use state::window::ENTRY_BYTES as RETRY_ENTRY_BYTES;
 pub use status::{DestinationStatus, RecoveryReport, Tally};

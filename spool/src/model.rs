@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::retry::RetryWindows;
+
 /// How the spool is to be kept. Every size is in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -34,6 +36,10 @@ pub struct Options {
     /// Bytes that broken/ of one destination may hold; a batch refused beyond it is held instead of moved
     /// there.
     pub broken_bytes_max: u64,
+    /// How long INSERTs are remembered for their retries: of each the longest that any table wants.
+    pub retry_windows: RetryWindows,
+    /// Entries that are remembered, [`RETRY_ENTRY_BYTES`](crate::RETRY_ENTRY_BYTES) of memory each; the oldest go first.
+    pub retry_entries_max: usize,
 }
 
 impl Options {
@@ -50,6 +56,12 @@ impl Options {
             sent_retention_time: Duration::from_secs(3600),
             sent_retention_bytes: 10 << 30,
             broken_bytes_max: 1 << 30,
+            retry_windows: RetryWindows {
+                token: Duration::from_secs(3600),
+                query_id: Duration::from_secs(120),
+                identical: Duration::from_secs(600),
+            },
+            retry_entries_max: 1_000_000,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! <spool.path>/lock · id
 //!              journal/<segment>.log · journal/staged-<insert id>
-//!              meta/checkpoint · meta/checkpoint.1 · meta/poisoned
+//!              meta/checkpoint · meta/checkpoint.1 · meta/poisoned · meta/window-<segment>
 //!              <database>.<table>/<shard>[@<host>:<port>]/<seq>.bin · tmp_insert_<uuid>.bin
 //!                                                         sent/<seq>.bin
 //!                                                         broken/<seq>.bin · broken/<seq>.error
@@ -28,6 +28,7 @@ const SEQ_DIGITS: usize = 20;
 const TEMPORARY_PREFIX: &str = "tmp_insert_";
 const BATCH_SUFFIX: &str = ".bin";
 const STAGED_PREFIX: &str = "staged-";
+const WINDOW_PREFIX: &str = "window-";
 /// Names in the spool's directory that are no tables.
 const OWN_NAMES: [&str; 5] = ["journal", "meta", "lock", "id", "admin.sock"];
 
@@ -85,6 +86,11 @@ impl Layout {
     /// What the last process wrote down when its journal failed.
     pub fn failure(&self) -> PathBuf {
         self.meta().join("poisoned")
+    }
+
+    /// What INSERTs of that journal segment are recognised by when they come again.
+    pub fn window(&self, segment: u64) -> PathBuf {
+        self.meta().join(format!("{WINDOW_PREFIX}{segment:0SEQ_DIGITS$}"))
     }
 
     /// The rows of a large INSERT that are in no file of their own.
@@ -146,9 +152,7 @@ pub fn error_name(seq: Seq) -> String {
 
 /// The number in a batch's file name; `None` for other files.
 pub fn seq_of(name: &str) -> Option<Seq> {
-    let digits = name.strip_suffix(BATCH_SUFFIX)?;
-    let all_digits = digits.len() == SEQ_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits.then(|| digits.parse().ok()).flatten()
+    number_of(name.strip_suffix(BATCH_SUFFIX)?)
 }
 
 /// A new name for a file that is being written.
@@ -164,6 +168,17 @@ pub fn is_temporary(name: &str) -> bool {
 /// The INSERT of a staged file; `None` for other files.
 pub fn staged_insert(name: &str) -> Option<InsertId> {
     name.strip_prefix(STAGED_PREFIX)?.parse().ok()
+}
+
+/// The journal segment of a retry window's file; `None` for other files.
+pub fn window_segment(name: &str) -> Option<u64> {
+    number_of(name.strip_prefix(WINDOW_PREFIX)?)
+}
+
+/// A number in all its digits.
+fn number_of(digits: &str) -> Option<u64> {
+    let all_digits = digits.len() == SEQ_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok()).flatten()
 }
 
 /// Whether a name in the spool's directory is the spool's own and no table's.

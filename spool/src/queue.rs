@@ -22,6 +22,7 @@ use crate::own::{Lock, spool_id};
 use crate::recover::{Recovered, recover};
 use crate::retain;
 use crate::shared::{Shared, lock};
+use crate::state::window::Window;
 use crate::status::RecoveryReport;
 use crate::work::{self, CUT_THREADS};
 
@@ -82,16 +83,19 @@ impl Spool {
             next_segment,
             needed: of_previous,
             repairs,
-        } = recover(&files)?;
+            mut windows,
+        } = recover(&files, window(&files, &options))?;
         let mut writer = create_writer(&files, &options, next_segment)?;
         if !repairs.is_empty() {
             write_repairs(&files, &mut writer, &repairs)?;
             segments.push_back((next_segment, 0));
         }
         let shared = Arc::new(Shared::new(options, files, state));
+        windows.write(&shared, next_segment - 1)?;
         let needed = write_checkpoint(&shared, writer.segment())?;
         shared.files.remove(&shared.files.layout.failure())?;
-        let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments, needed);
+        windows.remove_old(&shared);
+        let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments, needed, windows);
         // Here and not only when the segment is full: a router that is killed again and again would keep one of each life.
         journal.remove_segments(&of_previous);
         let running = Running::start(shared, journal, lock)?;
@@ -122,6 +126,12 @@ impl Spool {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.running.shared
     }
+}
+
+/// Its seed is the spool's own, and stays.
+fn window(files: &Files, options: &Options) -> Window {
+    let (high, low) = files.spool.as_u64_pair();
+    Window::new(high ^ low, options.retry_windows, options.retry_entries_max)
 }
 
 fn create_writer(files: &Files, options: &Options, segment: u64) -> Result<Writer, OpenError> {

@@ -4,13 +4,14 @@
 //!
 //! 1. the checkpoint: numbers, lanes, what waits, what is pending. Where it cannot be read, the one before it, whose segments
 //!    are kept as well;
-//! 2. the journal: of segments before the checkpoint only the rows that still wait, of later ones every
+//! 2. the windows of retries that closed segments left (windows.rs);
+//! 3. the journal: of segments before the checkpoint only the rows that still wait, of later ones every
 //!    event;
-//! 3. settled files that still lie in their place go where they belong;
-//! 4. batch files that no record names (`stray.rs`): mostly a cut that was about to be recorded. Then it is recorded now: the
+//! 4. settled files that still lie in their place go where they belong;
+//! 5. batch files that no record names (`stray.rs`): mostly a cut that was about to be recorded. Then it is recorded now: the
 //!    same file, the same token. Where records are missing, what may have been in them is held (`suspect.rs`);
-//! 5. every batch that waits must have its file: its size is read, and one without is held and reported;
-//! 6. temporary files that no share needs are removed; the rest is left.
+//! 6. every batch that waits must have its file: its size is read, and one without is held and reported;
+//! 7. temporary files that no share needs are removed; the rest is left.
 //!
 //! What is decided here are records like any other ([`Repairs`]): they are in the journal before anything else is.
 //!
@@ -23,7 +24,7 @@
 //!
 //! Records that had been on disk are missing if the journal shows a hole (a damaged record or segment, a gap in the
 //! numbers of the segments), or if files show what only a record can have led to (a number in sent/ that no record gave
-//! away). Then the state is put in doubt at that place: see `state/doubt.rs`. A last segment that lost its end shows
+//! away). Then the state is put in doubt at that place: see `state/lost.rs`. A last segment that lost its end shows
 //! nothing else than a crash would: its rows and records are lost unseen; a batch that was cut in them is sent under its
 //! own token as long as its file lies in its place.
 
@@ -45,8 +46,10 @@ use crate::model::{Destination, LaneKey};
 use crate::own::read_small;
 use crate::state::checkpoint::Awaited;
 use crate::state::decide::{Request, decide};
+use crate::state::window::Window;
 use crate::state::{Applied, State};
 use crate::status::RecoveryReport;
+use crate::windows::WindowFiles;
 
 /// What recovery gives to the running spool.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub struct Recovered {
     pub next_segment: u64,
     /// The segments that the checkpoint was read with.
     pub needed: Needed,
+    /// What closed segments left for retries.
+    pub windows: WindowFiles,
     /// What recovery decided, in the state already; to be written before anything else.
     pub repairs: Vec<Record>,
 }
@@ -117,10 +122,10 @@ enum Mode {
     Look,
 }
 
-/// Reads checkpoint, journal and directories; moves and removes what the journal says.
-pub fn recover(files: &Files) -> Result<Recovered, OpenError> {
+/// Reads checkpoint, journal and directories; moves and removes what the journal says. `window` takes what is remembered.
+pub fn recover(files: &Files, window: Window) -> Result<Recovered, OpenError> {
     let began = Instant::now();
-    let mut recovered = read(files, Mode::Repair)?;
+    let mut recovered = read(files, Mode::Repair, window)?;
     sweep::sweep(files, &mut recovered)?;
     summarise(&recovered.state, &mut recovered.report);
     recovered.report.took = began.elapsed();
@@ -143,14 +148,15 @@ pub fn look(files: &Files) -> Result<Recovered, OpenError> {
 }
 
 fn look_once(files: &Files, suspects: &BTreeSet<PathBuf>) -> Result<Recovered, OpenError> {
-    let mut recovered = read(files, Mode::Look)?;
+    // Nobody retries anything here.
+    let mut recovered = read(files, Mode::Look, Window::default())?;
     sweep::look(files, &mut recovered.state, &mut recovered.report, suspects);
     summarise(&recovered.state, &mut recovered.report);
     Ok(recovered)
 }
 
-fn read(files: &Files, mode: Mode) -> Result<Recovered, OpenError> {
-    let mut recovery = Recovery::begin(files, mode)?;
+fn read(files: &Files, mode: Mode, window: Window) -> Result<Recovered, OpenError> {
+    let mut recovery = Recovery::begin(files, mode, window)?;
     let numbers = journal::segments(files.disk.as_ref(), &files.layout.journal())
         .map_err(FileError::at("listing", files.layout.journal()))?;
     for segment in &numbers {
@@ -169,6 +175,7 @@ fn read(files: &Files, mode: Mode) -> Result<Recovered, OpenError> {
             rows_in: recovery.rows_in,
         },
         repairs: Vec::new(),
+        windows: recovery.windows,
     })
 }
 
@@ -185,13 +192,19 @@ struct Recovery<'a> {
     next_segment: u64,
     report: RecoveryReport,
     segments: VecDeque<(u64, u64)>,
+    windows: WindowFiles,
 }
 
 impl<'a> Recovery<'a> {
-    fn begin(files: &'a Files, mode: Mode) -> Result<Recovery<'a>, OpenError> {
+    fn begin(files: &'a Files, mode: Mode, window: Window) -> Result<Recovery<'a>, OpenError> {
         let mut report = RecoveryReport::default();
         let checkpoint = read_checkpoint(files, mode, &mut report)?;
-        let (state, awaited) = State::restore(&checkpoint);
+        let (mut state, awaited) = State::restore(&checkpoint);
+        state.window = window;
+        let windows = match mode {
+            Mode::Repair => WindowFiles::read(files, &mut state, &mut report)?,
+            Mode::Look => WindowFiles::default(),
+        };
         report.failed = read_failure(files);
         Ok(Recovery {
             files,
@@ -203,6 +216,7 @@ impl<'a> Recovery<'a> {
             next_segment: checkpoint.segment.max(1),
             report,
             segments: VecDeque::new(),
+            windows,
         })
     }
 

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use crate::batch::PendingOutcome;
-use crate::commit::Job;
+use crate::commit::{Accepted, Job, PendingWait};
 use crate::error::{CommitError, QueueError};
 use crate::files::Files;
+use crate::group::First;
 use crate::model::{Destination, InsertId, Options};
 use crate::state::decide::{Answer, Request};
 use crate::state::{Effect, State};
@@ -32,7 +33,7 @@ pub struct Shared {
     /// Where the retention thread sleeps.
     pub retain: Inbox<()>,
     /// Clients that wait for their local rows.
-    waiters: Mutex<HashMap<InsertId, oneshot::Sender<PendingOutcome>>>,
+    waiters: Mutex<HashMap<InsertId, Vec<oneshot::Sender<PendingOutcome>>>>,
     /// Senders that wait for a batch.
     senders: Mutex<HashMap<Destination, Arc<Notify>>>,
     /// Rung after each record: somebody waits for cuts to be done.
@@ -158,7 +159,7 @@ impl Shared {
         for effect in effects {
             match effect {
                 Effect::Wake(destination) => self.wake(&destination),
-                Effect::Answer { insert, outcome } => self.answer(insert, outcome),
+                Effect::Answer { insert, outcome } => self.answer(insert, &outcome),
                 Effect::Depart { destination, seq } => self.hand_over(Work::Depart { destination, seq }),
                 Effect::RemoveStaged(insert) => {
                     self.hand_over(Work::Remove(self.files.layout.staged(insert.0)));
@@ -176,16 +177,33 @@ impl Shared {
         let _ = self.work.push(work);
     }
 
-    /// Registers a client that waits for its local rows; before the record is applied.
-    pub fn wait_for(&self, insert: InsertId, waiter: oneshot::Sender<PendingOutcome>) {
-        lock(&self.waiters).insert(insert, waiter);
+    /// Registers a client that waits for an INSERT's local rows, or its probe; before the record is applied. Its retries
+    /// wait with it.
+    pub fn wait_for(&self, insert: InsertId, is_probe: bool) -> PendingWait {
+        let (waiter, outcome) = oneshot::channel();
+        lock(&self.waiters).entry(insert).or_default().push(waiter);
+        PendingWait::new(outcome, is_probe)
     }
 
-    /// Answers the client of an INSERT, if it still waits.
-    pub fn answer(&self, insert: InsertId, outcome: PendingOutcome) {
-        if let Some(waiter) = lock(&self.waiters).remove(&insert) {
+    /// What the retry of an accepted INSERT is answered. To be called where the INSERT's end cannot come in between: with the
+    /// state locked, or by the journal's thread.
+    pub fn accepted_before(&self, first: First) -> Accepted {
+        Accepted {
+            insert: first.insert,
+            rows: first.rows,
+            raw_bytes: first.raw_bytes,
+            is_duplicate: true,
+            pending: first
+                .awaits_probe
+                .map(|is_probe| self.wait_for(first.insert, is_probe)),
+        }
+    }
+
+    /// Answers the clients of an INSERT that still wait.
+    pub fn answer(&self, insert: InsertId, outcome: &PendingOutcome) {
+        for waiter in lock(&self.waiters).remove(&insert).unwrap_or_default() {
             // The client may have gone.
-            let _ = waiter.send(outcome);
+            let _ = waiter.send(outcome.clone());
         }
     }
 

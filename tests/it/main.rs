@@ -30,6 +30,7 @@ mod modern;
 mod operations;
 mod refusals;
 mod replay;
+mod retries;
 mod setup;
 mod shapes;
 mod tables;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use config::{Env, Replica, Validate};
+use config::{Env, IdenticalInserts, Replica, Validate};
 
-use crate::support::{LEAST, cluster, good, good_in, with};
+use crate::support::{LEAST, check_warnings, cluster, good, good_in, with};
 
 /// The replicas of cluster `main`, all shards together.
 #[track_caller]
@@ -151,6 +151,29 @@ fn a_table_has_what_send_says_unless_it_says_otherwise() {
         (send.validate, config.send.validate),
         (Validate::Values, Validate::Key)
     );
+}
+
+#[test]
+fn identical_inserts_are_recognised_on_any_target_only_where_the_table_itself_says_how_long() {
+    let windows = |text: &str| {
+        let send = good(text).tables.swap_remove(0).send;
+        (send.identical_inserts, send.identical_insert_window.as_secs())
+    };
+    let by_target = IdenticalInserts::WhereTargetDeduplicates;
+    assert_eq!(windows(LEAST), (by_target, 600));
+    let of_file = with("[send]\nidentical_insert_window = '5m'");
+    assert_eq!(windows(&of_file), (by_target, 300));
+    let of_table = of_file + "identical_insert_window = '1m'\n";
+    assert_eq!(windows(&of_table), (IdenticalInserts::Always, 60));
+}
+
+#[test]
+fn a_window_that_has_no_effect_yet_is_told_and_the_others_are_not() {
+    let lines = "[send]\ninsert_token_window = '5m'\nquery_id_window = '5m'\nidentical_insert_window = '5m'";
+    let told = "4: identical_insert_window has no effect here yet, since this version does not know which targets \
+        deduplicate: say it in the [[table]]s whose targets do";
+    check_warnings(&with(lines), &[told]);
+    check_warnings(&with("[send]\nidentical_insert_window = '0s'"), &[]);
 }
 
 #[test]

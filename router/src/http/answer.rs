@@ -32,8 +32,10 @@ pub struct InsertSummary {
     pub written_rows: u64,
     /// Raw bytes of all shares.
     pub written_bytes: u64,
-    /// The INSERT's id, where it is durable.
+    /// The INSERT's id, where it is durable; of a retry the first INSERT's.
     pub receipt: Option<String>,
+    /// It is a retry of an INSERT that was accepted before.
+    pub is_duplicate: bool,
     /// Why not everything that the answer could have waited for is delivered yet.
     pub waiting: Option<String>,
     /// From the request's head to the answer.
@@ -76,9 +78,7 @@ pub fn exception(exception: &Exception, heading: &Heading<'_>) -> Answer {
 pub fn inserted(summary: &InsertSummary, heading: &Heading<'_>) -> Answer {
     let mut answer = text(StatusCode::OK, Bytes::new());
     set(&mut answer, "x-clickhouse-summary", &summary_json(summary));
-    if let Some(receipt) = &summary.receipt {
-        set(&mut answer, "x-weir-receipt", receipt);
-    }
+    put_receipt(&mut answer, summary);
     if let Some(waiting) = &summary.waiting {
         set(&mut answer, "x-weir-waiting", waiting);
     }
@@ -94,9 +94,18 @@ pub fn done(heading: &Heading<'_>) -> Answer {
 }
 
 /// Says that an error's INSERT is accepted all the same.
-pub fn with_receipt(mut answer: Answer, receipt: &str) -> Answer {
-    set(&mut answer, "x-weir-receipt", receipt);
+pub fn with_receipt(mut answer: Answer, summary: &InsertSummary) -> Answer {
+    put_receipt(&mut answer, summary);
     answer
+}
+
+fn put_receipt(answer: &mut Answer, summary: &InsertSummary) {
+    if let Some(receipt) = &summary.receipt {
+        set(answer, "x-weir-receipt", receipt);
+    }
+    if summary.is_duplicate {
+        set(answer, "x-weir-duplicate", "1");
+    }
 }
 
 /// Numbers are strings, as ClickHouse writes them.
@@ -152,6 +161,12 @@ mod tests {
         assert_eq!(json["written_rows"], "3");
         assert_eq!(answer.headers()["x-clickhouse-query-id"], "q1");
         assert_eq!(answer.headers()["x-weir-receipt"], "r");
+        assert!(!answer.headers().contains_key("x-weir-duplicate"));
+        let retry = InsertSummary {
+            is_duplicate: true,
+            ..summary
+        };
+        assert_eq!(inserted(&retry, &HEADING).headers()["x-weir-duplicate"], "1");
     }
 
     #[test]

@@ -125,6 +125,15 @@ impl RequestBody {
         }
     }
 
+    /// Reads the rest and forgets it, undecoded: the answer does not hang on it. To its end however long it is, since a client
+    /// that is still sending would not see the answer, and would send the same again for ever; a client that waits for
+    /// `100 Continue` has sent nothing and is spared the sending.
+    pub async fn read_off(&mut self) -> Result<(), Exception> {
+        self.returned = None;
+        while self.wire.is_sent && self.wire.next().await?.is_some() {}
+        Ok(())
+    }
+
     /// Reads on for a while after an error, so that the client is still there to read the answer: closing a
     /// connection with unread bytes in it takes back what was written. A client that waits for `100 Continue`
     /// has sent nothing and is not told to begin.

@@ -5,6 +5,7 @@
 
 pub mod defaults;
 pub mod plan;
+pub mod retries;
 pub mod select;
 mod setting_values;
 pub mod settings;
@@ -57,20 +58,27 @@ enum Waited {
 pub struct Asker {
     /// The user's name.
     pub user: String,
-    /// The query id.
+    /// The client's own query id; empty where it gave none.
     pub query_id: String,
     /// When the request's head was read.
     pub since: std::time::Instant,
+    /// What an `INSERT … SELECT` says, hashed.
+    pub selected: Option<u128>,
 }
 
-/// Reads the body, splits it, commits it, and waits for what the answer has to wait for.
+/// Reads the body, splits it, commits it, and waits for what the answer has to wait for. A retry of an INSERT that was
+/// accepted before is answered as that was, and adds nothing.
 pub async fn insert(
     app: &Arc<App>,
-    plan: Plan,
+    mut plan: Plan,
     asker: Asker,
     body: &mut impl Rows,
 ) -> Result<Inserted, Exception> {
     let table = plan.table.clone();
+    let windows = retries::windows(&table, &asker);
+    if !retries::needs_body(&asker, plan.token.as_deref(), &windows) {
+        plan.body_hash = None;
+    }
     let staging = read_and_stage(app, plan, body).await?;
     if staging.rows() == 0 {
         let summary = InsertSummary {
@@ -81,6 +89,10 @@ pub async fn insert(
             summary,
             refusal: None,
         });
+    }
+    let signature = retries::signature(&table, &asker, staging.token(), staging.body_hash());
+    if let Some(first) = retries::settled(app, &signature, &windows) {
+        return Ok(answered_before(&first, asker.since));
     }
     app.admit_shares(&staging.destinations()).await?;
     // On its own from here on: a client that goes away must not leave an accepted INSERT pending with nobody
@@ -93,13 +105,28 @@ pub async fn insert(
     })
 }
 
+/// What the retry of an accepted INSERT is told.
+pub fn answered_before(first: &Accepted, since: std::time::Instant) -> Inserted {
+    let summary = InsertSummary {
+        written_rows: first.rows,
+        written_bytes: first.raw_bytes,
+        receipt: Some(first.insert.to_string()),
+        is_duplicate: true,
+        waiting: None,
+        elapsed_ns: elapsed_ns(since),
+    };
+    Inserted {
+        summary,
+        refusal: None,
+    }
+}
+
 async fn commit_and_wait(
     app: Arc<App>,
     table: Arc<RoutedTable>,
     staging: Staging,
     asker: Asker,
 ) -> Result<Inserted, Exception> {
-    let (rows, raw_bytes) = (staging.rows(), staging.raw_bytes());
     let deadline = Instant::now() + table.config.send.local_insert_timeout;
     let turn = match staging.shape_key() {
         Some(_) if staging.is_unchecked() => Turn::Unchecked,
@@ -107,19 +134,22 @@ async fn commit_and_wait(
         None => Turn::Proven,
     };
     let accepted = commit(&app, &table, staging, &asker, &turn).await?;
-    let receipt = accepted.insert.to_string();
+    let mut summary = InsertSummary {
+        written_rows: accepted.rows,
+        written_bytes: accepted.raw_bytes,
+        receipt: Some(accepted.insert.to_string()),
+        is_duplicate: accepted.is_duplicate,
+        ..InsertSummary::default()
+    };
     let waited = wait_for_shard(&app, &table, accepted, &turn, deadline).await?;
-    let (waiting, refusal) = match waited {
-        Waited::Fine(waiting) => (waiting, None),
-        Waited::SetAside(exception) => (None, Some(exception)),
+    let refusal = match waited {
+        Waited::Fine(waiting) => {
+            summary.waiting = waiting;
+            None
+        }
+        Waited::SetAside(exception) => Some(exception),
     };
-    let summary = InsertSummary {
-        written_rows: rows,
-        written_bytes: raw_bytes,
-        receipt: Some(receipt),
-        waiting,
-        elapsed_ns: elapsed_ns(asker.since),
-    };
+    summary.elapsed_ns = elapsed_ns(asker.since);
     Ok(Inserted { summary, refusal })
 }
 
@@ -188,7 +218,8 @@ async fn commit(
     let head = CommitHead {
         user: asker.user.clone(),
         query_id: asker.query_id.clone(),
-        body_hash: None,
+        body_hash: asker.selected.or(staging.body_hash()),
+        retry_windows: retries::windows(table, asker),
         probe,
     };
     let began = Instant::now();
@@ -240,7 +271,9 @@ async fn wait_for_shard(
     deadline: Instant,
 ) -> Result<Waited, Exception> {
     let Some(mut pending) = accepted.pending else {
-        return Ok(Waited::Fine(not_probed(turn)));
+        // A retry has nothing to learn of its shape.
+        let why = (!accepted.is_duplicate).then(|| not_probed(turn)).flatten();
+        return Ok(Waited::Fine(why));
     };
     let kind = if pending.is_probe() { "shape" } else { "local" };
     let outcome = match tokio::time::timeout_at(deadline, pending.outcome()).await {

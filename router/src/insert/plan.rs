@@ -10,6 +10,7 @@ use formats::{Format, RowStream, Spec};
 use sharding::Context;
 
 use super::defaults::Filling;
+use super::retries::BodyHash;
 use super::settings::{InsertSettings, OwnSettings};
 use super::split::{Placement, random_shard};
 use super::versions::{self, OwnTypes};
@@ -50,6 +51,8 @@ pub struct Plan {
     pub schema: u128,
     /// What the body's columns must be, if a shard casts none.
     pub own_types: Option<OwnTypes>,
+    /// By which a retry may be recognised, without the body; none where nothing is recognised by it.
+    pub body_hash: Option<BodyHash>,
 }
 
 impl Plan {
@@ -102,6 +105,7 @@ impl Plan {
         let passed_on = settings.payload.iter().map(|(name, _)| name.as_str());
         let passed_on = passed_on.filter(|name| !formats::Settings::is_obeyed(name));
         versions::check_settings(&table, &passed_on)?;
+        let body_hash = Some(BodyHash::of_rows(insert, format, &settings));
         let token = settings.own.deduplication_token;
         let own_types = versions::own_types(&table, payload, &schema.insertable);
         Ok(Self {
@@ -115,6 +119,7 @@ impl Plan {
             token,
             schema: schema.fingerprint,
             own_types,
+            body_hash,
         })
     }
 

@@ -7,6 +7,7 @@ use spool::{Destination, InsertId, ProbeTarget, Shape, Spool, Stage, Staged};
 use types::ColumnDef;
 
 use super::plan::Plan;
+use super::retries::BodyHash;
 use super::shapes::ShapeKey;
 use super::split::{Shares, Splitter};
 use super::versions::OwnTypes;
@@ -19,6 +20,8 @@ pub struct Staging {
     splitter: Splitter,
     shares: LazyStage,
     body_bytes: u64,
+    /// Of the body so far, where a retry may be recognised by it.
+    body_hash: Option<BodyHash>,
     /// The body goes on as it is.
     is_unchecked: bool,
     /// Its part of the memory for INSERTs.
@@ -40,7 +43,6 @@ struct LazyStage {
     stage: Option<Stage>,
     staged: Option<Staged>,
     rows: u64,
-    raw_bytes: u64,
     /// Shards with rows.
     used: Vec<bool>,
 }
@@ -62,7 +64,6 @@ impl Staging {
             stage: None,
             staged: None,
             rows: 0,
-            raw_bytes: 0,
             used: vec![false; shards],
             table: plan.table,
         };
@@ -77,6 +78,7 @@ impl Staging {
             splitter,
             shares,
             body_bytes: 0,
+            body_hash: plan.body_hash,
             is_unchecked: matches!(payload, Payload::Whole(_)),
             part: Part::default(),
         }
@@ -85,6 +87,9 @@ impl Staging {
     /// Splits the next bytes of the body. May write to the disk once the INSERT is large.
     pub fn push(&mut self, chunk: &[u8]) -> Result<(), Exception> {
         self.body_bytes += chunk.len() as u64;
+        if let Some(hash) = &mut self.body_hash {
+            hash.update(chunk);
+        }
         let Self { splitter, shares, .. } = self;
         splitter.push(chunk, shares)?;
         Ok(())
@@ -110,6 +115,16 @@ impl Staging {
         let staged =
             staged.ok_or_else(|| Exception::internal("an INSERT was committed before it was staged"))?;
         Ok((staged, self.part))
+    }
+
+    /// The client's insert_deduplication_token.
+    pub fn token(&self) -> Option<&str> {
+        self.shares.token.as_deref()
+    }
+
+    /// The hash of the body so far, where a retry may be recognised by it.
+    pub fn body_hash(&self) -> Option<u128> {
+        self.body_hash.as_ref().map(BodyHash::digest)
     }
 
     /// Bytes of the body so far.
@@ -162,11 +177,6 @@ impl Staging {
     pub fn rows(&self) -> u64 {
         self.shares.rows
     }
-
-    /// Raw bytes of all shares.
-    pub fn raw_bytes(&self) -> u64 {
-        self.shares.raw_bytes
-    }
 }
 
 impl Shares for LazyStage {
@@ -205,7 +215,6 @@ impl Shares for LazyStage {
         stage.append(shard, rows, count)?;
         self.used[shard] = true;
         self.rows += count;
-        self.raw_bytes += rows.len() as u64;
         Ok(())
     }
 }

@@ -9,8 +9,10 @@ use super::Spool;
 use crate::batch::PendingOutcome;
 use crate::commit::{Accepted, CommitHead, Job};
 use crate::error::{CommitError, LaneError, QueueError};
+use crate::files::now_ms;
 use crate::model::{BATCH_BYTES_MAX, BatchLimits, InsertId, LaneId, LaneSpec, Shape, ShareLanes};
 use crate::names;
+use crate::retry::{RetryStatus, RetryWindows, Signature};
 use crate::stage::{ShareTarget, Stage, StageMemory, Staged};
 use crate::state::decide::Request;
 use crate::work::Work;
@@ -57,7 +59,7 @@ impl Spool {
         ShareTarget { lanes, limits, place }
     }
 
-    /// Makes the INSERT durable: all of it, or none. Dropping the future does not take it back.
+    /// Makes the INSERT durable: all of it, or none; or recognises it as one that is. Dropping the future does not take it back.
     pub async fn commit(&self, staged: Staged, head: CommitHead) -> Result<Accepted, CommitError> {
         let shared = self.shared();
         if shared.is_closed() {
@@ -75,6 +77,25 @@ impl Spool {
             shared.poison(cause.clone());
             Err(CommitError::Poisoned(cause))
         })
+    }
+
+    /// The INSERT of which one with this signature is a retry, if one was accepted within these windows: before anything is
+    /// staged, or waited for. Without an answer from here the INSERT may still be a retry of one that is on its way;
+    /// [`Spool::commit`] has the last word.
+    pub fn recognise(&self, signature: &Signature<'_>, windows: &RetryWindows) -> Option<Accepted> {
+        let state = self.shared().state();
+        let first = state.first_of(signature, windows, now_ms())?;
+        Some(self.shared().accepted_before(first))
+    }
+
+    /// From now on INSERTs are remembered for so long: of each the longest that any table wants.
+    pub fn set_retry_windows(&self, windows: RetryWindows) {
+        self.shared().state().window.set_lengths(windows, now_ms());
+    }
+
+    /// What is remembered for retries.
+    pub fn retry_status(&self) -> RetryStatus {
+        self.shared().state().window.status(now_ms())
     }
 
     /// Evicts sent/ when the spool would hold more than it may; an error when that is not enough.
@@ -120,7 +141,7 @@ impl Spool {
     pub async fn go(&self, insert: InsertId, why: &str) -> Result<PendingOutcome, QueueError> {
         self.shared().asked(Request::Go(insert)).await?;
         let outcome = PendingOutcome::Waiting(why.to_owned());
-        self.shared().answer(insert, outcome.clone());
+        self.shared().answer(insert, &outcome);
         Ok(outcome)
     }
 

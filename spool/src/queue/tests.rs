@@ -9,6 +9,7 @@ mod local;
 mod lost;
 mod model;
 mod probe;
+mod retries;
 pub mod support;
 
 use std::time::Duration;

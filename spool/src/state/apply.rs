@@ -8,7 +8,7 @@ use super::pending::{Awaited, Parked, Pending};
 use super::share::{Content, Cursor, SHARE_OVERHEAD_BYTES, Uncut};
 use super::{Applied, Effect, PendingBatch, SHAPES_BEFORE_PRUNING, State};
 use crate::batch::{PendingOutcome, ShardRefusal};
-use crate::event::{Commit, Cut, Event, InsertNo, Record, Recut, Seq, Verdict};
+use crate::event::{Commit, Cut, Event, InsertNo, Record, Recut, Seq, Share, Verdict};
 use crate::model::{Destination, LaneId, Shape};
 
 /// A record's tables in this state's terms.
@@ -70,8 +70,12 @@ impl State {
     fn happened(&mut self, event: &Event, tables: &Tables, at: Applied, effects: &mut Vec<Effect>) {
         match event {
             Event::Commit(_) => {}
-            Event::Go { insert } => self.gone(*insert, at.now, effects),
+            Event::Go { insert } => {
+                self.window.gone(*insert);
+                self.gone(*insert, at.now, effects);
+            }
             Event::Abort { insert, code, text } => {
+                self.window.aborted(*insert);
                 let refusal = ShardRefusal {
                     code: *code,
                     text: text.clone(),
@@ -130,11 +134,13 @@ impl State {
                 .insert(commit.number, Pending::new(commit.insert, awaited));
         }
         let token: Option<Arc<str>> = commit.token.as_deref().map(Arc::from);
+        let (mut rows, mut raw_bytes) = (0, 0);
         for (share, content) in commit.shares.iter().zip(contents) {
             let Some(shape) = tables.shapes.get(share.shape as usize) else {
                 continue;
             };
             let uncut = Uncut::whole(commit, share.shard, token.clone(), content, at);
+            (rows, raw_bytes) = (rows + uncut.rows, raw_bytes + uncut.raw_bytes);
             for lane in share
                 .lanes
                 .iter()
@@ -142,6 +148,17 @@ impl State {
             {
                 self.enqueue(*lane, shape, uncut.clone());
             }
+        }
+        self.remember(commit, tables, rows, raw_bytes);
+    }
+
+    /// From here on a retry of the INSERT is recognised.
+    fn remember(&mut self, commit: &Commit, tables: &Tables, rows: u64, raw_bytes: u64) {
+        let shape = |share: &Share| tables.shapes.get(share.shape as usize);
+        if let Some(shape) = commit.shares.first().and_then(shape) {
+            let undoable = self.pending.is_open(commit.number);
+            self.window
+                .committed(commit, &shape.table, rows, raw_bytes, undoable);
         }
     }
 

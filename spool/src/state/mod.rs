@@ -18,6 +18,7 @@ pub mod lost;
 pub mod pending;
 pub mod share;
 mod status;
+pub mod window;
 
 #[cfg(test)]
 mod check;
@@ -30,9 +31,13 @@ use std::sync::Arc;
 use self::destination::Queue;
 use self::lane::Lane;
 use self::pending::PendingInserts;
+use self::window::Window;
 use crate::batch::PendingOutcome;
 use crate::event::{InsertNo, Seq, StagedFile};
+use crate::group::First;
 use crate::model::{BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, ProbeTarget, Shape};
+use crate::retry::{RetryWindows, Signature};
+use crate::window_file::WindowFile;
 
 /// Shapes that are kept before those that no share has any more are looked for.
 const SHAPES_BEFORE_PRUNING: usize = 1024;
@@ -59,8 +64,10 @@ pub struct State {
     file_users: HashMap<(Destination, String), u64>,
     /// Bytes of memory that uncut shares take.
     uncut_memory_bytes: u64,
-    /// Records are missing: see `doubt.rs`. Only while a journal is read.
+    /// Records are missing: see `lost.rs`. Only while a journal is read.
     is_doubted: bool,
+    /// What is remembered of accepted INSERTs.
+    pub window: Window,
 }
 
 /// What is left to be done after an event.
@@ -168,6 +175,33 @@ impl State {
     /// The number that the next INSERT gets.
     pub fn next_insert(&self) -> InsertNo {
         self.next_insert
+    }
+
+    /// The numbers before that one are used.
+    pub fn skip_inserts_before(&mut self, number: InsertNo) {
+        self.next_insert = self.next_insert.max(number);
+    }
+
+    /// Takes what a window's file remembers.
+    pub fn recall(&mut self, file: &WindowFile<'_>) {
+        for (kind, known) in file.entries() {
+            let undoable = self.pending.is_open(known.number);
+            self.window.recall(kind, known, undoable);
+        }
+        file.freed().for_each(|freed| self.window.recall_freed(freed));
+    }
+
+    /// The accepted INSERT that one with this signature is a retry of.
+    pub fn first_of(&self, signature: &Signature<'_>, windows: &RetryWindows, now_ms: u64) -> Option<First> {
+        let mut keys = self.window.keys(signature, windows);
+        let known = keys.find_map(|(kind, key)| self.window.find(kind, key, windows.of(kind), now_ms))?;
+        let pending = self.pending.get(known.number).filter(|pending| !pending.gone);
+        Some(First {
+            insert: known.insert,
+            rows: known.rows,
+            raw_bytes: known.raw_bytes,
+            awaits_probe: pending.map(|pending| pending.awaited.is_one()),
+        })
     }
 
     /// INSERTs that await `go` or `abort`, in commit order.

@@ -150,7 +150,7 @@ async fn ask(router: &AdminSocket, destination: &Destination, change: Change) ->
     }
 }
 
-/// The configuration's own options, else such that opening the spool evicts nothing from sent/.
+/// The configuration's own options, else such that opening the spool evicts nothing from sent/ and forgets no INSERT.
 fn options(place: &PlaceArgs, directory: &Path) -> Result<spool::Options, CommandError> {
     match place.path {
         None => Ok(spool_options(&place.config.load()?)),
@@ -158,6 +158,7 @@ fn options(place: &PlaceArgs, directory: &Path) -> Result<spool::Options, Comman
             max_bytes: u64::MAX,
             sent_retention_time: Duration::MAX,
             sent_retention_bytes: u64::MAX,
+            retry_windows: spool::RetryWindows::FOR_EVER,
             ..spool::Options::at(directory)
         }),
     }

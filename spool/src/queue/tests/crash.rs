@@ -34,10 +34,22 @@ struct Ledger {
     unknown: Vec<Rows>,
     /// Rows of INSERTs that were undone.
     aborted: Vec<Rows>,
+    /// Receipts of answered INSERTs, by their numbers.
+    receipts: BTreeMap<usize, InsertId>,
+    /// Numbers of INSERTs that were undone.
+    undone: Vec<usize>,
+    /// INSERTs without an answer: their numbers, and how many rows of each lane they have.
+    unanswered: Vec<(usize, Vec<(usize, usize)>)>,
 }
 
 /// A recovery of this history changes the disk about so often.
 const RECOVERY_OPERATIONS: u64 = 36;
+
+const WINDOWS: RetryWindows = RetryWindows {
+    token: Duration::from_secs(3600),
+    query_id: Duration::ZERO,
+    identical: Duration::ZERO,
+};
 
 type Rows = BTreeMap<Destination, Vec<Vec<u8>>>;
 
@@ -76,6 +88,19 @@ impl Cluster {
             there: spool.lane(&remote("there")).unwrap(),
             pair: spool.lane(&pair).unwrap(),
         }
+    }
+
+    fn lanes(&self) -> [LaneId; 3] {
+        [self.here, self.there, self.pair]
+    }
+
+    /// Shares by the places of their lanes, which are the same after a restart.
+    fn places(&self, shares: &[(LaneId, usize)]) -> Vec<(usize, usize)> {
+        let place = |lane: LaneId| self.lanes().iter().position(|known| *known == lane).unwrap();
+        shares
+            .iter()
+            .map(|(lane, count)| (place(*lane), *count))
+            .collect()
     }
 
     fn destinations_of(&self, lane: LaneId) -> Vec<Destination> {
@@ -123,7 +148,7 @@ async fn insert_probed(
         })
         .collect();
     let mut rows = Rows::new();
-    let mut stage = spool.stage(InsertId::random(), None, shape(), &lanes);
+    let mut stage = spool.stage(InsertId::random(), Some(token(number)), shape(), &lanes);
     for (shard, (lane, count)) in shares.iter().enumerate() {
         let of_share = rows_of_insert(number, shard, *count);
         for row in &of_share {
@@ -142,12 +167,79 @@ async fn insert_probed(
     };
     let head = CommitHead {
         probe: probe.into_iter().collect(),
+        retry_windows: WINDOWS,
         ..CommitHead::default()
     };
+    let before = ledger.outcomes();
     match tokio::time::timeout(PATIENCE, spool.commit(staged, head)).await {
-        Ok(Ok(accepted)) => finish_insert(spool, ledger, accepted, &asked, rows, likes).await,
-        Ok(Err(CommitError::Poisoned(_))) | Err(_) => ledger.unknown.push(rows),
+        Ok(Ok(accepted)) => {
+            let receipt = accepted.insert;
+            finish_insert(spool, ledger, accepted, &asked, rows, likes).await;
+            let after = ledger.outcomes();
+            match (after.0 > before.0, after.1 > before.1) {
+                (true, _) => drop(ledger.receipts.insert(number, receipt)),
+                (_, true) => ledger.undone.push(number),
+                _ => ledger.unanswered.push((number, cluster.places(shares))),
+            }
+        }
+        Ok(Err(CommitError::Poisoned(_))) | Err(_) => {
+            ledger.unknown.push(rows);
+            ledger.unanswered.push((number, cluster.places(shares)));
+        }
         Ok(Err(_)) => {}
+    }
+}
+
+fn token(number: usize) -> String {
+    format!("t{number}")
+}
+
+impl Ledger {
+    /// How many INSERTs were accepted, and how many undone.
+    fn outcomes(&self) -> (usize, usize) {
+        (self.accepted.len(), self.aborted.len())
+    }
+}
+
+/// Every client that has an answer is told the same again, and those that have none send their INSERTs again.
+async fn retry(spool: &Spool, ledger: &mut Ledger, context: &str) {
+    let recognised = |number: usize| {
+        let token = token(number);
+        let signature = Signature {
+            user: "",
+            table: "d.t",
+            token: Some(&token),
+            query_id: "",
+            body_hash: None,
+        };
+        spool.recognise(&signature, &WINDOWS).map(|first| first.insert)
+    };
+    for (number, receipt) in &ledger.receipts {
+        assert_eq!(
+            recognised(*number),
+            Some(*receipt),
+            "{context}: INSERT {number} is not recognised"
+        );
+    }
+    for number in &ledger.undone {
+        assert_eq!(
+            recognised(*number),
+            None,
+            "{context}: the token of INSERT {number} is not free"
+        );
+    }
+    ledger.unknown.clear();
+    let lanes = Cluster::of(spool).lanes();
+    for (number, places) in std::mem::take(&mut ledger.unanswered) {
+        let shares: Vec<_> = places
+            .iter()
+            .map(|(place, count)| (lanes[*place], *count))
+            .collect();
+        insert(spool, ledger, number, &shares, true).await;
+        assert!(
+            ledger.receipts.contains_key(&number),
+            "{context}: INSERT {number} is not accepted"
+        );
     }
 }
 
@@ -369,6 +461,7 @@ async fn crash_at(operation: u64, names: Names) -> u64 {
         (&vec![], &vec![], 0),
         "{context}"
     );
+    retry(&spool, &mut ledger, &context).await;
     drain(&spool, &mut ledger).await;
     check(&ledger, &context);
     disk.operations()

@@ -1,0 +1,112 @@
+use std::time::Duration;
+
+use super::*;
+use crate::event::{Awaits, Commit};
+use crate::retry::RetryWindows;
+
+const HEAD: WindowHead = WindowHead {
+    spool: Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
+    segment: 7,
+    before: 12,
+    written_at_ms: 1_700_000_000_000,
+};
+
+fn commit(number: InsertNo, token: Option<&str>) -> Commit {
+    Commit {
+        number,
+        insert: InsertId(Uuid::from_u128(number.into())),
+        user: "app".into(),
+        query_id: "q1".into(),
+        token: token.map(str::to_owned),
+        body_hash: Some(9),
+        committed_at_ms: 1_700_000_000_000 + number,
+        awaits: Awaits::Nothing,
+        shares: Vec::new(),
+    }
+}
+
+fn empty() -> Window {
+    let hour = Duration::from_secs(3600);
+    let lengths = RetryWindows {
+        token: hour,
+        query_id: hour,
+        identical: hour,
+    };
+    Window::new(1, lengths, 100)
+}
+
+/// One INSERT that an earlier file has and that is undone since, one with a token, one without.
+fn window() -> Window {
+    let mut window = empty();
+    window.committed(&commit(9, Some("undone")), "d.t", 3, 30, true);
+    window.saved(10);
+    window.aborted(9);
+    window.committed(&commit(10, Some("t")), "d.t", 3, 30, false);
+    window.committed(&commit(11, None), "d.t", 4, 40, false);
+    window
+}
+
+#[test]
+fn a_file_gives_back_what_was_in_none_before() {
+    let window = window();
+    let bytes = encode(&HEAD, &window);
+    let file = decode(&bytes).unwrap();
+    assert_eq!(file.head, HEAD);
+    let entries: Vec<_> = file.entries().collect();
+    let expected: Vec<_> = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| window.unsaved(kind).map(move |known| (kind, *known)))
+        .collect();
+    assert_eq!(entries, expected);
+    assert_eq!(entries.len(), 3);
+    assert_eq!(file.freed().collect::<Vec<_>>(), window.freed());
+    assert_eq!(window.freed().len(), 1);
+}
+
+#[test]
+fn a_file_that_is_cut_or_has_a_flipped_bit_anywhere_is_damaged_and_never_misread() {
+    let bytes = encode(&HEAD, &window());
+    for length in 0..bytes.len() {
+        assert!(decode(&bytes[..length]).is_err(), "cut at {length}");
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode(&flipped).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_file_of_a_later_version_is_told_from_a_damaged_one() {
+    let mut bytes = encode(&HEAD, &window());
+    bytes[8] = 2;
+    assert_eq!(decode(&bytes).unwrap_err(), WindowFileError::Newer { found: 2 });
+}
+
+#[test]
+fn counts_that_no_file_can_have_are_damage_though_the_checksum_holds() {
+    for at in [56, 64, 72, 80] {
+        let mut bytes = encode(&HEAD, &window());
+        put(&mut bytes, at, u64::MAX);
+        let sum = checksum(&bytes);
+        put(&mut bytes, CHECKED_BYTES, sum);
+        assert!(decode(&bytes).is_err(), "count at {at}");
+    }
+}
+
+/// What lies on disks stays readable: spool/golden/README.md tells how the file was made.
+#[test]
+fn a_file_of_version_1_is_read() {
+    assert_eq!(std::fs::read(golden()).unwrap(), encode(&HEAD, &window()));
+}
+
+fn golden() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1/window")
+}
+
+#[test]
+#[ignore = "run once for each version of the format, by hand: golden/README.md"]
+fn write_the_file() {
+    assert!(!golden().exists(), "it is there and must stay as it is");
+    std::fs::write(golden(), encode(&HEAD, &window())).unwrap();
+}
