@@ -59,6 +59,15 @@ fn wait_apart(weir: &Weir, seed: u64, inserts: u64) {
     }
 }
 
+/// An operator puts held batches of `s1` back.
+#[track_caller]
+fn retry(weir: &Weir, seqs: std::ops::Range<u64>) {
+    for seq in seqs {
+        let batch = ["--table", TABLE, "--shard", "s1", "--seq", &seq.to_string()];
+        weir.command(&[&["spool", "retry"][..], &batch].concat());
+    }
+}
+
 #[track_caller]
 fn wait_until_held(weir: &Weir) -> String {
     wait_for("a held batch", DELIVERY_LIMIT, || {
@@ -127,7 +136,7 @@ fn rows_that_wait_while_their_table_loses_a_column_are_held_and_arrive_when_it_i
     shard
         .http
         .query(&format!("ALTER TABLE {TARGET} ADD COLUMN payload String"));
-    weir.command(&["spool", "retry", "--table", TABLE, "--shard", "s1"]);
+    retry(&weir, 2..5);
     weir.wait_until_delivered(DELIVERY_LIMIT);
     let sql = format!("SELECT count(), countIf(payload != '') > 0 FROM {TARGET}");
     assert_eq!(shard.http.query(&sql).trim(), "310\t1");
@@ -205,7 +214,7 @@ fn batch_files_flipped_while_the_router_is_down_are_held_and_their_neighbours_ar
     check_holds(&shard.http, TARGET, intact);
     // Flipped back they are as good as ever.
     flip_some();
-    weir.command(&["spool", "retry", "--table", TABLE, "--shard", "s1"]);
+    retry(&weir, 3..6);
     weir.wait_until_delivered(DELIVERY_LIMIT);
     check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(6, 0..500)));
 }

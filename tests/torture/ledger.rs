@@ -268,3 +268,50 @@ fn count(bed: &Bed, table: &Table, replica: usize) -> u64 {
         .map(|count| count.trim().parse::<u64>().expect("a number"))
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a check says of one INSERT of 20 rows into `pairs`.
+    #[track_caller]
+    fn check(fate: Fate, different: u64, all: u64, misplaced: u64, expected: &str) {
+        let entry = Entry {
+            table: 0,
+            client: 7,
+            rows: 20,
+            fate,
+        };
+        let held = Held {
+            different,
+            all,
+            misplaced,
+        };
+        let mut trouble = Trouble::default();
+        trouble.weigh(0, &entry, 0, held);
+        let told = trouble.into_result().err().unwrap_or_default();
+        let told = told.lines().next().unwrap_or_default();
+        assert_eq!(
+            told.contains(expected),
+            !expected.is_empty(),
+            "{fate:?}, {held:?}: {told}"
+        );
+        assert_eq!(told.is_empty(), expected.is_empty(), "{fate:?}, {held:?}: {told}");
+    }
+
+    #[test]
+    fn each_kind_of_trouble_is_counted_and_nothing_else_is() {
+        check(Fate::Accepted, 20, 20, 0, "");
+        check(Fate::Unknown, 20, 20, 0, "");
+        check(Fate::Unknown, 0, 0, 0, "");
+        check(Fate::Refused, 0, 0, 0, "");
+        check(Fate::Accepted, 19, 19, 0, "1 acknowledged rows lost");
+        check(Fate::Accepted, 0, 0, 0, "20 acknowledged rows lost");
+        check(Fate::Accepted, 20, 21, 0, " 1 rows twice");
+        check(Fate::Unknown, 20, 40, 0, " 20 rows twice");
+        check(Fate::Accepted, 20, 20, 3, " 3 rows on a wrong shard");
+        check(Fate::Unknown, 11, 11, 0, " 1 INSERTs in part");
+        check(Fate::Refused, 20, 20, 0, " 1 refused INSERTs delivered");
+        check(Fate::Unsent, 5, 5, 0, " 1 refused INSERTs delivered");
+    }
+}
