@@ -348,8 +348,8 @@ mod tests {
 
     /// What follows when `now` answers at the shard's replica: `same`, `learned`, or a word of the reason.
     #[track_caller]
-    fn check(shard: &str, replica: &str, now: Identity, expected: &str) {
-        let found = match compare(&place(shard, replica), &now, &known()) {
+    fn check(shard: &str, replica: &str, now: &Identity, expected: &str) {
+        let found = match compare(&place(shard, replica), now, &known()) {
             Verdict::Same => "same".to_owned(),
             Verdict::Learned => "learned".to_owned(),
             Verdict::Other(why) => why,
@@ -359,25 +359,25 @@ mod tests {
 
     #[test]
     fn a_replica_is_the_same_while_one_of_its_marks_is() {
-        check("s1", "a:1", uuid("A", Some("/s1")), "same");
-        check("s1", "a:1", uuid("N", Some("/s1")), "learned");
-        check("s1", "a:1", uuid("A", Some("/new")), "learned");
+        check("s1", "a:1", &uuid("A", Some("/s1")), "same");
+        check("s1", "a:1", &uuid("N", Some("/s1")), "learned");
+        check("s1", "a:1", &uuid("A", Some("/new")), "learned");
         check(
             "s1",
             "a:1",
-            uuid("N", Some("/new")),
+            &uuid("N", Some("/new")),
             "it was serverUUID A with zookeeper_path /s1 and is serverUUID N",
         );
         check(
             "s3",
             "d:1",
-            uuid("N", None),
+            &uuid("N", None),
             "it was serverUUID D and is serverUUID N",
         );
         check(
             "s4",
             "e:1",
-            host("other", None),
+            &host("other", None),
             "it was host vm and is host other",
         );
     }
@@ -387,22 +387,22 @@ mod tests {
         check(
             "s2",
             "c:1",
-            uuid("A", Some("/s2")),
+            &uuid("A", Some("/s2")),
             "serverUUID A is known as shard s1's (a:1)",
         );
         check(
             "s2",
             "c:1",
-            uuid("C", Some("/s1")),
+            &uuid("C", Some("/s1")),
             "zookeeper_path /s1 is known as shard s1's",
         );
-        check("s2", "new:1", uuid("B", None), "known as shard s1's (b:1)");
+        check("s2", "new:1", &uuid("B", None), "known as shard s1's (b:1)");
     }
 
     #[test]
     fn hosts_have_names_in_common_and_upgraded_servers_get_other_marks() {
-        check("s2", "new:1", host("vm", None), "learned");
-        check("s4", "e:1", uuid("E", None), "learned");
+        check("s2", "new:1", &host("vm", None), "learned");
+        check("s4", "e:1", &uuid("E", None), "learned");
     }
 
     #[test]

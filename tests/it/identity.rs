@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use support::{
-    ClickHouse18, Fingerprint, Format, Options, Proxy, Weir, WeirConfig, ZooKeeper, rows, wait_for,
+    ClickHouse18, Fingerprint, Format, Options, Proxy, Weir, WeirConfig, ZooKeeper, rows, stays, wait_for,
 };
 
 use crate::setup::{
@@ -48,9 +48,9 @@ fn swapped_replica_urls_write_nothing_to_the_wrong_shard() {
     send(&weir.http, Format::CSV, rows(61, 1000..2000)).expect_success();
     wait_for_words(&weir, "is known as shard s1's");
     wait_for_words(&weir, "is known as shard s2's");
-    std::thread::sleep(A_WHILE);
-    let held = [0, 1].map(|at: usize| Fingerprint::in_table(&servers[at].http, TARGET));
-    assert_eq!(held, before, "rows went to a server that is another shard");
+    stays("no row goes to a server that is another shard", A_WHILE, || {
+        before == [0, 1].map(|at: usize| Fingerprint::in_table(&servers[at].http, TARGET))
+    });
 
     swap(&weir, &addresses);
     weir.hang_up();
@@ -134,7 +134,7 @@ fn a_batch_in_doubt_fails_over_to_a_replica_of_the_same_zookeeper_path_and_arriv
     wait_for("both replicas to have all rows", DELIVERY_LIMIT, || {
         let all = Fingerprint::of(rows(63, 0..200));
         let both = [&first, &second].map(|server| Fingerprint::in_table(&server.http, TARGET));
-        (both == [all.clone(), all]).then_some(())
+        (both == [all, all]).then_some(())
     });
 }
 
@@ -146,11 +146,10 @@ fn a_batch_in_doubt_waits_for_its_replica_where_no_other_would_recognise_it() {
     send(&weir.http, Format::CSV, rows(64, 0..100)).expect_success();
     weir.wait_until_delivered(DELIVERY_LIMIT);
     die_after_executing(&weir, &proxy, &mut servers[0], 64);
-    std::thread::sleep(A_WHILE);
-    assert_eq!(
-        count(&servers[1].http, TARGET),
-        0,
-        "the other replica has a block of its own"
+    stays(
+        "the other replica, which has blocks of its own, gets nothing",
+        A_WHILE,
+        || count(&servers[1].http, TARGET) == 0,
     );
     assert!(weir.metric("weir_spool_rows") > 0.0);
     servers[0].restart();

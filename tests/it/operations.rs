@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use support::{ClickHouse18, Fingerprint, Format, Weir, WeirConfig, rows, wait_for, weir_command};
+use support::{ClickHouse18, Fingerprint, Format, Weir, WeirConfig, rows, stays, wait_for, weir_command};
 
 use crate::setup::{
     DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, first_is_local, on_all, patient, plain_servers, send,
@@ -183,8 +183,12 @@ fn system_flush_stop_and_start_distributed_do_what_they_say_to_the_queues() {
 
     say("SYSTEM STOP DISTRIBUTED SENDS default.hits").expect_success();
     send(&weir.http, Format::CSV, rows(71, 100..200)).expect_success();
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(arrived(&servers), Fingerprint::of(rows(71, 0..100)));
+    let stopped_at = |end: u64| {
+        stays("nothing is sent", Duration::from_secs(1), || {
+            arrived(&servers) == Fingerprint::of(rows(71, 0..end))
+        });
+    };
+    stopped_at(100);
     assert_eq!(weir.metric("weir_sends_stopped"), 1.0);
     say("SYSTEM FLUSH DISTRIBUTED hits").expect_success();
     assert_eq!(
@@ -194,12 +198,7 @@ fn system_flush_stop_and_start_distributed_do_what_they_say_to_the_queues() {
     );
 
     send(&weir.http, Format::CSV, rows(71, 200..300)).expect_success();
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(
-        arrived(&servers),
-        Fingerprint::of(rows(71, 0..200)),
-        "it is stopped still"
-    );
+    stopped_at(200);
     say("SYSTEM START DISTRIBUTED SENDS").expect_success();
     weir.wait_until_delivered(DELIVERY_LIMIT);
     assert_eq!(arrived(&servers), Fingerprint::of(rows(71, 0..300)));

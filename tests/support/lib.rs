@@ -54,6 +54,6 @@ pub use python::frame;
 pub use rows::{COLUMNS, Row, SplitMix, row, rows};
 pub use scratch::Scratch;
 pub use small_disk::SmallDisk;
-pub use wait::wait_for;
+pub use wait::{stays, wait_for};
 pub use weir::{Weir, WeirConfig, weir_command};
 pub use zookeeper::ZooKeeper;

@@ -18,6 +18,16 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option
     }
 }
 
+/// Looks for all of `time` whether something stays as it is; panics at the caller's line when it does not.
+#[track_caller]
+pub fn stays(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        assert!(holds(), "after {:?} no more: {what}", start.elapsed());
+        rest();
+    }
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "this is the wait for a condition that the lint asks for"
