@@ -1,9 +1,13 @@
 //! A client that saw no answer sends its INSERT again: it is answered as the first was, and the rows are there once. The shards
-//! are plain MergeTree of 18.16, which recognises nothing by itself.
+//! are plain MergeTree of 18.16, which recognises nothing by itself; where the router is killed they are tables that recognise a
+//! repeated batch by its token, for a batch may be repeated then. Two batches have never the same token, so they recognise no
+//! client's retry either.
 
 use std::time::Duration;
 
-use support::{Answer, ClickHouse18, Endpoint, Format, Row, Weir, WeirConfig, body_of, rows};
+use support::{
+    Answer, COLUMNS, ClickHouse18, Endpoint, Format, Modern, Row, Weir, WeirConfig, body_of, rows,
+};
 
 use crate::setup::{
     DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, insert, patient, plain_servers, table, weir,
@@ -22,6 +26,17 @@ fn bed() -> (ClickHouse18, Weir) {
     let mut servers = plain_servers(1);
     let weir = weir(true, &all_remote(&[servers[0].http.address]));
     (servers.remove(0), weir)
+}
+
+/// The same with a target that recognises a batch that is sent again.
+fn bed_that_recognises_batches() -> (Modern, Weir) {
+    let shard = Modern::start();
+    let engine = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 1000";
+    shard
+        .http
+        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    let weir = weir(true, &all_remote(&[shard.http.address]));
+    (shard, weir)
 }
 
 /// One shard with two targets, and a router whose configuration ends in `more`; `of_table` is said of [`TABLE`].
@@ -81,7 +96,7 @@ fn check_duplicate(answer: Answer, first: &str) {
 
 #[test]
 fn a_retry_after_a_lost_answer_is_recognised_also_after_kill_9() {
-    let (shard, mut weir) = bed();
+    let (shard, mut weir) = bed_that_recognises_batches();
     let first = check_new(with_token(&weir.http, 0..100, "t1"));
     let summary = |answer: &Answer| {
         let text = answer.header("X-ClickHouse-Summary").unwrap();
@@ -104,7 +119,7 @@ fn a_retry_after_a_lost_answer_is_recognised_also_after_kill_9() {
 
 #[test]
 fn an_insert_that_is_sent_until_it_is_answered_is_there_once_though_the_router_dies_again_and_again() {
-    let (shard, mut weir) = bed();
+    let (shard, mut weir) = bed_that_recognises_batches();
     check_new(with_token(&weir.http, 0..100, "first"));
     for round in 1..=8_u64 {
         let (to, token) = (weir.http.clone(), format!("round {round}"));
