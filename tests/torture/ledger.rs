@@ -291,11 +291,7 @@ mod tests {
         trouble.weigh(0, &entry, 0, held);
         let told = trouble.into_result().err().unwrap_or_default();
         let told = told.lines().next().unwrap_or_default();
-        assert_eq!(
-            told.contains(expected),
-            !expected.is_empty(),
-            "{fate:?}, {held:?}: {told}"
-        );
+        assert!(told.contains(expected), "{fate:?}, {held:?}: {told}");
         assert_eq!(told.is_empty(), expected.is_empty(), "{fate:?}, {held:?}: {told}");
     }
 
