@@ -13,7 +13,7 @@
 //! Not limited by this: values whose long beginnings DELTA_BYTE_ARRAY leaves out. There Arrow's own limit of 2 GiB a column of
 //! a batch holds.
 
-use std::io::{Chain, Cursor, Read};
+use std::io::{self, Chain, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +26,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::thrift::{self, Fault};
+use crate::cursor::Cursor;
 
 /// A page's head has some ten numbers, and the smallest and the greatest value, which writers shorten.
 const HEAD_BYTES_MAX: usize = 1 << 20;
@@ -59,7 +60,7 @@ impl<T: ChunkReader> Length for LimitedFile<T> {
 }
 
 impl<T: ChunkReader> ChunkReader for LimitedFile<T> {
-    type T = Chain<Cursor<Vec<u8>>, T::T>;
+    type T = Chain<io::Cursor<Vec<u8>>, T::T>;
 
     /// Pages are read from their heads on, and nothing else is read by this.
     fn get_read(&self, start: u64) -> Result<Self::T> {
@@ -74,7 +75,7 @@ impl<T: ChunkReader> ChunkReader for LimitedFile<T> {
                 self.page_bytes_max
             )));
         }
-        Ok(Cursor::new(head).chain(rest))
+        Ok(io::Cursor::new(head).chain(rest))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -101,8 +102,10 @@ fn whole_head(from: &mut impl Read) -> Result<Vec<u8>> {
 /// The second field of a page's head: the page's length without compression. None where the head does not begin as every
 /// writer begins it; a negative length is too much.
 fn page_bytes(head: &[u8]) -> Option<u64> {
-    let (_, head) = thrift::varint(head.strip_prefix(&[NEXT_I32])?).ok()?;
-    let (zigzag, _) = thrift::varint(head.strip_prefix(&[NEXT_I32])?).ok()?;
+    let window = thrift::window(head);
+    let mut cursor = Cursor::new(&window, 0);
+    let mut next_i32 = || (cursor.byte().ok()? == NEXT_I32).then(|| cursor.varint().ok())?;
+    let (_type, zigzag) = (next_i32()?, next_i32()?);
     Some(if zigzag % 2 == 0 { zigzag / 2 } else { u64::MAX })
 }
 

@@ -5,6 +5,9 @@
 //! So a head is walked through first, in time linear to its bytes; Parquet itself has no list of booleans and no map in a page's
 //! head or a file's footer, and these are refused.
 
+use crate::cursor::Cursor;
+use crate::framing::{Stop, Window};
+
 /// Structures inside of structures; Parquet's own are a handful.
 const DEPTH_MAX: u32 = 32;
 
@@ -17,43 +20,48 @@ pub(super) enum Fault {
     Bad,
 }
 
-/// Walks through a struct, and answers what stands behind it.
-pub(super) fn after_struct(bytes: &[u8]) -> Result<&[u8], Fault> {
-    structure(bytes, DEPTH_MAX)
-}
-
-/// A number in seven bits a byte, the low ones first, and what stands behind it.
-pub(super) fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
-    let mut value = 0;
-    for (at, byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Ok((value, &bytes[at + 1..]));
+impl From<Stop> for Fault {
+    fn from(stop: Stop) -> Fault {
+        match stop {
+            Stop::More { .. } => Fault::Short,
+            Stop::Fault(_) => Fault::Bad,
         }
     }
-    Err(if bytes.len() < 10 {
-        Fault::Short
-    } else {
-        Fault::Bad
-    })
 }
 
-fn structure(mut bytes: &[u8], depth: u32) -> Result<&[u8], Fault> {
+/// The bytes of a head, which are all that is looked at.
+pub(super) fn window(bytes: &[u8]) -> Window<'_> {
+    Window {
+        bytes,
+        last: false,
+        // What is longer than the bytes is missing, not too long; half of what there can be, so that no sum overflows.
+        row_bytes_max: usize::MAX / 2,
+    }
+}
+
+/// Walks through a struct, and answers what stands behind it.
+pub(super) fn after_struct(bytes: &[u8]) -> Result<&[u8], Fault> {
+    let window = window(bytes);
+    let mut cursor = Cursor::new(&window, 0);
+    structure(&mut cursor, DEPTH_MAX)?;
+    Ok(&bytes[cursor.at..])
+}
+
+fn structure(cursor: &mut Cursor<'_, '_>, depth: u32) -> Result<(), Fault> {
     let depth = depth.checked_sub(1).ok_or(Fault::Bad)?;
     loop {
-        let (head, rest) = bytes.split_first().ok_or(Fault::Short)?;
-        if *head == 0 {
-            return Ok(rest);
+        let head = cursor.byte()?;
+        if head == 0 {
+            return Ok(());
         }
         // The field's number is a step from the one before, or stands behind as a number of its own.
-        bytes = match head >> 4 {
-            0 => varint(rest)?.1,
-            _ => rest,
-        };
-        bytes = match head & 0x0f {
-            BOOLEAN_TRUE | BOOLEAN_FALSE => bytes,
-            kind => value(kind, bytes, depth)?,
-        };
+        if head >> 4 == 0 {
+            cursor.varint()?;
+        }
+        match head & 0x0f {
+            BOOLEAN_TRUE | BOOLEAN_FALSE => {}
+            kind => value(kind, cursor, depth)?,
+        }
     }
 }
 
@@ -61,42 +69,32 @@ const BOOLEAN_TRUE: u8 = 1;
 const BOOLEAN_FALSE: u8 = 2;
 
 /// A value that has bytes.
-fn value(kind: u8, bytes: &[u8], depth: u32) -> Result<&[u8], Fault> {
+fn value(kind: u8, cursor: &mut Cursor<'_, '_>, depth: u32) -> Result<(), Fault> {
     match kind {
-        3 => behind(bytes, 1),
-        4..=6 => varint(bytes).map(|(_, rest)| rest),
-        7 => behind(bytes, 8),
-        8 => {
-            let (length, rest) = varint(bytes)?;
-            behind(rest, usize::try_from(length).map_err(|_| Fault::Bad)?)
-        }
-        9 | 10 => list(bytes, depth),
-        12 => structure(bytes, depth),
-        13 => behind(bytes, 16),
-        _ => Err(Fault::Bad),
+        3 => cursor.byte().map(drop)?,
+        4..=6 => cursor.varint().map(drop)?,
+        7 => cursor.skip(8).map(|_| ())?,
+        8 => cursor.text().map(|_| ())?,
+        9 | 10 => list(cursor, depth)?,
+        12 => structure(cursor, depth)?,
+        13 => cursor.skip(16).map(|_| ())?,
+        _ => return Err(Fault::Bad),
     }
+    Ok(())
 }
 
 /// Elements of one kind, each of a byte at least.
-fn list(bytes: &[u8], depth: u32) -> Result<&[u8], Fault> {
+fn list(cursor: &mut Cursor<'_, '_>, depth: u32) -> Result<(), Fault> {
     let depth = depth.checked_sub(1).ok_or(Fault::Bad)?;
-    let (head, mut rest) = bytes.split_first().ok_or(Fault::Short)?;
+    let head = cursor.byte()?;
     let size = match head >> 4 {
-        15 => {
-            let (size, behind) = varint(rest)?;
-            rest = behind;
-            size
-        }
+        15 => cursor.varint()?,
         size => size.into(),
     };
     for _ in 0..size {
-        rest = value(head & 0x0f, rest, depth)?;
+        value(head & 0x0f, cursor, depth)?;
     }
-    Ok(rest)
-}
-
-fn behind(bytes: &[u8], length: usize) -> Result<&[u8], Fault> {
-    bytes.get(length..).ok_or(Fault::Short)
+    Ok(())
 }
 
 #[cfg(test)]
