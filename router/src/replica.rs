@@ -25,7 +25,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Reads passed through to one replica at once; less than the connections beside its senders', so that checks have some.
 const READS_MAX: usize = 24;
 
-/// What a replica said of a target is asked again after this long: engines and windows are altered, though seldom.
+/// What a replica said of a target is asked again after this long: a table is made anew, though seldom.
 const TARGET_AGE_MAX: Duration = Duration::from_mins(10);
 
 type Targets = HashMap<(String, String), (Instant, Option<Arc<Target>>)>;

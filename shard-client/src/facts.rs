@@ -115,7 +115,16 @@ fn format_settings_query() -> String {
     )
 }
 
-pub(crate) fn is_not_told(error: &ShardError) -> bool {
+/// An answer, or `None` where this server cannot tell it.
+pub(crate) fn if_told<T>(answered: Result<T, ShardError>) -> Result<Option<T>, ShardError> {
+    match answered {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if is_not_told(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_not_told(error: &ShardError) -> bool {
     error
         .server()
         .is_some_and(|server| NOT_TOLD.contains(&server.code))
@@ -174,25 +183,18 @@ impl Replica {
 
     /// The names that a query lists, or `None` where this server cannot tell them.
     async fn listed(&self, sql: &str) -> Result<Option<HashSet<String>>, ShardError> {
-        match self.query(sql, &[]).await {
-            Ok(answer) => Ok(Some(
-                String::from_utf8_lossy(&answer).lines().map(unescape).collect(),
-            )),
-            Err(error) if is_not_told(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let answer = if_told(self.query(sql, &[]).await)?;
+        Ok(answer.map(|answer| String::from_utf8_lossy(&answer).lines().map(unescape).collect()))
     }
 
     /// The only value of a query, or `None` where this server cannot tell it.
     async fn told(&self, sql: &str) -> Result<Option<String>, ShardError> {
-        match self.first_row(sql).await {
-            Ok(row) => Ok(row.into_iter().next().filter(|value| !value.is_empty())),
-            Err(error) if is_not_told(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let row = if_told(self.first_row(sql).await)?.unwrap_or_default();
+        Ok(row.into_iter().next().filter(|value| !value.is_empty()))
     }
 
-    async fn first_row(&self, sql: &str) -> Result<Vec<String>, ShardError> {
+    /// The values of an answer's first row; none where it has no row.
+    pub(crate) async fn first_row(&self, sql: &str) -> Result<Vec<String>, ShardError> {
         let answer = self.query(sql, &[]).await?;
         Ok(String::from_utf8_lossy(&answer)
             .lines()
