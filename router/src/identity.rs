@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use shard_client::{Facts, Target};
 
-use crate::schema::{read_json, write_whole};
+use crate::schema::{read_json_if_there, write_whole};
 
 /// A target on a replica.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +102,13 @@ enum Verdict {
 
 type Known = BTreeMap<Place, Identity>;
 
+/// What is known was compared when it was learned, so what has not changed need not be compared again: this runs before each
+/// batch, and there may be as many entries as replicas times tables.
 fn compare(place: &Place, now: &Identity, known: &Known) -> Verdict {
+    let before = known.get(place);
+    if before == Some(now) {
+        return Verdict::Same;
+    }
     let elsewhere = known
         .iter()
         .filter(|(other, _)| other.cluster == place.cluster && other.shard != place.shard);
@@ -124,11 +130,19 @@ fn compare(place: &Place, now: &Identity, known: &Known) -> Verdict {
             ));
         }
     }
-    match known.get(place) {
-        Some(before) if before == now => Verdict::Same,
+    match before {
         Some(before) if !before.may_be(now) => Verdict::Other(format!("it was {before} and is {now}")),
         Some(_) | None => Verdict::Learned,
     }
+}
+
+/// The same, and what is learned is known from then on: no other comparison comes in between.
+fn meet(place: &Place, now: &Identity, known: &mut Known) -> Verdict {
+    let verdict = compare(place, now, known);
+    if verdict == Verdict::Learned {
+        known.insert(place.clone(), now.clone());
+    }
+    verdict
 }
 
 impl Identity {
@@ -182,7 +196,7 @@ impl Identities {
 
     /// Compares a replica with who it was; what is new is on the disk when this returns.
     pub async fn check(&self, place: &Place, now: &Identity) -> Result<(), NotMet> {
-        let verdict = compare(place, now, &self.known());
+        let verdict = meet(place, now, &mut self.known());
         match verdict {
             Verdict::Same => Ok(()),
             Verdict::Other(why) => Err(NotMet::Other(format!(
@@ -191,7 +205,6 @@ impl Identities {
             ))),
             Verdict::Learned => {
                 tracing::info!(shard = place.shard, replica = place.replica, database = place.database, table = place.table, identity = %now, "a replica is known from now on");
-                self.known().insert(place.clone(), now.clone());
                 self.write().await.map_err(NotMet::NotKept)
             }
         }
@@ -258,10 +271,9 @@ fn write(path: &Path, known: &Known) -> Result<(), String> {
 }
 
 fn read(path: &Path) -> Result<Known, String> {
-    if !path.try_exists().map_err(|error| error.to_string())? {
+    let Some(value) = read_json_if_there(path)? else {
         return Ok(Known::new());
-    }
-    let value = read_json(path)?;
+    };
     let entries = value.as_array().ok_or("it is no JSON array")?;
     let known: Option<Known> = entries.iter().map(of_json).collect();
     known.ok_or_else(|| "a replica's entry lacks something".to_owned())

@@ -13,7 +13,7 @@ use shard_client::Facts;
 
 use crate::app::App;
 use crate::routing::Routing;
-use crate::schema::{read_json, write_whole};
+use crate::schema::{read_json_if_there, write_whole};
 use crate::tasks::Stop;
 
 /// How often the file is written when something is new.
@@ -79,10 +79,9 @@ fn said(routing: &Routing) -> Said {
 }
 
 fn read(path: &Path) -> Result<Said, String> {
-    if !path.try_exists().map_err(|error| error.to_string())? {
+    let Some(value) = read_json_if_there(path)? else {
         return Ok(Said::new());
-    }
-    let value = read_json(path)?;
+    };
     let replicas = value.as_object().ok_or("it is no JSON object")?;
     let facts = |(address, said): (&String, &Value)| Some((address.clone(), Arc::new(of_json(said)?)));
     let said: Option<Said> = replicas.iter().map(facts).collect();

@@ -278,6 +278,15 @@ pub fn read_json(path: &Path) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
+/// The same of a file that need not be there.
+pub fn read_json_if_there(path: &Path) -> Result<Option<Value>, String> {
+    match path.try_exists() {
+        Ok(true) => read_json(path).map(Some),
+        Ok(false) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Writes a file whole or not at all: a temporary one beside it is synced and renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
