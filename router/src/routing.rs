@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use config::{Assignment, Config, OnDoubt, TableName};
-use shard_client::{Chooser, Endpoint, Facts, InsertRequest, Replica, TlsFiles};
+use config::{Assignment, Config, TableName};
+use shard_client::{Chooser, Endpoint, Replica, TlsFiles};
 use sharding::{Ring, Slots};
-use spool::{Batch, BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
+use spool::{BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
 
 use crate::app::App;
-use crate::deliver::request::{BatchInsert, InsertInto};
+use crate::deliver::route::Route;
 use crate::exception::{Exception, code};
-use crate::identity::{Identities, Place};
 use crate::replica::ReplicaRuntime;
 use crate::schema::{SharedSchema, learn};
 
@@ -55,6 +54,19 @@ pub struct Shard {
     pub replicas: Vec<Arc<ReplicaRuntime>>,
 }
 
+impl Shard {
+    /// The replicas that a destination of the shard stands for: one, or all.
+    fn replicas_of<'a>(
+        &'a self,
+        destination: &'a Destination,
+    ) -> impl Iterator<Item = &'a Arc<ReplicaRuntime>> {
+        let wanted = destination.replica.as_deref();
+        self.replicas
+            .iter()
+            .filter(move |replica| wanted.is_none_or(|address| address == replica.address()))
+    }
+}
+
 /// A table that clients insert into.
 #[derive(Debug)]
 pub struct RoutedTable {
@@ -90,13 +102,6 @@ pub enum Lookup {
     Target(String),
     /// Nothing.
     Unknown,
-}
-
-/// Where a destination's batches go now.
-pub struct Route {
-    table: Arc<RoutedTable>,
-    shard: String,
-    replicas: Vec<Arc<ReplicaRuntime>>,
 }
 
 /// What keeps a checked configuration from being used.
@@ -193,45 +198,25 @@ impl Routing {
     ///
     /// Rows belong to the cluster they were routed for: a table that has moved to another leaves its batches behind, as orphans.
     pub fn route(&self, destination: &Destination, cluster: &str) -> Option<Route> {
-        let table = self
-            .by_text
-            .get(&destination.table)
-            .filter(|table| table.cluster.name == cluster)?;
-        let shard = table
-            .cluster
-            .shards
-            .iter()
-            .find(|shard| shard.name == destination.shard)
-            .filter(|shard| shard.internal_replication == destination.replica.is_none())?;
-        let replicas: Vec<_> = match &destination.replica {
-            None => shard.replicas.clone(),
-            Some(address) => shard
-                .replicas
-                .iter()
-                .filter(|r| r.address() == address)
-                .cloned()
-                .collect(),
-        };
-        (!replicas.is_empty()).then(|| Route {
-            table: table.clone(),
-            shard: shard.name.clone(),
-            replicas,
-        })
+        let (table, shard) = self
+            .shard_of(destination)
+            .filter(|(table, _)| table.cluster.name == cluster)
+            .filter(|(_, shard)| shard.internal_replication == destination.replica.is_none())?;
+        let replicas: Vec<_> = shard.replicas_of(destination).cloned().collect();
+        (!replicas.is_empty()).then(|| Route::new(table.clone(), shard.name.clone(), replicas))
     }
 
     /// Whether what goes there is the local share, which clients wait for.
     pub fn is_local(&self, destination: &Destination) -> bool {
-        let table = self.by_text.get(&destination.table);
-        let mut shards = table.into_iter().flat_map(|table| &table.cluster.shards);
-        let shard = shards.find(|shard| shard.name == destination.shard);
-        let mut replicas = shard.into_iter().flat_map(|shard| &shard.replicas);
-        let is_there = |address: &str| {
-            destination
-                .replica
-                .as_deref()
-                .is_none_or(|replica| replica == address)
-        };
-        replicas.any(|replica| replica.config.local && is_there(replica.address()))
+        let found = self.shard_of(destination);
+        found.is_some_and(|(_, shard)| shard.replicas_of(destination).any(|replica| replica.config.local))
+    }
+
+    fn shard_of(&self, destination: &Destination) -> Option<(&Arc<RoutedTable>, &Shard)> {
+        let table = self.by_text.get(&destination.table)?;
+        let mut shards = table.cluster.shards.iter();
+        let shard = shards.find(|shard| shard.name == destination.shard)?;
+        Some((table, shard))
     }
 
     /// Every destination that the configuration knows.
@@ -555,6 +540,12 @@ impl RoutedTable {
         is_new
     }
 
+    /// Replicas of a shard in the order in which they are tried.
+    pub fn in_order(&self, replicas: &[Arc<ReplicaRuntime>]) -> Vec<Arc<ReplicaRuntime>> {
+        let mut chooser = self.chooser.lock().unwrap_or_else(PoisonError::into_inner);
+        crate::replica::order(replicas, &mut chooser)
+    }
+
     /// A new schema is in force from the next INSERT on.
     pub fn set_schema(&self, schema: SharedSchema) {
         self.schema.store(Some(schema));
@@ -651,111 +642,4 @@ fn destinations(table: &str, shard: &Shard, wanted: impl Fn(&ReplicaRuntime) -> 
     replicas
         .map(|replica| destination(Some(replica.address().to_owned())))
         .collect()
-}
-
-// === impl Route ===
-
-impl Route {
-    /// The INSERT that carries a batch, as one attempt at a replica that said `facts` of itself.
-    pub fn insert_request(
-        &self,
-        batch: &Batch,
-        attempt: u32,
-        replica: &ReplicaRuntime,
-        facts: &Facts,
-    ) -> InsertRequest {
-        let target = &self.table.config.target;
-        let insert = BatchInsert {
-            shape: batch.shape(),
-            token: batch.token(),
-            frames_bytes: batch.frames().end - batch.frames().start,
-            frames_crc32: batch.frames_crc32(),
-        };
-        let into = InsertInto {
-            database: replica.database(&target.database),
-            table: &target.table,
-            bare_frames: self.table.cluster.config.bare_frames,
-        };
-        insert.request(&into, facts, format!("{}-{attempt}", batch.token()))
-    }
-
-    /// The replicas in the order in which a batch tries them: the local one first, then by load_balancing and health. A batch
-    /// that a replica may have goes only where its repetition is recognised: there, and to those that share its memory of
-    /// blocks; `on_doubt = "send"` repeats it anywhere. An error says that no such replica is left.
-    pub fn order(
-        &self,
-        doubtful: Option<&str>,
-        identities: &Identities,
-    ) -> Result<Vec<Arc<ReplicaRuntime>>, String> {
-        let safe: Vec<_> = match doubtful.filter(|_| self.send().on_doubt != Some(OnDoubt::Send)) {
-            None => self.replicas.clone(),
-            // Any of them may have it.
-            Some("") if self.all_share_blocks(identities) => self.replicas.clone(),
-            Some(address) => {
-                let there = self.place(address);
-                let is_safe = |replica: &ReplicaRuntime| {
-                    replica.address() == address
-                        || identities.share_blocks(&there, &self.place(replica.address()))
-                };
-                self.replicas
-                    .iter()
-                    .filter(|replica| is_safe(replica))
-                    .cloned()
-                    .collect()
-            }
-        };
-        if let (Some(address), true) = (doubtful, safe.is_empty()) {
-            if address.is_empty() {
-                return Err("records of the journal are lost: some replica may have this batch, and not each would recognise a \
-                            repeat; look there for its rows, then `weir spool drop` or `retry` it"
-                    .to_owned());
-            }
-            return Err(format!(
-                "replica {address} may have this batch, and neither it nor another of its zookeeper_path is configured any more: \
-                 look there for its rows, then `weir spool drop` it, or configure the replica again and `weir spool retry`"
-            ));
-        }
-        let mut chooser = self.table.chooser.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(crate::replica::order(&safe, &mut chooser))
-    }
-
-    /// Whether each replica recognises what any other was given.
-    fn all_share_blocks(&self, identities: &Identities) -> bool {
-        let mut pairs = self.replicas.windows(2);
-        pairs.all(|pair| {
-            identities.share_blocks(&self.place(pair[0].address()), &self.place(pair[1].address()))
-        })
-    }
-
-    /// The target on the replica of that address.
-    pub fn place(&self, address: &str) -> Place {
-        let target = &self.table.config.target;
-        let replica = self.replicas.iter().find(|replica| replica.address() == address);
-        Place {
-            cluster: self.table.cluster.name.clone(),
-            shard: self.shard.clone(),
-            replica: address.to_owned(),
-            database: replica
-                .map_or(target.database.as_str(), |replica| {
-                    replica.database(&target.database)
-                })
-                .to_owned(),
-            table: target.table.clone(),
-        }
-    }
-
-    /// The replicas that its batches may go to.
-    pub fn replicas(&self) -> &[Arc<ReplicaRuntime>] {
-        &self.replicas
-    }
-
-    /// How batches are sent.
-    pub fn send(&self) -> &config::SendSettings {
-        &self.table.config.send
-    }
-
-    /// The table whose batches these are.
-    pub fn table(&self) -> &Arc<RoutedTable> {
-        &self.table
-    }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, MayHave};
 use crate::event::Seq;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
@@ -68,11 +68,9 @@ impl Batch {
         self.attempts
     }
 
-    /// The replica (`host:port`) that may have the batch: an attempt there is not known to have written nothing. Only a repeat
-    /// that this replica, or one that shares its memory of blocks, would recognise is safe. Empty where the record of the
-    /// attempt is lost, and any replica may be the one.
-    pub fn doubtful_replica(&self) -> Option<&str> {
-        self.doubt.replica()
+    /// Who may have the batch. Only a repeat that they, or replicas that share their memory of blocks, would recognise is safe.
+    pub fn may_have(&self) -> Option<MayHave<'_>> {
+        self.doubt.may_have()
     }
 
     /// An answer proves that the last attempt wrote nothing.
@@ -182,14 +180,14 @@ impl Outcome {
 
     /// Why the batch can neither be taken apart nor undone, where the outcome asks for that: a refusal proves that its own attempt
     /// wrote nothing, and an earlier one at that replica may have.
-    pub(crate) fn in_doubt(&self, earlier: Option<&str>) -> Option<String> {
-        let (Outcome::Refused { code, .. } | Outcome::Unfit { code, .. }, Some(replica)) = (self, earlier)
+    pub(crate) fn in_doubt(&self, earlier: Option<MayHave<'_>>) -> Option<String> {
+        let (Outcome::Refused { code, .. } | Outcome::Unfit { code, .. }, Some(holder)) = (self, earlier)
         else {
             return None;
         };
         let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("code {code}"));
         Some(format!(
-            "refused ({code}) after an attempt at {replica} whose outcome is not known"
+            "refused ({code}) after an attempt at {holder} whose outcome is not known"
         ))
     }
 }

@@ -1,5 +1,7 @@
 //! Which replica may have a batch without having said so.
 
+use std::fmt;
+
 /// What is known of a batch's attempts. An attempt is open from its record on until an answer proves that it wrote nothing;
 /// what proves nothing leaves it open for good.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -10,8 +12,17 @@ pub struct Doubt {
     pub earlier: Option<String>,
 }
 
-/// In a replica's place, where records are lost: some replica may have been tried.
-pub const SOMEWHERE: &str = "";
+/// Who may have a batch: of no attempt there is it known that it wrote nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayHave<'a> {
+    /// That replica (`host:port`).
+    Replica(&'a str),
+    /// Any: the records of its attempts are lost.
+    Any,
+}
+
+/// In a replica's place, where records are lost.
+const SOMEWHERE: &str = "";
 
 impl Doubt {
     /// An attempt at that replica (`host:port`) begins.
@@ -33,9 +44,36 @@ impl Doubt {
         self.open = None;
     }
 
-    /// The replica that may have the batch, the last one first.
-    pub fn replica(&self) -> Option<&str> {
+    /// Who may have the batch, the last one that was tried first.
+    pub fn may_have(&self) -> Option<MayHave<'_>> {
+        self.replica().map(MayHave::of)
+    }
+
+    /// The same before the last attempt.
+    pub fn may_have_before(&self) -> Option<MayHave<'_>> {
+        self.earlier.as_deref().map(MayHave::of)
+    }
+
+    fn replica(&self) -> Option<&str> {
         self.open.as_deref().or(self.earlier.as_deref())
+    }
+}
+
+impl MayHave<'_> {
+    fn of(address: &str) -> MayHave<'_> {
+        match address {
+            SOMEWHERE => MayHave::Any,
+            address => MayHave::Replica(address),
+        }
+    }
+}
+
+impl fmt::Display for MayHave<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MayHave::Replica(address) => address.fmt(f),
+            MayHave::Any => f.write_str("some replica"),
+        }
     }
 }
 

@@ -108,6 +108,7 @@ mod work;
 
 pub use batch::{Batch, BatchFile, Outcome, PendingOutcome, Segment, Settled, ShardRefusal};
 pub use commit::{Accepted, CommitHead, PendingWait};
+pub use doubt::MayHave;
 pub use error::{Closed, CommitError, FileError, LaneError, OpenError, QueueError, StageError};
 pub use model::{
     BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, ProbeTarget, Shape, ShareLanes,

@@ -12,6 +12,7 @@
 
 pub mod file_body;
 pub mod request;
+pub mod route;
 pub mod verdict;
 
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use crate::identity::{Identity, NotMet};
 use crate::insert::shapes::ShapeKey;
 use crate::logs::Repeats;
 use crate::replica::ReplicaRuntime;
-use crate::routing::Route;
 use crate::tasks::Stop;
+use route::Route;
 use verdict::{Bare, Next};
 
 /// A destination without a table or shard in the configuration is looked at again after this long: a reload
@@ -173,10 +174,10 @@ impl Sender {
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
     async fn try_replicas(&self, batch: &mut Batch, route: &Route) -> Tried {
-        if batch.doubtful_replica().is_some() {
+        if batch.may_have().is_some() {
             self.meet_all(route).await;
         }
-        let replicas = match route.order(batch.doubtful_replica(), &self.app.identities) {
+        let replicas = match route.order(batch.may_have(), &self.app.identities) {
             Ok(replicas) => replicas,
             Err(error) => return Tried::Ended(Outcome::HoldBatch { error }),
         };
@@ -227,8 +228,8 @@ impl Sender {
             Err(error) => {
                 if error.hints_schema_change() {
                     self.app.refresh_schema(route.table());
-                    let target = &route.table().config.target;
-                    replica.look_again(replica.database(&target.database), &target.table);
+                    let (database, table) = route.target_on(replica);
+                    replica.look_again(database, table);
                 }
                 let views = views_behind(&error, route, replica).await;
                 if error.wrote(views) == Wrote::Nothing {
@@ -379,10 +380,8 @@ async fn views_behind(error: &ShardError, route: &Route, replica: &ReplicaRuntim
     if error.wrote(Views::Possible) == error.wrote(Views::None) {
         return Views::Possible;
     }
-    let target = &route.table().config.target;
-    let asked = replica
-        .client()
-        .views(replica.database(&target.database), &target.table);
+    let (database, table) = route.target_on(replica);
+    let asked = replica.client().views(database, table);
     match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
         Ok(Ok(views)) => views,
         Ok(Err(_)) | Err(_) => Views::Possible,

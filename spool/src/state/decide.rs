@@ -266,7 +266,7 @@ impl State {
         broken_room: u64,
     ) -> Result<Decision, QueueError> {
         let queue = self.queue_with(to, seq)?;
-        if let Some(error) = outcome.in_doubt(queue.doubt(seq).earlier.as_deref()) {
+        if let Some(error) = outcome.in_doubt(queue.doubt(seq).may_have_before()) {
             let held = Answer::Settled(Settled::Held);
             return self.verdict(to, seq, Verdict::Held { error }, held);
         }
@@ -391,7 +391,7 @@ impl State {
         };
         let is_nowhere = |to: &Destination, seq: Seq| {
             let queue = self.get_queue(to).filter(|queue| queue.line.contains_key(&seq));
-            queue.is_some_and(|queue| queue.doubt(seq).replica().is_none())
+            queue.is_some_and(|queue| queue.doubt(seq).may_have().is_none())
         };
         let others_nowhere = pending
             .batches

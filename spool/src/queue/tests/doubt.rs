@@ -41,7 +41,7 @@ async fn attempt(spool: &Spool, replica: &str, proved: bool, outcome: Outcome) -
 
 async fn doubtful(spool: &Spool) -> Option<String> {
     let batch = spool.next(&destination("s1")).await.unwrap();
-    batch.doubtful_replica().map(str::to_owned)
+    batch.may_have().map(|holder| holder.to_string())
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn attempts_that_wrote_nothing_leave_a_batch_free_to_go_elsewhere_and_to_b
     spool.attempt(&mut batch, A).await.unwrap();
     batch.disproved();
     spool.attempt(&mut batch, B).await.unwrap();
-    assert_eq!(batch.doubtful_replica(), Some(B));
+    assert_eq!(batch.may_have(), Some(MayHave::Replica(B)));
     assert!(matches!(
         spool.settle(&batch, refused()).await.unwrap(),
         Settled::Recut { .. }
