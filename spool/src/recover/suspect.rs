@@ -143,17 +143,11 @@ fn forget_cut_ones(state: &mut State, repairs: &mut Repairs, evidence: &Evidence
 }
 
 fn taken(taken: Vec<Taken>, seqs: Vec<Seq>, batch: Option<BatchInfo>) -> Event {
-    let none = BatchInfo {
-        rows: 0,
-        raw_bytes: 0,
-        file_bytes: 0,
-        created_at_ms: 0,
-    };
     Event::Cut(Cut {
         lane: 0,
         taken,
         seqs,
-        batch: batch.unwrap_or(none),
+        batch: batch.unwrap_or_default(),
     })
 }
 

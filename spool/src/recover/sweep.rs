@@ -99,7 +99,7 @@ impl Temporary {
 /// looks.
 pub fn look(files: &Files, state: &mut State, report: &mut RecoveryReport, suspects: &BTreeSet<PathBuf>) {
     for destination in destination_directories(files, report) {
-        count_kept(files, state, report, &destination);
+        Kept::list(files, &destination, report).count(state, &destination);
     }
     measure_waiting(files, state, report, |state, to, seq, why| {
         if suspects.contains(&files.batch(to, seq)) {
@@ -216,7 +216,8 @@ fn sweep_destination(
     found: &mut Found,
 ) {
     let directory = files.layout.destination(destination);
-    found.has_lost_records |= has_unknown_end(files, state, destination);
+    let kept = Kept::list(files, destination, report);
+    found.has_lost_records |= kept.has_unknown_end(files, state, destination);
     for entry in list(files, &directory, report) {
         let path = directory.join(&entry.name);
         match seq_of(&entry.name) {
@@ -233,35 +234,48 @@ fn sweep_destination(
             _ => report.unknown.push(path),
         }
     }
-    count_kept(files, state, report, destination);
+    kept.count(state, destination);
 }
 
-/// Whether a file was settled under a number that no record gave away. A file comes to sent/ or broken/ after its record was on
-/// disk.
-fn has_unknown_end(files: &Files, state: &State, destination: &Destination) -> bool {
-    let next_seq = state.get_queue(destination).map_or(1, |queue| queue.next_seq);
-    let is_ours = |path: &Path| read_info(files, path).is_ok_and(|info| info.head.spool == files.spool);
-    let kept = [files.layout.sent(destination), files.layout.broken(destination)];
-    kept.iter().any(|directory| {
-        // What cannot be listed is reported when it is counted.
-        let names = files.list(directory).unwrap_or_default();
-        let beyond = |name: &str| seq_of(name).is_some_and(|seq| seq >= next_seq);
-        let mut beyond = names.iter().filter(|entry| beyond(&entry.name));
-        beyond.any(|entry| is_ours(&directory.join(&entry.name)))
-    })
+/// What lies in sent/ and broken/.
+struct Kept {
+    sent: Vec<DirEntry>,
+    broken: Vec<DirEntry>,
 }
 
-fn count_kept(files: &Files, state: &mut State, report: &mut RecoveryReport, destination: &Destination) {
-    let sent = list(files, &files.layout.sent(destination), report);
-    let broken = list(files, &files.layout.broken(destination), report);
-    let seqs = sent.iter().chain(&broken).filter_map(|file| seq_of(&file.name));
-    let seqs: Vec<Seq> = seqs.collect();
-    if seqs.is_empty() {
-        return;
+impl Kept {
+    fn list(files: &Files, destination: &Destination, report: &mut RecoveryReport) -> Kept {
+        Kept {
+            sent: list(files, &files.layout.sent(destination), report),
+            broken: list(files, &files.layout.broken(destination), report),
+        }
     }
-    let queue = state.queue(destination);
-    (queue.sent, queue.broken) = (count(&sent), count(&broken));
-    seqs.into_iter().for_each(|seq| queue.pass(seq));
+
+    /// Whether a file was settled under a number that no record gave away. A file comes to sent/ or broken/ after its record was
+    /// on disk.
+    fn has_unknown_end(&self, files: &Files, state: &State, destination: &Destination) -> bool {
+        let next_seq = state.get_queue(destination).map_or(1, |queue| queue.next_seq);
+        let is_ours = |path: &Path| read_info(files, path).is_ok_and(|info| info.head.spool == files.spool);
+        let has_one = |listed: &[DirEntry], directory: &Path| {
+            let is_beyond = |name: &str| seq_of(name).is_some_and(|seq| seq >= next_seq);
+            let mut beyond = listed.iter().filter(|entry| is_beyond(&entry.name));
+            beyond.any(|entry| is_ours(&directory.join(&entry.name)))
+        };
+        has_one(&self.sent, &files.layout.sent(destination))
+            || has_one(&self.broken, &files.layout.broken(destination))
+    }
+
+    /// Enters what lies there; its numbers are taken.
+    fn count(&self, state: &mut State, destination: &Destination) {
+        let all = self.sent.iter().chain(&self.broken);
+        let seqs: Vec<Seq> = all.filter_map(|file| seq_of(&file.name)).collect();
+        if seqs.is_empty() {
+            return;
+        }
+        let queue = state.queue(destination);
+        (queue.sent, queue.broken) = (count(&self.sent), count(&self.broken));
+        seqs.into_iter().for_each(|seq| queue.pass(seq));
+    }
 }
 
 fn count(listed: &[DirEntry]) -> Tally {

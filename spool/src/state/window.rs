@@ -416,4 +416,4 @@ fn hash_at(order: &VecDeque<Known>, first: u32, serial: u32) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

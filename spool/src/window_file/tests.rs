@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::event::{Awaits, Commit};
+use crate::event::Commit;
 use crate::retry::RetryWindows;
+use crate::state::window::tests as sample;
 
 const HEAD: WindowHead = WindowHead {
     spool: Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
@@ -12,17 +13,7 @@ const HEAD: WindowHead = WindowHead {
 };
 
 fn commit(number: InsertNo, token: Option<&str>) -> Commit {
-    Commit {
-        number,
-        insert: InsertId(Uuid::from_u128(number.into())),
-        user: "app".into(),
-        query_id: "q1".into(),
-        token: token.map(str::to_owned),
-        body_hash: Some(9),
-        committed_at_ms: 1_700_000_000_000 + number,
-        awaits: Awaits::Nothing,
-        shares: Vec::new(),
-    }
+    sample::commit(number, token, HEAD.written_at_ms + number)
 }
 
 fn empty() -> Window {

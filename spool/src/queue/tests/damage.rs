@@ -41,15 +41,21 @@ async fn a_settled_file_that_cannot_be_moved_at_start_is_neither_held_nor_sent_a
     assert!(world.exists("d.t/s1/sent/00000000000000000001.bin"));
 }
 
-#[tokio::test]
-async fn cutting_again_never_takes_the_place_of_a_file() {
-    let world = SimWorld::new();
+/// A spool with a batch of two INSERTs for s1.
+async fn with_two_inserts(world: &SimWorld) -> Spool {
     let spool = world.open();
     let lane = spool.lane(&patient(remote("s1"))).unwrap();
     for rows in [b"one", b"two"] {
         commit(&spool, &[(lane, rows, 1)]).await;
     }
     spool.flush(None).await;
+    spool
+}
+
+#[tokio::test]
+async fn cutting_again_never_takes_the_place_of_a_file() {
+    let world = SimWorld::new();
+    let spool = with_two_inserts(&world).await;
     let taken = world.path("d.t/s1/00000000000000000002.bin");
     world.disk.put(&taken, b"somebody's".to_vec());
     let mut batch = spool.next(&destination("s1")).await.unwrap();
@@ -443,12 +449,7 @@ async fn a_cut_that_was_about_to_be_recorded_is_recorded_under_its_token() {
 #[tokio::test]
 async fn pieces_of_a_batch_whose_recut_was_not_recorded_are_removed() {
     let world = SimWorld::new();
-    let spool = world.open();
-    let lane = spool.lane(&patient(remote("s1"))).unwrap();
-    for rows in [b"one", b"two"] {
-        commit(&spool, &[(lane, rows, 1)]).await;
-    }
-    spool.flush(None).await;
+    let spool = with_two_inserts(&world).await;
     let before = world.disk.read(&world.path("journal/00000000000000000001.log"));
     let file = world.path("d.t/s1/00000000000000000001.bin");
     let whole = world.disk.read(&file);

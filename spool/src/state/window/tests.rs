@@ -17,7 +17,7 @@ fn window(entries_max: usize) -> Window {
 }
 
 /// INSERT `number` of user `app` into `d.t`, with a token or else a query id and a body.
-fn commit(number: InsertNo, token: Option<&str>, at_ms: u64) -> Commit {
+pub(crate) fn commit(number: InsertNo, token: Option<&str>, at_ms: u64) -> Commit {
     Commit {
         number,
         insert: InsertId(Uuid::from_u128(number.into())),
