@@ -111,7 +111,7 @@ impl Drop for Flushing<'_> {
 /// Sends all rows of the table that wait now, and waits until they have arrived.
 pub async fn flush(app: &App, table: &RoutedTable) -> Result<(), Exception> {
     let _flushing = app.sends.flush(&table.name);
-    let mut goals: Vec<_> = table
+    let goals: Vec<_> = table
         .destinations
         .iter()
         .filter_map(|to| Goal::of(&app.spool, to))
@@ -120,11 +120,12 @@ pub async fn flush(app: &App, table: &RoutedTable) -> Result<(), Exception> {
     app.nudge.notify_waiters();
     let (mut left, mut since) = (u64::MAX, Instant::now());
     loop {
-        goals.retain(|goal| goal.left(&app.spool) > 0);
-        let now: u64 = goals.iter().map(|goal| goal.left(&app.spool)).sum();
-        let Some(first) = goals.first() else {
+        let looked_at = goals.iter().map(|goal| (goal, goal.left(&app.spool)));
+        let unmet: Vec<_> = looked_at.filter(|(_, rows)| *rows > 0).collect();
+        let Some((first, _)) = unmet.first() else {
             return Ok(());
         };
+        let now: u64 = unmet.iter().map(|(_, rows)| rows).sum();
         if now < left {
             (left, since) = (now, Instant::now());
         } else if since.elapsed() > PATIENCE {

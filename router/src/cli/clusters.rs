@@ -122,7 +122,6 @@ fn list_tables(config: &Config, output: Output) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Through the router that runs on the spool, or, when none does, in its meta/ under its lock.
 /// What is accepted: a shard's replicas, if the configuration has a shard of that name, else a table's key.
 enum Accepted {
     Key(TableName),
@@ -182,6 +181,7 @@ impl Accepted {
     }
 }
 
+/// Through the router that runs on the spool, or, when none does, in its meta/ under its lock.
 fn accept(args: &AcceptArgs) -> Result<(), CommandError> {
     let config = args.config.load()?;
     let accepted = Accepted::of(&args.what, &config)?;

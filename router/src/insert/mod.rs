@@ -107,17 +107,23 @@ pub async fn insert(
 
 /// What the retry of an accepted INSERT is told.
 pub fn answered_before(first: &Accepted, since: std::time::Instant) -> Inserted {
-    let summary = InsertSummary {
-        written_rows: first.rows,
-        written_bytes: first.raw_bytes,
-        receipt: Some(first.insert.to_string()),
-        is_duplicate: true,
-        waiting: None,
-        elapsed_ns: elapsed_ns(since),
-    };
     Inserted {
-        summary,
+        summary: InsertSummary {
+            elapsed_ns: elapsed_ns(since),
+            ..summary_of(first)
+        },
         refusal: None,
+    }
+}
+
+/// What is known when the INSERT is durable.
+fn summary_of(accepted: &Accepted) -> InsertSummary {
+    InsertSummary {
+        written_rows: accepted.rows,
+        written_bytes: accepted.raw_bytes,
+        receipt: Some(accepted.insert.to_string()),
+        is_duplicate: accepted.is_duplicate,
+        ..InsertSummary::default()
     }
 }
 
@@ -134,13 +140,7 @@ async fn commit_and_wait(
         None => Turn::Proven,
     };
     let accepted = commit(&app, &table, staging, &asker, &turn).await?;
-    let mut summary = InsertSummary {
-        written_rows: accepted.rows,
-        written_bytes: accepted.raw_bytes,
-        receipt: Some(accepted.insert.to_string()),
-        is_duplicate: accepted.is_duplicate,
-        ..InsertSummary::default()
-    };
+    let mut summary = summary_of(&accepted);
     let waited = wait_for_shard(&app, &table, accepted, &turn, deadline).await?;
     let refusal = match waited {
         Waited::Fine(waiting) => {
