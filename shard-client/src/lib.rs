@@ -88,5 +88,5 @@ pub use request::TARGET_BYTES_MAX;
 pub use response::ERROR_BYTES_MAX;
 pub use server_error::ServerError;
 pub use settings::{BATCH_ROWS_MAX, PINNED_SETTINGS, settings_known_to};
-pub use target::Target;
+pub use target::{Target, Window};
 pub use tls::TlsError;
