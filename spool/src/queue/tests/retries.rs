@@ -38,6 +38,7 @@ fn head(said: Said) -> CommitHead {
         body_hash: said.body,
         retry_windows: said.windows,
         probe: Vec::new(),
+        watch: false,
     }
 }
 
