@@ -70,7 +70,9 @@ impl Spool {
     async fn read_batch(&self, destination: &Destination, seq: Seq) -> Result<Option<BatchFile>, Closed> {
         let path = self.shared().files.batch(destination, seq);
         let files = self.shared().files.clone();
-        let read = tokio::task::spawn_blocking(move || read_batch_file(&files, &path));
+        let read = self
+            .shared()
+            .off_the_runtime(move || read_batch_file(&files, &path));
         let error = match read.await {
             Ok(Ok(file)) => return Ok(Some(file)),
             Ok(Err(error)) => error.to_string(),
