@@ -1,7 +1,7 @@
 //! The assembly: the only file that knows every crate. It starts what runs, swaps the configuration, and
 //! stops in the order of the data.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use config::{Config, Mistakes};
 use spool::{Destination, OpenError, RecoveryReport, Spool};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::answers::files::AnswerFiles;
 use crate::answers::{self, Answers};
@@ -70,8 +70,10 @@ pub struct App {
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
-    senders: Mutex<HashMap<Destination, Tasks>>,
+    senders: Mutex<BTreeMap<Destination, Tasks>>,
     is_ready: AtomicBool,
+    /// Told when a shutdown begins.
+    stopping: watch::Sender<bool>,
     /// Wakes senders from their rest: a replica came back, somebody mended something.
     pub nudge: Notify,
     /// One reload at a time.
@@ -108,7 +110,14 @@ impl App {
         let discovery = Discovery::of_spool(&config.spool.path);
         let routing = take(config, &discovery, &spool, None)?;
         kept_facts::recall(&routing, &config.spool.path);
-        let app = Arc::new(Self {
+        let app = Self::around(spool, routing, discovery, config_path);
+        Ok((Arc::new(app), report))
+    }
+
+    /// What was kept below the spool is read.
+    fn around(spool: Spool, routing: Routing, discovery: Discovery, config_path: &Path) -> Self {
+        let config = routing.config.clone();
+        Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
             answers: Answers::open(AnswerFiles::below(&config.spool.path)),
@@ -125,19 +134,15 @@ impl App {
             tasks: Tasks::default(),
             senders: Mutex::default(),
             is_ready: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
             nudge: Notify::new(),
             reloading: tokio::sync::Mutex::default(),
-        });
-        Ok((app, report))
+        }
     }
 
     /// Starts senders, checks and schemas; from then on the router is ready.
     pub fn start(self: &Arc<Self>) {
-        self.start_senders();
-        self.end_waits_of_recovered_inserts();
-        let app = self.clone();
-        self.tasks
-            .spawn("replica checks", |stop| check_replicas(app, stop));
+        self.start_delivery();
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
         let app = self.clone();
@@ -158,6 +163,15 @@ impl App {
         self.is_ready.store(true, Ordering::Release);
     }
 
+    /// Starts what brings rows to shards.
+    fn start_delivery(self: &Arc<Self>) {
+        self.start_senders();
+        self.end_waits_of_recovered_inserts();
+        let app = self.clone();
+        self.tasks
+            .spawn("replica checks", |stop| check_replicas(app, stop));
+    }
+
     /// The configuration of this moment, ready for use.
     pub fn routing(&self) -> Arc<Routing> {
         self.routing.load_full()
@@ -171,6 +185,13 @@ impl App {
     /// Load balancers are told first, then listeners stop.
     pub fn not_ready(&self) {
         self.is_ready.store(false, Ordering::Release);
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves when a shutdown has begun: an answer that waits for shards is given then.
+    pub async fn stopping(&self) {
+        // An error means that the router is gone, which is a shutdown too.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Resolves with the reason once the spool's journal has failed: nothing can be accepted or recorded any
@@ -186,13 +207,8 @@ impl App {
 
     /// Stops what runs in the order of the data. The listeners are closed and their requests ended before.
     pub async fn stop(&self) {
-        let senders: Vec<_> = self
-            .senders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain()
-            .collect();
-        let stops = senders.iter().map(|(_, tasks)| tasks.stop(SENDERS_PATIENCE));
+        let senders = std::mem::take(&mut *self.senders.lock().unwrap_or_else(PoisonError::into_inner));
+        let stops = senders.values().map(|tasks| tasks.stop(SENDERS_PATIENCE));
         let mut stragglers: Vec<_> = futures_util::future::join_all(stops).await.concat();
         stragglers.extend(self.tasks.stop(SENDERS_PATIENCE).await);
         if !stragglers.is_empty() {
@@ -461,6 +477,7 @@ async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
             app.nudge.notify_waiters();
         }
         tokio::select! {
+            biased;
             () = stop.requested() => return,
             () = tokio::time::sleep(CHECK_EVERY) => {}
         }

@@ -211,6 +211,15 @@ fn timed_out(table: &str, lacking: &str, reasons: &str, is_stopped: bool) -> Exc
     Exception::try_again(code::TIMEOUT_EXCEEDED, 1, message)
 }
 
+/// Nobody can say how far an accepted INSERT is.
+pub fn unknown(table: &str, why: &str) -> Exception {
+    let message = format!(
+        "The INSERT into {table} is accepted and durable, and how far its rows are is not known: {why}. Do not send it again under \
+         another insert_deduplication_token."
+    );
+    Exception::try_again(code::TIMEOUT_EXCEEDED, 1, message)
+}
+
 /// Rows of an accepted INSERT that do not go on by themselves.
 fn stuck(table: &str, share: &ReceiptShare) -> Exception {
     let place = place(share);
