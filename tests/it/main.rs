@@ -21,6 +21,7 @@ mod differential;
 mod discovery;
 mod facts_18;
 mod facts_modern;
+mod foreground;
 mod golden_formats;
 mod identity;
 mod insert_select;

@@ -73,7 +73,9 @@ impl Foreground {
     /// Waits for the INSERT's end.
     pub async fn wait(&self, app: &App, table: &RoutedTable, watching: &Watching) -> Ended {
         let judged = watching.until(|receipt| judge(receipt, |shard| self.may_lack(table, shard)));
-        let end = self.fallback.map_or(self.deadline, |fallback| fallback.min(self.deadline));
+        let end = self
+            .fallback
+            .map_or(self.deadline, |fallback| fallback.min(self.deadline));
         tokio::select! {
             // Rows that have arrived count, whatever else has come to its end.
             biased;
@@ -84,12 +86,16 @@ impl Foreground {
             () = app.stopping() => {}
             () = tokio::time::sleep_until(end) => {}
         }
-        let lacking = watching.receipt().map_or_else(String::new, |receipt| lacking(&receipt));
+        let lacking = watching
+            .receipt()
+            .map_or_else(String::new, |receipt| lacking(&receipt));
         let is_fallback = self.fallback.is_some_and(|fallback| fallback <= self.deadline) && app.is_ready();
         if is_fallback {
             return Ended::Fallback(in_header(&format!("foreground: not yet on {lacking}")));
         }
-        let reasons = watching.receipt().map_or_else(String::new, |receipt| reasons(&receipt));
+        let reasons = watching
+            .receipt()
+            .map_or_else(String::new, |receipt| reasons(&receipt));
         let stopped = app.sends.is_stopped(&table.name);
         Ended::Failed(timed_out(&table.name, &lacking, &reasons, stopped))
     }
@@ -131,7 +137,11 @@ pub fn check_quorum(table: &RoutedTable, quorum: Quorum) -> Result<(), Exception
 
 /// Whether the servers of some shard see to a quorum: where they replicate by themselves.
 pub fn is_forwarded(table: &RoutedTable) -> bool {
-    table.cluster.shards.iter().any(|shard| shard.internal_replication)
+    table
+        .cluster
+        .shards
+        .iter()
+        .any(|shard| shard.internal_replication)
 }
 
 /// What a receipt says to somebody who waits.
@@ -235,15 +245,17 @@ fn stuck(table: &str, share: &ReceiptShare) -> Exception {
                 ),
             )
         }
-        ReceiptState::Accepted | ReceiptState::Sending | ReceiptState::Delivered | ReceiptState::Held => Exception {
-            code: code::UNKNOWN_STATUS_OF_INSERT,
-            message: format!(
-                "The rows for shard {place} of {table} are set aside: {why}. They are accepted and kept, to be looked at (`weir \
+        ReceiptState::Accepted | ReceiptState::Sending | ReceiptState::Delivered | ReceiptState::Held => {
+            Exception {
+                code: code::UNKNOWN_STATUS_OF_INSERT,
+                message: format!(
+                    "The rows for shard {place} of {table} are set aside: {why}. They are accepted and kept, to be looked at (`weir \
                  spool ls --files`); the other shards have theirs, so do not send the INSERT again."
-            ),
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            retry_after: None,
-        },
+                ),
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                retry_after: None,
+            }
+        }
     }
 }
 
@@ -291,9 +303,24 @@ mod tests {
         use ReceiptState::{Accepted, Broken, Delivered, Held, Sending};
         check(vec![], 0, "delivered");
         check(vec![share("a", None, Delivered, false)], 0, "delivered");
-        check(vec![share("a", None, Delivered, false), share("b", None, Sending, true)], 0, "waits");
-        check(vec![share("a", None, Broken, false), share("b", None, Accepted, true)], 0, "waits");
-        check(vec![share("a", None, Broken, false), share("b", None, Held, false)], 0, "stuck on a");
+        check(
+            vec![
+                share("a", None, Delivered, false),
+                share("b", None, Sending, true),
+            ],
+            0,
+            "waits",
+        );
+        check(
+            vec![share("a", None, Broken, false), share("b", None, Accepted, true)],
+            0,
+            "waits",
+        );
+        check(
+            vec![share("a", None, Broken, false), share("b", None, Held, false)],
+            0,
+            "stuck on a",
+        );
         // A held destination is probed and goes on by itself, as does the rest of a large INSERT with a refused batch.
         check(vec![share("a", None, Held, true)], 0, "waits");
         check(vec![share("a", None, Broken, true)], 0, "waits");
@@ -302,12 +329,23 @@ mod tests {
     #[test]
     fn a_quorum_is_counted_shard_by_shard() {
         use ReceiptState::{Broken, Sending};
-        let two_of_a = || vec![share("a", Some("r1"), Sending, true), share("a", Some("r2"), Broken, false)];
+        let two_of_a = || {
+            vec![
+                share("a", Some("r1"), Sending, true),
+                share("a", Some("r2"), Broken, false),
+            ]
+        };
         check(two_of_a(), 2, "delivered");
         check(two_of_a(), 1, "waits");
-        let one_each = vec![share("a", Some("r1"), Sending, true), share("b", Some("r1"), Broken, false)];
+        let one_each = vec![
+            share("a", Some("r1"), Sending, true),
+            share("b", Some("r1"), Broken, false),
+        ];
         check(one_each, 1, "delivered");
-        let stuck = vec![share("a", Some("r1"), Broken, false), share("a", Some("r2"), Broken, false)];
+        let stuck = vec![
+            share("a", Some("r1"), Broken, false),
+            share("a", Some("r2"), Broken, false),
+        ];
         check(stuck, 1, "stuck on a@r2");
     }
 
@@ -315,12 +353,20 @@ mod tests {
     fn a_refusal_has_the_shard_s_code_and_a_wait_that_ends_names_who_lacks() {
         let refused = stuck("d.t", &share("a", None, ReceiptState::Broken, false));
         assert_eq!((refused.code, refused.status.as_u16()), (27, 400));
-        assert!(refused.message.contains("Shard a of d.t refused its rows of the INSERT: of a."), "{refused}");
+        assert!(
+            refused
+                .message
+                .contains("Shard a of d.t refused its rows of the INSERT: of a."),
+            "{refused}"
+        );
         let held = stuck("d.t", &share("a", None, ReceiptState::Held, false));
         assert_eq!((held.code, held.status.as_u16()), (319, 500));
         let shares = (0..12).map(|shard| share(&format!("s{shard}"), None, ReceiptState::Sending, true));
         let text = lacking(&receipt(shares.collect()));
-        assert!(text.starts_with("s0, s1, ") && text.ends_with("s9 and 2 more"), "{text}");
+        assert!(
+            text.starts_with("s0, s1, ") && text.ends_with("s9 and 2 more"),
+            "{text}"
+        );
         assert_eq!(in_header("s\u{e9}\n"), "s??");
     }
 }

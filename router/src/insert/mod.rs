@@ -18,9 +18,7 @@ mod versions;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use spool::{
-    Accepted, CommitError, CommitHead, InsertId, PendingOutcome, QueueError, StageError, Watching,
-};
+use spool::{Accepted, CommitError, CommitHead, InsertId, PendingOutcome, QueueError, StageError, Watching};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -114,7 +112,14 @@ pub async fn insert(
     let mut inserted = committed.inserted;
     // Not with the above: a client that goes away waits no longer, and nothing of its INSERT hangs on that.
     if let (Some(foreground), None) = (foreground, &inserted.refusal) {
-        wait_for_all(app, &table, &mut inserted, (committed.insert, committed.watching), &foreground).await;
+        wait_for_all(
+            app,
+            &table,
+            &mut inserted,
+            (committed.insert, committed.watching),
+            &foreground,
+        )
+        .await;
         inserted.summary.elapsed_ns = elapsed_ns(since);
     }
     Ok(inserted)

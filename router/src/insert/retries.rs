@@ -151,8 +151,7 @@ pub fn windows_kept(config: &config::Config) -> RetryWindows {
         identical: send.identical_insert_window,
         ..windows_of(send)
     };
-    all.map(kept)
-        .fold(RetryWindows::default(), RetryWindows::longest)
+    all.map(kept).fold(RetryWindows::default(), RetryWindows::longest)
 }
 
 /// How many entries a memory limit allows.

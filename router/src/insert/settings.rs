@@ -289,7 +289,9 @@ impl OwnSettings {
             "insert_shard_id" => self.shard_id = Some(number(name, value)?).filter(|id| *id > 0),
             "client_protocol_version" => self.client_protocol_version = Some(value.to_owned()),
             "insert_distributed_one_random_shard" => self.one_random_shard = flag(name, value)?,
-            "distributed_foreground_insert" | "insert_distributed_sync" => self.foreground = flag(name, value)?,
+            "distributed_foreground_insert" | "insert_distributed_sync" => {
+                self.foreground = flag(name, value)?
+            }
             "distributed_background_insert_timeout" | "insert_distributed_timeout" => {
                 self.insert_timeout = seconds(name, value)?;
             }
@@ -315,7 +317,10 @@ impl OwnSettings {
 
     /// How long the client waits for an answer at most, if it says so.
     pub fn patience(&self) -> Option<Duration> {
-        self.insert_timeout.into_iter().chain(self.max_execution_time).min()
+        self.insert_timeout
+            .into_iter()
+            .chain(self.max_execution_time)
+            .min()
     }
 }
 
@@ -334,9 +339,15 @@ impl Quorum {
         if value == "auto" {
             return Ok(Some(Self::Majority));
         }
-        let count = if value.is_empty() { 0 } else { number("insert_quorum", value)? };
+        let count = if value.is_empty() {
+            0
+        } else {
+            number("insert_quorum", value)?
+        };
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Ok(NonZeroUsize::new(count).filter(|count| count.get() > 1).map(Self::Count))
+        Ok(NonZeroUsize::new(count)
+            .filter(|count| count.get() > 1)
+            .map(Self::Count))
     }
 
     /// Of so many replicas.
@@ -353,7 +364,11 @@ fn seconds(name: &str, value: &str) -> Result<Option<Duration>, Exception> {
     if value.is_empty() {
         return Ok(None);
     }
-    let seconds = value.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = value
+        .trim()
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let seconds = seconds.ok_or_else(|| {
         Exception::bad_input(
             code::BAD_ARGUMENTS,
@@ -653,16 +668,31 @@ mod tests {
     #[test]
     fn the_last_word_on_the_foreground_holds_under_the_setting_s_old_name_too() {
         assert!(own(&[("insert_distributed_sync", "1")]).unwrap().foreground);
-        let taken_back = [("insert_distributed_sync", "1"), ("distributed_foreground_insert", "0")];
+        let taken_back = [
+            ("insert_distributed_sync", "1"),
+            ("distributed_foreground_insert", "0"),
+        ];
         assert!(!own(&taken_back).unwrap().foreground);
     }
 
     #[test]
     fn a_quorum_is_of_two_at_least_or_the_majority() {
-        let quorum = |value| own(&[("insert_quorum", value)]).unwrap().quorum.map(|quorum| quorum.of(3));
-        assert_eq!(["", "0", "1", "2", "3", "auto"].map(quorum), [None, None, None, Some(2), Some(3), Some(2)]);
+        let quorum = |value| {
+            own(&[("insert_quorum", value)])
+                .unwrap()
+                .quorum
+                .map(|quorum| quorum.of(3))
+        };
+        assert_eq!(
+            ["", "0", "1", "2", "3", "auto"].map(quorum),
+            [None, None, None, Some(2), Some(3), Some(2)]
+        );
         assert_eq!(Quorum::Majority.of(4), 3);
-        let given = [("insert_quorum_timeout", "9"), ("insert_quorum", "2"), ("insert_quorum", "3")];
+        let given = [
+            ("insert_quorum_timeout", "9"),
+            ("insert_quorum", "2"),
+            ("insert_quorum", "3"),
+        ];
         assert_eq!(
             own(&given).unwrap().quorum_settings,
             pairs(&[("insert_quorum", "3"), ("insert_quorum_timeout", "9")])
@@ -690,7 +720,11 @@ mod tests {
             assert_eq!(refused.code, code::BAD_ARGUMENTS, "{name}");
             assert!(refused.message.contains(name), "{refused}");
         }
-        let harmless = [("insert_distributed_sync", "0"), ("async_insert", "1"), ("insert_shard_id", "0")];
+        let harmless = [
+            ("insert_distributed_sync", "0"),
+            ("async_insert", "1"),
+            ("insert_shard_id", "0"),
+        ];
         assert_eq!(own(&harmless).unwrap(), OwnSettings::default());
     }
 }
