@@ -17,6 +17,9 @@ async fn receipt(spool: &Spool, insert: InsertId) -> Receipt {
 async fn settle_next(spool: &Spool, shard: &str, outcome: Outcome) {
     let mut batch = spool.next(&destination(shard)).await.unwrap();
     spool.attempt(&mut batch, "ch-1:8123").await.unwrap();
+    if outcome != Outcome::Acknowledged {
+        batch.disproved();
+    }
     spool.settle(&batch, outcome).await.unwrap();
 }
 
