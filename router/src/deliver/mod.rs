@@ -10,6 +10,7 @@
 //! A batch that waits for a retry holds back the next; a held destination is probed with its first batch
 //! every `max_sleep_time`.
 
+pub mod doubt;
 pub mod file_body;
 pub mod request;
 pub mod route;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use shard_client::{Class, Facts, InsertRequest, Inserted, ShardError, Views, Wrote};
+use shard_client::{Class, Facts, InsertRequest, Inserted, ShardError, Target, Views, Wrote};
 use spool::{Batch, Closed, Destination, Outcome, Settled};
 use tokio::time::Instant;
 
@@ -30,6 +31,7 @@ use crate::insert::shapes::ShapeKey;
 use crate::logs::Repeats;
 use crate::replica::ReplicaRuntime;
 use crate::tasks::Stop;
+use doubt::{Search, Standing};
 use route::Route;
 use verdict::{Bare, Next};
 
@@ -53,6 +55,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
         backoff: Backoff::default(),
         repeats: Repeats::default(),
         unclear: (0, 0),
+        search: Search::default(),
         app,
         destination,
     };
@@ -89,6 +92,8 @@ struct Sender {
     repeats: Repeats,
     /// The batch in hand, and how many answers to it proved nothing.
     unclear: (u64, u32),
+    /// What became of an earlier attempt at it, where that is looked for.
+    search: Search,
 }
 
 /// What one round over the replicas came to.
@@ -176,7 +181,7 @@ impl Sender {
     }
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
-    async fn try_replicas(&self, batch: &mut Batch, route: &Route) -> Tried {
+    async fn try_replicas(&mut self, batch: &mut Batch, route: &Route) -> Tried {
         if batch.may_have().is_some() {
             self.meet_all(route).await;
         }
@@ -200,7 +205,12 @@ impl Sender {
     }
 
     /// One attempt at one replica: recorded before the first byte is sent.
-    async fn attempt(&self, batch: &mut Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
+    async fn attempt(
+        &mut self,
+        batch: &mut Batch,
+        route: &Route,
+        replica: &ReplicaRuntime,
+    ) -> Result<(), Next> {
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
@@ -208,7 +218,12 @@ impl Sender {
             let error = format!("{}: {error}", replica.address());
             return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
         }
-        self.meet(route, replica, &facts).await?;
+        if let Some(target) = self.meet(route, replica, &facts).await?
+            && self.is_there(batch, route, replica, &target).await?
+        {
+            self.shape_is_good(batch, route);
+            return Ok(());
+        }
         let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {
@@ -266,13 +281,44 @@ impl Sender {
         }
     }
 
-    /// A replica shows who it is before anything is written to it. One without the table says so itself.
-    async fn meet(&self, route: &Route, replica: &ReplicaRuntime, facts: &Facts) -> Result<(), Next> {
+    /// Whether a batch that some replica may have turns out to be there. Where it may be and a repeat is not safe, there is no
+    /// attempt.
+    async fn is_there(
+        &mut self,
+        batch: &mut Batch,
+        route: &Route,
+        replica: &ReplicaRuntime,
+        target: &Target,
+    ) -> Result<bool, Next> {
+        match doubt::standing(batch, route, replica, target, &mut self.search).await {
+            Standing::Repeat => Ok(false),
+            Standing::NothingWritten => {
+                batch.disproved();
+                Ok(false)
+            }
+            Standing::Delivered => {
+                self.app.metrics.delivered(&self.destination, batch.rows());
+                tracing::info!(destination = %self.destination, batch = batch.seq(), rows = batch.rows(), "an attempt whose answer was lost is known to have been executed");
+                Ok(true)
+            }
+            Standing::Wait(error) => Err(Next::SameReplica(Outcome::Retry { error })),
+            Standing::Hold(error) => Err(Next::Settled(Outcome::HoldBatch { error })),
+        }
+    }
+
+    /// A replica shows who it is before anything is written to it, and what the target is to it. One without the table says so
+    /// itself.
+    async fn meet(
+        &self,
+        route: &Route,
+        replica: &ReplicaRuntime,
+        facts: &Facts,
+    ) -> Result<Option<Arc<Target>>, Next> {
         let place = route.place(replica.address());
         let target = replica.target(&place.database, &place.table).await;
         replica.observed(&target);
         let Some(target) = target.map_err(|error| verdict::not_asked(&error))? else {
-            return Ok(());
+            return Ok(None);
         };
         let met = self
             .app
@@ -293,7 +339,7 @@ impl Sender {
             );
             return Err(Next::OtherReplica(Outcome::Retry { error }));
         }
-        Ok(())
+        Ok(Some(target))
     }
 
     /// A shard has read the batch as the target is now.
