@@ -177,6 +177,9 @@ pub struct Identities {
     known: Arc<Mutex<Known>>,
     /// One writer at a time.
     writing: tokio::sync::Mutex<()>,
+    /// Memory is as good as a disk.
+    #[cfg(test)]
+    is_simulated: bool,
 }
 
 impl Identities {
@@ -191,6 +194,26 @@ impl Identities {
             path,
             known: Arc::new(Mutex::new(known)),
             writing: tokio::sync::Mutex::default(),
+            #[cfg(test)]
+            is_simulated: false,
+        }
+    }
+
+    /// Those of a simulation, which are never written.
+    #[cfg(test)]
+    pub fn simulated() -> Identities {
+        Identities {
+            is_simulated: true,
+            ..Identities::below(Path::new("/nonexistent"))
+        }
+    }
+
+    /// What the next process finds.
+    #[cfg(test)]
+    pub fn of_the_same_disk(&self) -> Identities {
+        Identities {
+            known: Arc::clone(&self.known),
+            ..Identities::simulated()
         }
     }
 
@@ -237,6 +260,10 @@ impl Identities {
     }
 
     async fn write(&self) -> Result<(), String> {
+        #[cfg(test)]
+        if self.is_simulated {
+            return Ok(());
+        }
         let _one_at_a_time = self.writing.lock().await;
         let (path, known) = (self.path.clone(), Arc::clone(&self.known));
         let written = tokio::task::spawn_blocking(move || {
