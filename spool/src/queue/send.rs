@@ -10,7 +10,7 @@ use crate::batch::{Batch, BatchFile, Outcome, Segment, Settled};
 use crate::bin_file::BinInfo;
 use crate::error::{Closed, FileError, QueueError};
 use crate::event::{Recut, Seq};
-use crate::files::{Files, bin_error};
+use crate::files::{Files, bin_error, now_ms};
 use crate::lease::Lease;
 use crate::model::Destination;
 use crate::recut;
@@ -98,15 +98,17 @@ impl Spool {
     /// Records that the batch is about to be sent to `replica` (`host:port`), before its first byte is. Gives
     /// the attempt's number, from 1.
     pub async fn attempt(&self, batch: &mut Batch, replica: &str) -> Result<u32, QueueError> {
+        let at_ms = now_ms();
         let request = Request::Attempt {
             to: batch.destination.clone(),
             seq: batch.seq,
             replica: replica.to_owned(),
+            at_ms,
             disproved: batch.disproved,
         };
         match self.shared().asked(request).await? {
             Answer::Attempt(attempt) => {
-                batch.doubt.began(replica);
+                batch.doubt.began(replica, at_ms);
                 batch.disproved = false;
                 Ok(attempt)
             }
