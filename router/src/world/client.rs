@@ -35,24 +35,61 @@ pub struct Insert {
     pub token: Option<String>,
     /// Its shape is new, so that a destination gets its rows first.
     pub probes: bool,
-    pub fate: Mutex<Fate>,
+    pub told: Mutex<Told>,
+}
+
+/// What its client has heard so far.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Askings that nobody has answered.
+    unanswered: usize,
+    is_accepted: bool,
+    is_undone: bool,
+}
+
+/// What one asking came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Accepted,
+    /// Nothing of it is or will be anywhere.
+    Undone,
+    /// Not this time: what an earlier asking came to is not said.
+    NotTaken,
 }
 
 impl Insert {
+    /// What its client knows of it.
     pub fn fate(&self) -> Fate {
-        *self.fate.lock().unwrap()
+        let told = self.told.lock().unwrap();
+        match (told.is_accepted, told.unanswered) {
+            (true, _) => Fate::Accepted,
+            (false, 0) => Fate::Refused,
+            (false, _) => Fate::Unknown,
+        }
+    }
+
+    /// Whether its client asks again: it has a token, and does not know the end.
+    pub fn is_asked_again(&self) -> bool {
+        let told = self.told.lock().unwrap();
+        self.token.is_some() && !told.is_accepted && !told.is_undone
     }
 
     /// Hands the rows over and waits for the answer; nothing is told while there is none.
     pub async fn send(self: Arc<Self>, app: Arc<App>, shards: Shards) {
-        let Some(fate) = self.answered(&app).await else {
+        self.told.lock().unwrap().unanswered += 1;
+        let Some(answer) = self.answered(&app).await else {
             return;
         };
-        shards.say(format!("client: INSERT {} is {fate:?}", self.number));
-        *self.fate.lock().unwrap() = fate;
+        shards.say(format!("client: INSERT {} is {answer:?}", self.number));
+        let mut told = self.told.lock().unwrap();
+        match answer {
+            Answer::Accepted => told.is_accepted = true,
+            Answer::Undone => (told.is_undone, told.unanswered) = (true, 0),
+            Answer::NotTaken => told.unanswered -= 1,
+        }
     }
 
-    async fn answered(&self, app: &App) -> Option<Fate> {
+    async fn answered(&self, app: &App) -> Option<Answer> {
         let (database, name) = TABLES[self.table].split_once('.').unwrap();
         let Lookup::Routed(table) = app.routing().lookup(database, name) else {
             panic!("{name} is not routed");
@@ -70,11 +107,11 @@ impl Insert {
             .stage(InsertId::random(), self.token.clone(), shape, &table.lanes);
         for row in &self.rows {
             if stage.append(row.shard(), &row.0.to_le_bytes(), 1).is_err() {
-                return Some(Fate::Refused);
+                return Some(Answer::NotTaken);
             }
         }
         let Ok(staged) = stage.finish() else {
-            return Some(Fate::Refused);
+            return Some(Answer::NotTaken);
         };
         let head = CommitHead {
             retry_windows: RetryWindows::FOR_EVER,
@@ -84,28 +121,28 @@ impl Insert {
         match app.spool.commit(staged, head).await {
             Ok(accepted) => self.end_of_wait(app, accepted).await,
             Err(CommitError::Poisoned(_)) => None,
-            Err(_) => Some(Fate::Refused),
+            Err(_) => Some(Answer::NotTaken),
         }
     }
 
     /// As `insert` waits.
-    async fn end_of_wait(&self, app: &App, accepted: spool::Accepted) -> Option<Fate> {
+    async fn end_of_wait(&self, app: &App, accepted: spool::Accepted) -> Option<Answer> {
         let Some(mut pending) = accepted.pending else {
-            return Some(Fate::Accepted);
+            return Some(Answer::Accepted);
         };
         let outcome = match tokio::time::timeout(PATIENCE, pending.outcome()).await {
             Ok(outcome) => outcome,
             Err(_) => match app.spool.go(accepted.insert, "patience").await {
                 Ok(outcome) => outcome,
                 Err(QueueError::NotPending(_)) => pending.outcome().await,
-                Err(_) => return Some(Fate::Accepted),
+                Err(_) => return Some(Answer::Accepted),
             },
         };
         Some(match outcome {
             PendingOutcome::Delivered | PendingOutcome::Waiting(_) | PendingOutcome::SetAside(_) => {
-                Fate::Accepted
+                Answer::Accepted
             }
-            PendingOutcome::Aborted(_) => Fate::Refused,
+            PendingOutcome::Aborted(_) => Answer::Undone,
         })
     }
 

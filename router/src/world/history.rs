@@ -8,7 +8,7 @@ use spool::sim::{Op, SimDisk, simulate};
 use tokio::time::sleep;
 
 use super::check;
-use super::client::{Fate, Insert};
+use super::client::Insert;
 use super::dice::Dice;
 use super::life::Life;
 use super::plan::{Plan, TABLES};
@@ -142,11 +142,11 @@ impl History {
             rows,
             token,
             probes,
-            fate: Mutex::new(Fate::Unknown),
+            told: Mutex::default(),
         }));
         self.send(number);
         // A client that was in a hurry sends it twice at once.
-        if self.inserts[number].token.is_some() && self.dice.chance(0.1) {
+        if self.inserts[number].token.is_some() && !is_bad && self.dice.chance(0.1) {
             self.send(number);
         }
     }
@@ -163,7 +163,7 @@ impl History {
     fn ask_again(&mut self) {
         for number in 0..self.inserts.len() {
             let insert = &self.inserts[number];
-            if insert.token.is_some() && insert.fate() == Fate::Unknown {
+            if insert.is_asked_again() {
                 self.trace.say(format!("client: INSERT {number} again"));
                 self.send(number);
             }
@@ -332,10 +332,7 @@ impl History {
                 .into_iter()
                 .filter(|status| status.uncut.rows + status.waiting.rows > 0 || status.sending)
                 .collect();
-            let is_answered = self
-                .inserts
-                .iter()
-                .all(|insert| insert.token.is_none() || insert.fate() != Fate::Unknown);
+            let is_answered = self.inserts.iter().all(|insert| !insert.is_asked_again());
             if waiting.is_empty() && is_answered {
                 return;
             }
