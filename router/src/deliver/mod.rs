@@ -98,6 +98,20 @@ enum Tried {
     Unclear(String),
 }
 
+/// How an attempt failed.
+struct Failed {
+    next: Next,
+    /// What the replica said of the statement alone.
+    bare: Bare,
+}
+
+impl From<Next> for Failed {
+    fn from(next: Next) -> Failed {
+        let bare = Bare::NotAsked;
+        Failed { next, bare }
+    }
+}
+
 impl Sender {
     /// The next batch, once it may be sent. Sends may be stopped while one is waited for: then it is given back.
     async fn next(&self) -> Result<Batch, Closed> {
@@ -199,14 +213,32 @@ impl Sender {
         Tried::Ended(outcome)
     }
 
-    /// One attempt at one replica: recorded before the first byte is sent.
+    /// One attempt at one replica, and a second where it refused the batch and took the statement alone: a table that was missing
+    /// may be there since, a login in order again. Only rows that are refused then too are at fault.
     async fn attempt(&self, batch: &mut Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
+        match self.attempt_once(batch, route, replica).await {
+            Err(Failed {
+                bare: Bare::Taken, ..
+            }) => {}
+            ended => return ended.map_err(|failed| failed.next),
+        }
+        let again = self.attempt_once(batch, route, replica).await;
+        again.map_err(|failed| failed.next)
+    }
+
+    /// Recorded before the first byte is sent.
+    async fn attempt_once(
+        &self,
+        batch: &mut Batch,
+        route: &Route,
+        replica: &ReplicaRuntime,
+    ) -> Result<(), Failed> {
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
         if let Some(error) = request::cannot_read(batch.shape(), &facts) {
             let error = format!("{}: {error}", replica.address());
-            return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
+            return Err(Next::OtherReplica(Outcome::HoldDestination { error }).into());
         }
         self.meet(route, replica, &facts).await?;
         let _place = replica.place().await;
@@ -246,7 +278,8 @@ impl Sender {
                     }
                     false => Bare::NotAsked,
                 };
-                Err(verdict::next(&error, batch.segments().len(), views, bare))
+                let next = verdict::next(&error, batch.segments().len(), views, bare);
+                Err(Failed { next, bare })
             }
         }
     }
