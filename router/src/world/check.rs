@@ -55,7 +55,7 @@ fn check_reason(shards: &Inner, batch: &Aside, bad: &BTreeSet<Row>) {
         assert_eq!(good, None, "a row of a sound INSERT is in broken/");
         return;
     }
-    let is_given = shards.refused.contains(&batch.token) || shards.open.contains(&batch.token);
+    let is_given = shards.refused.contains(&batch.token) || shards.is_open(&batch.token);
     assert!(is_given, "a batch is held for no reason: {batch:?}");
 }
 
@@ -111,7 +111,7 @@ fn check_count(shards: &Inner, insert: &Insert, row: Row, found: &[&str], kept: 
         "{row:?} of INSERT {number} was written under {tokens:?}"
     );
     assert!(kept <= 1, "{row:?} of INSERT {number} is set aside {kept} times");
-    let is_open = found.iter().all(|token| shards.open.contains(*token));
+    let is_open = found.iter().all(|token| shards.is_open(token));
     if found.len() > 1 {
         let recognises = shards.plan.engines[row.table()].window.is_some();
         assert!(

@@ -3,13 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use spool::{
-    CommitError, CommitHead, InsertId, PendingOutcome, ProbeTarget, QueueError, RetryWindows, Shape,
-};
+use spool::{CommitError, CommitHead, InsertId, PendingOutcome, ProbeTarget, RetryWindows, Shape};
 
 use super::plan::TABLES;
 use super::shards::{Row, Shards};
 use crate::app::App;
+use crate::insert::end_wait;
 use crate::routing::{Lookup, RoutedTable};
 
 /// As `local_insert_timeout` of the plan.
@@ -132,11 +131,7 @@ impl Insert {
         };
         let outcome = match tokio::time::timeout(PATIENCE, pending.outcome()).await {
             Ok(outcome) => outcome,
-            Err(_) => match app.spool.go(accepted.insert, "patience").await {
-                Ok(outcome) => outcome,
-                Err(QueueError::NotPending(_)) => pending.outcome().await,
-                Err(_) => return Some(Answer::Accepted),
-            },
+            Err(_) => end_wait(&app.spool, accepted.insert, &mut pending).await,
         };
         Some(match outcome {
             PendingOutcome::Delivered | PendingOutcome::Waiting(_) | PendingOutcome::SetAside(_) => {

@@ -243,6 +243,7 @@ impl History {
 
     fn kill(&mut self, power_goes: bool) {
         let disk = self.life.take().unwrap().kill();
+        self.shards.lock().forget_answers();
         let disk = match power_goes {
             true => disk.after_power_loss(self.dice.seed()),
             false => disk.copy(),

@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::dice::Dice;
 use super::plan::{Plan, TABLES};
 use super::trace::Trace;
+
+/// What a server has answered is on the router's disk after so long.
+const RECORDED_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes of a row: its number.
 pub const ROW_BYTES: usize = 8;
@@ -89,8 +95,10 @@ pub struct Inner {
     standing: BTreeMap<String, usize>,
     /// What each token stands for.
     contents: BTreeMap<String, Vec<u8>>,
-    /// Tokens of attempts whose outcome nobody knows.
-    pub open: BTreeSet<String>,
+    /// Attempts whose outcome the router does not know: server and token.
+    pub open: BTreeSet<(usize, String)>,
+    /// Attempts that were answered, and when: the answer may not be on the router's disk yet.
+    fresh: Vec<(Instant, (usize, String))>,
     /// Tokens that some server has refused, for which reason ever.
     pub refused: BTreeSet<String>,
     /// Addresses whose servers have shown who they are.
@@ -142,6 +150,7 @@ impl Shards {
             standing,
             contents: BTreeMap::new(),
             open: BTreeSet::new(),
+            fresh: Vec::new(),
             refused: BTreeSet::new(),
             met: BTreeSet::new(),
             is_healed: false,
@@ -187,6 +196,27 @@ impl Inner {
         }
         let place = |(replica, store)| (Some(Plan::address(shard, replica)), [store].into());
         stores.into_iter().enumerate().map(place).collect()
+    }
+
+    /// The attempt's outcome is told.
+    pub fn close(&mut self, attempt: (usize, String)) {
+        self.fresh.push((Instant::now(), attempt.clone()));
+        // A failing disk may not take the record of it, however late.
+        if !self.plan.bad_disk {
+            self.open.remove(&attempt);
+        }
+    }
+
+    /// The router is killed: it may have forgotten what it was told last.
+    pub fn forget_answers(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh).into_iter();
+        let lost = fresh.filter(|(at, _)| at.elapsed() < RECORDED_AFTER);
+        self.open.extend(lost.map(|(_, attempt)| attempt));
+    }
+
+    /// Whether some attempt with that token has no outcome.
+    pub fn is_open(&self, token: &str) -> bool {
+        self.open.iter().any(|(_, open)| open == token)
     }
 
     /// A server takes a batch, or knows it already.

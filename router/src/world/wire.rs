@@ -183,7 +183,8 @@ impl SimulatedWire {
             return Err(self.cut(Sent::Part { ends_itself: true }));
         }
         // From here on only an answer tells.
-        let was_open = !self.shards.lock().open.insert(token.to_owned());
+        let attempt = (server, token.to_owned());
+        let was_open = !self.shards.lock().open.insert(attempt.clone());
         let lives = self.shards.lock().servers[server].lives;
         let takes = self.shards.lock().dice.millis(1..30);
         sleep(takes).await;
@@ -200,7 +201,7 @@ impl SimulatedWire {
             shards.refused.insert(token.to_owned());
         }
         if (answer.is_ok() || proves) && !was_open {
-            shards.open.remove(token);
+            shards.close(attempt);
         }
         answer
     }
