@@ -44,7 +44,17 @@ use trace::Trace;
 const SEEDS: u64 = 256;
 
 /// Seeds that have found something, each with a word on what.
-const REGRESSIONS: &[(u64, &str)] = &[];
+const REGRESSIONS: &[(u64, &str)] = &[
+    (
+        2,
+        "rows were blamed for a refusal that had passed when the statement alone was asked for",
+    ),
+    (5, "a refused login was taken for the rows' fault, twice"),
+    (
+        58,
+        "a client was told that its INSERT is kept before the end of its wait was on disk, and a restart undid it",
+    ),
+];
 
 /// After so many failures a run is over.
 const FAILURES_MAX: usize = 10;
