@@ -299,26 +299,24 @@ impl Sender {
         }
     }
 
-    /// A replica shows who it is before anything is written to it. One without the table says so itself.
+    /// A replica shows who it is before anything is written to it. That it has no table it says itself.
     async fn meet(&self, route: &Route, replica: &ReplicaRuntime, facts: &Facts) -> Result<(), Next> {
         let place = route.place(replica.address());
         let target = replica.target(&place.database, &place.table).await;
         replica.observed(&target);
-        let Some(target) = target.map_err(|error| verdict::not_asked(&error))? else {
-            return Ok(());
+        let target = target.map_err(|error| verdict::not_asked(&error))?;
+        let identities = &self.app.identities;
+        let met = match &target {
+            Some(target) => identities.check(&place, &Identity::of(facts, target)).await,
+            None => identities.check_server(&place, facts),
         };
-        let met = self
-            .app
-            .identities
-            .check(&place, &Identity::of(facts, &target))
-            .await;
         met.map_err(|not_met| {
             Next::OtherReplica(match not_met {
                 NotMet::Other(error) => Outcome::HoldDestination { error },
                 NotMet::NotKept(error) => Outcome::Retry { error },
             })
         })?;
-        if target.is_readonly {
+        if target.is_some_and(|target| target.is_readonly) {
             replica.look_again(&place.database, &place.table);
             let error = format!(
                 "{}: {}.{} is read-only there: its ZooKeeper session is lost, or it was never begun",

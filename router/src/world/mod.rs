@@ -46,6 +46,10 @@ const SEEDS: u64 = 256;
 /// Seeds that have found something, each with a word on what.
 const REGRESSIONS: &[(u64, &str)] = &[
     (
+        1497,
+        "a server at another's address was written to: it had no table when it was to show who it is",
+    ),
+    (
         2,
         "rows were blamed for a refusal that had passed when the statement alone was asked for",
     ),
