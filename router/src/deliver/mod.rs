@@ -103,6 +103,20 @@ enum Tried {
     Unclear(String),
 }
 
+/// How an attempt failed.
+struct Failed {
+    next: Next,
+    /// What the replica said of the statement alone.
+    bare: Bare,
+}
+
+impl From<Next> for Failed {
+    fn from(next: Next) -> Failed {
+        let bare = Bare::NotAsked;
+        Failed { next, bare }
+    }
+}
+
 impl Sender {
     /// The next batch, once it may be sent. Sends may be stopped while one is waited for: then it is given back.
     async fn next(&self) -> Result<Batch, Closed> {
@@ -204,19 +218,37 @@ impl Sender {
         Tried::Ended(outcome)
     }
 
-    /// One attempt at one replica: recorded before the first byte is sent.
+    /// One attempt at one replica, and a second where it refused the batch and took the statement alone: a table that was missing
+    /// may be there since, a login in order again. Only rows that are refused then too are at fault.
     async fn attempt(
         &mut self,
         batch: &mut Batch,
         route: &Route,
         replica: &ReplicaRuntime,
     ) -> Result<(), Next> {
+        match self.attempt_once(batch, route, replica).await {
+            Err(Failed {
+                bare: Bare::Taken, ..
+            }) => {}
+            ended => return ended.map_err(|failed| failed.next),
+        }
+        let again = self.attempt_once(batch, route, replica).await;
+        again.map_err(|failed| failed.next)
+    }
+
+    /// Recorded before the first byte is sent.
+    async fn attempt_once(
+        &mut self,
+        batch: &mut Batch,
+        route: &Route,
+        replica: &ReplicaRuntime,
+    ) -> Result<(), Failed> {
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
         if let Some(error) = request::cannot_read(batch.shape(), &facts) {
             let error = format!("{}: {error}", replica.address());
-            return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
+            return Err(Next::OtherReplica(Outcome::HoldDestination { error }).into());
         }
         if let Some(target) = self.meet(route, replica, &facts).await?
             && self.is_there(batch, route, replica, &target).await?
@@ -261,7 +293,8 @@ impl Sender {
                     }
                     false => Bare::NotAsked,
                 };
-                Err(verdict::next(&error, batch.segments().len(), views, bare))
+                let next = verdict::next(&error, batch.segments().len(), views, bare);
+                Err(Failed { next, bare })
             }
         }
     }
@@ -317,21 +350,19 @@ impl Sender {
         let place = route.place(replica.address());
         let target = replica.target(&place.database, &place.table).await;
         replica.observed(&target);
-        let Some(target) = target.map_err(|error| verdict::not_asked(&error))? else {
-            return Ok(None);
+        let target = target.map_err(|error| verdict::not_asked(&error))?;
+        let identities = &self.app.identities;
+        let met = match &target {
+            Some(target) => identities.check(&place, &Identity::of(facts, target)).await,
+            None => identities.check_server(&place, facts),
         };
-        let met = self
-            .app
-            .identities
-            .check(&place, &Identity::of(facts, &target))
-            .await;
         met.map_err(|not_met| {
             Next::OtherReplica(match not_met {
                 NotMet::Other(error) => Outcome::HoldDestination { error },
                 NotMet::NotKept(error) => Outcome::Retry { error },
             })
         })?;
-        if target.is_readonly {
+        if target.as_ref().is_some_and(|target| target.is_readonly) {
             replica.look_again(&place.database, &place.table);
             let error = format!(
                 "{}: {}.{} is read-only there: its ZooKeeper session is lost, or it was never begun",
@@ -339,7 +370,7 @@ impl Sender {
             );
             return Err(Next::OtherReplica(Outcome::Retry { error }));
         }
-        Ok(Some(target))
+        Ok(target)
     }
 
     /// A shard has read the batch as the target is now.
