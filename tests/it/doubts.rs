@@ -30,12 +30,13 @@ fn past_half_the_window_a_batch_in_doubt_is_held_and_sent_when_an_operator_says_
     send(&weir.http, Format::CSV, rows(71, 0..100)).expect_success();
     weir.wait_until_delivered(DELIVERY_LIMIT);
 
-    proxy.drop_answer();
+    proxy.keep_answers();
     send(&weir.http, Format::CSV, rows(71, 100..200)).expect_success();
     wait_for("the INSERT to be executed", DELIVERY_LIMIT, || {
         (count(&server.http, TARGET) == 200).then_some(())
     });
     weir.kill9();
+    proxy.release();
     fill_half_the_window(&server.http);
     weir.restart();
     let listed = wait_for("the batch to be held", DELIVERY_LIMIT, || {
