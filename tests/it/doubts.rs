@@ -1,6 +1,8 @@
 //! A batch that a shard may have: repeated only while the shard recognises it.
 
-use support::{ClickHouse18, Endpoint, Format, Options, Proxy, ZooKeeper, rows, wait_for};
+use std::time::Duration;
+
+use support::{ClickHouse18, Endpoint, Format, Options, Proxy, ZooKeeper, rows, stays, wait_for};
 
 use crate::setup::{DELIVERY_LIMIT, TARGET, all_remote, send, weir};
 use crate::tables::{check_holds, count, create_replicated};
@@ -37,10 +39,14 @@ fn past_half_the_window_a_batch_in_doubt_is_held_and_sent_when_an_operator_says_
     });
     weir.kill9();
     proxy.release();
+    // Blocks of the attempt's own second do not count.
+    stays("nobody writes", Duration::from_secs(2), || {
+        count(&server.http, TARGET) == 200
+    });
     fill_half_the_window(&server.http);
     weir.restart();
     let listed = wait_for("the batch to be held", DELIVERY_LIMIT, || {
-        let listed = weir.command(&["spool", "ls", "--output", "json"]);
+        let listed = weir.command(&["spool", "ls", "--files", "--output", "json"]);
         listed
             .contains("might not be recognised any more")
             .then_some(listed)
