@@ -205,9 +205,7 @@ impl ShardError {
     pub fn wrote(&self, views: Views) -> Wrote {
         match (&self.sent, &self.failure) {
             (Sent::Nothing | Sent::Part { ends_itself: true }, _) => Wrote::Nothing,
-            (Sent::Part { ends_itself: false } | Sent::Whole, Failure::Server(error)) => {
-                proved_by(error, views)
-            }
+            (Sent::Part { ends_itself: false } | Sent::Whole, Failure::Server(error)) => error.wrote(views),
             (
                 Sent::Part { ends_itself: false } | Sent::Whole,
                 Failure::Credentials(_)
@@ -259,12 +257,15 @@ impl ShardError {
     }
 }
 
-fn proved_by(error: &ServerError, views: Views) -> Wrote {
-    let from_view = error.names_view() || (views == Views::Possible && !error.names_input());
-    match error.proof() {
-        Proof::Always if !error.names_view() => Wrote::Nothing,
-        Proof::OneBlock if !from_view => Wrote::Nothing,
-        Proof::Always | Proof::OneBlock | Proof::None => Wrote::Unknown,
+impl ServerError {
+    /// What these words say of a whole batch that they answer, whose target has such views.
+    pub fn wrote(&self, views: Views) -> Wrote {
+        let from_view = self.names_view() || (views == Views::Possible && !self.names_input());
+        match self.proof() {
+            Proof::Always if !self.names_view() => Wrote::Nothing,
+            Proof::OneBlock if !from_view => Wrote::Nothing,
+            Proof::Always | Proof::OneBlock | Proof::None => Wrote::Unknown,
+        }
     }
 }
 

@@ -183,8 +183,8 @@ impl Replica {
 
     /// The names that a query lists, or `None` where this server cannot tell them.
     async fn listed(&self, sql: &str) -> Result<Option<HashSet<String>>, ShardError> {
-        let answer = if_told(self.query(sql, &[]).await)?;
-        Ok(answer.map(|answer| String::from_utf8_lossy(&answer).lines().map(unescape).collect()))
+        let rows = self.rows_if_told(sql).await?;
+        Ok(rows.map(|rows| rows.into_iter().flatten().collect()))
     }
 
     /// The only value of a query, or `None` where this server cannot tell it.

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use config::OnDoubt;
-use shard_client::{Attempts, Failure, Sent, ShardError, Target, Views, Window, Wrote};
+use shard_client::{Attempts, Target, Views, Window, Wrote};
 use spool::{Batch, MayHave};
 use tokio::time::Instant;
 
@@ -58,20 +58,16 @@ enum Told {
     Unreachable,
 }
 
-/// Of the batch in hand, since when its attempts are looked for in vain.
+/// A batch, and since when its attempts are looked for in vain.
 #[derive(Debug, Default)]
-pub struct Search {
-    of: u64,
-    since: Option<Instant>,
-}
+pub struct Search(Option<(u64, Instant)>);
 
 impl Search {
     /// How long this batch's attempts have been looked for.
     fn lasts(&mut self, seq: u64) -> Duration {
-        if self.of != seq {
-            *self = Search { of: seq, since: None };
-        }
-        self.since.get_or_insert_with(Instant::now).elapsed()
+        let began = self.0.filter(|(of, _)| *of == seq);
+        let (_, since) = self.0.insert(began.unwrap_or_else(|| (seq, Instant::now())));
+        since.elapsed()
     }
 }
 
@@ -179,20 +175,14 @@ fn read(attempts: &Attempts, batch: &Batch, is_holder: bool) -> Told {
     let last = format!("{}-{}", batch.token(), batch.attempts());
     let failed = attempts.failed.iter().find(|(query_id, _)| *query_id == last);
     match failed {
-        Some((_, error)) if batch.is_last_attempt_alone_in_doubt() && proves(error) => Told::NothingWritten,
+        Some((_, error))
+            if batch.is_last_attempt_alone_in_doubt() && error.wrote(Views::Possible) == Wrote::Nothing =>
+        {
+            Told::NothingWritten
+        }
         Some(_) => Told::Nothing,
         None => Told::NotYet,
     }
-}
-
-/// Whether the words that an attempt failed with prove that it wrote nothing.
-fn proves(error: &shard_client::ServerError) -> bool {
-    let error = ShardError {
-        address: std::sync::Arc::from(""),
-        sent: Sent::Whole,
-        failure: Failure::Server(error.clone()),
-    };
-    error.wrote(Views::Possible) == Wrote::Nothing
 }
 
 /// What one says that knows stands above what others do not know.

@@ -145,18 +145,6 @@ impl Insert {
         if !self.probes {
             return Vec::new();
         }
-        let has_rows = |shard: usize| self.rows.iter().any(|row| row.shard() == shard);
-        let lanes = table
-            .lanes
-            .iter()
-            .enumerate()
-            .filter(|(shard, _)| has_rows(*shard));
-        let remote = lanes.filter_map(|(shard, lanes)| Some((shard, lanes.remote?)));
-        let targets = remote.flat_map(|(shard, lane)| {
-            let up = table.cluster.shards[shard].remote_destinations_up();
-            up.into_iter()
-                .map(move |destination| ProbeTarget { lane, destination })
-        });
-        targets.collect()
+        table.probe_targets(|shard| self.rows.iter().any(|row| row.shard() == shard))
     }
 }

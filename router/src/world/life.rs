@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use spool::sim::SimDisk;
+use spool::sim::{SimDisk, assert_undamaged};
 use spool::{Options, Spool};
 use tokio::task::JoinHandle;
 
@@ -38,16 +38,7 @@ impl Life {
     /// Starts on what the last one left.
     pub fn start(disk: SimDisk, shards: &Shards, identities: &Identities) -> Life {
         let (spool, stepper, report) = Spool::open_stepped(&disk, options()).unwrap();
-        assert_eq!(
-            (
-                &report.corrupt,
-                &report.damaged,
-                &report.unknown,
-                &report.unreadable
-            ),
-            (&vec![], &vec![], &vec![], &vec![])
-        );
-        assert_eq!((report.lost_records, report.lost_shares), (false, 0));
+        assert_undamaged(&report);
         let config = Arc::new(shards.lock().plan.config());
         let routing = Prepared::new(config, None)
             .unwrap()
