@@ -33,6 +33,7 @@ pub mod answers;
 pub mod app;
 pub mod backpressure;
 pub mod budget;
+mod chance;
 pub mod cli;
 pub mod deliver;
 pub mod discovery;
@@ -56,3 +57,6 @@ pub mod sessions;
 pub mod summary;
 pub mod tasks;
 pub mod time;
+pub mod wire;
+#[cfg(test)]
+mod world;

@@ -234,6 +234,12 @@ impl ShardError {
             .is_some_and(|error| codes::hints_schema_change(error.code))
     }
 
+    /// Whether the server did not let the user in, so that it has seen neither the statement nor a row.
+    pub fn refuses_login(&self) -> bool {
+        self.server()
+            .is_some_and(|error| codes::refuses_login(error.code))
+    }
+
     /// The failure without anything that could be a row's value: for logs.
     pub fn summary(&self) -> String {
         match &self.failure {

@@ -193,6 +193,12 @@ impl Replica {
         Ok(row.into_iter().next().filter(|value| !value.is_empty()))
     }
 
+    /// An answer's rows, or `None` where this server cannot tell them.
+    pub(crate) async fn rows_if_told(&self, sql: &str) -> Result<Option<Vec<Vec<String>>>, ShardError> {
+        let answer = if_told(self.query(sql, &[]).await)?;
+        Ok(answer.map(|answer| String::from_utf8_lossy(&answer).lines().map(fields).collect()))
+    }
+
     /// The values of an answer's first row; none where it has no row.
     pub(crate) async fn first_row(&self, sql: &str) -> Result<Vec<String>, ShardError> {
         let answer = self.query(sql, &[]).await?;

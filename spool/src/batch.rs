@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::doubt::{Doubt, MayHave};
 use crate::event::Seq;
+use crate::host::now_ms;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
 
@@ -71,6 +73,19 @@ impl Batch {
     /// Who may have the batch. Only a repeat that they, or replicas that share their memory of blocks, would recognise is safe.
     pub fn may_have(&self) -> Option<MayHave<'_>> {
         self.doubt.may_have()
+    }
+
+    /// How long ago the first of the attempts began of which it is not known that they wrote nothing; since the batch was cut,
+    /// where that was not written down. None without such an attempt, and where an operator had the batch sent again in spite of
+    /// it.
+    pub fn in_doubt_for(&self) -> Option<Duration> {
+        let since_ms = self.doubt.counts_since_ms(self.created_at_ms())?;
+        Some(Duration::from_millis(now_ms().saturating_sub(since_ms)))
+    }
+
+    /// Whether it is the last attempt alone, at that replica, of which it is not known that it wrote nothing.
+    pub fn is_last_attempt_alone_in_doubt(&self) -> bool {
+        self.doubt.open.is_some() && self.doubt.earlier.is_none()
     }
 
     /// An answer proves that the last attempt wrote nothing.

@@ -173,9 +173,9 @@ impl Queue {
     }
 
     /// Records that an attempt begins.
-    pub fn attempting(&mut self, seq: Seq, attempt: u32, replica: &str) {
+    pub fn attempting(&mut self, seq: Seq, attempt: u32, replica: &str, at_ms: u64) {
         let mut doubt = self.doubt(seq);
-        doubt.began(replica);
+        doubt.began(replica, at_ms);
         self.tried(seq, attempt, doubt);
     }
 
@@ -220,6 +220,9 @@ impl Queue {
         if let Some(mut entry) = self.aside.remove(&seq) {
             self.held_batches.subtract(entry.tally());
             entry.phase = Phase::Retry;
+            if let Some(note) = self.notes.get_mut(&seq) {
+                note.doubt.vouched_for();
+            }
             self.insert(seq, entry);
         }
     }
