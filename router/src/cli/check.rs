@@ -15,6 +15,9 @@ mod finding;
 mod live;
 mod placement;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 
 use clap::Args;

@@ -15,10 +15,15 @@ const OUTAGE_SECONDS_MIN: u64 = 600;
 pub fn findings(of: &TableFacts<'_>, at: &AtReplica<'_>) -> Vec<Finding> {
     let mut found = match &at.answer {
         Err(not_told) => vec![untold(at, not_told)],
-        Ok(answer) => match &answer.target {
-            None => vec![missing(of, at)],
-            Some(target) => of_target(of, at, answer, target),
-        },
+        Ok(answer) => {
+            let pins = answer.server.pins.iter();
+            let overridden = pins.filter_map(|pin| overridden(pin, &at.replica.user));
+            let of_target = match &answer.target {
+                None => vec![missing(of, at)],
+                Some(target) => of_target(of, at, answer, target),
+            };
+            overridden.chain(of_target).collect()
+        }
     };
     for finding in &mut found {
         finding.shard = Some(at.shard.name.clone());
@@ -73,13 +78,6 @@ fn of_target(of: &TableFacts<'_>, at: &AtReplica<'_>, answer: &Answer, facts: &T
     let mut found = Vec::new();
     found.extend(memory(answer, facts, by_token));
     found.extend(readonly(target));
-    found.extend(
-        answer
-            .server
-            .pins
-            .iter()
-            .filter_map(|pin| overridden(pin, &at.replica.user)),
-    );
     found.extend(refused(facts, &at.replica.user));
     found.extend(columns(of, facts, by_token));
     found.extend(facts.views.iter().map(|view| through(view, target, by_token)));

@@ -37,6 +37,7 @@ struct Report<'a> {
 /// Asks every replica and shows what stands in the way; an error where something does.
 pub async fn run(config: &Config, live: &Live) -> Result<(), CommandError> {
     let mut reports = examine(config, live).await?;
+    let mut is_interrupted = false;
     if live.canary {
         let interrupt = Interrupt::listen().map_err(|error| {
             CommandError(format!(
@@ -47,9 +48,10 @@ pub async fn run(config: &Config, live: &Live) -> Result<(), CommandError> {
             eprintln!("canary: {} …", report.facts.table.name);
             report.outcomes = canary::run(&report.facts, &interrupt).await;
         }
+        is_interrupted = interrupt.is_set();
     }
     show(&reports, live.output)?;
-    conclude(&reports)
+    conclude(&reports, is_interrupted)
 }
 
 async fn examine<'a>(config: &'a Config, live: &Live) -> Result<Vec<Report<'a>>, CommandError> {
@@ -91,7 +93,7 @@ fn report<'a>(facts: TableFacts<'a>, remembered: &mut Remembered) -> Report<'a> 
 }
 
 /// Success, or what it was that stands in the way.
-fn conclude(reports: &[Report<'_>]) -> Result<(), CommandError> {
+fn conclude(reports: &[Report<'_>], is_interrupted: bool) -> Result<(), CommandError> {
     let findings = reports.iter().flat_map(|report| &report.findings);
     let errors = findings.filter(|finding| finding.level() == Level::Error).count() as u64;
     let outcomes = reports.iter().flat_map(|report| &report.outcomes);
@@ -102,12 +104,13 @@ fn conclude(reports: &[Report<'_>]) -> Result<(), CommandError> {
         .filter(|(number, _)| *number > 0)
         .map(|(number, noun)| counted(number, noun))
         .collect();
-    match told.is_empty() {
-        true => Ok(()),
-        false => Err(CommandError(format!(
+    match (told.is_empty(), is_interrupted) {
+        (false, _) => Err(CommandError(format!(
             "{} in the way, see above",
             told.join(" and ")
         ))),
+        (true, true) => Err(CommandError("the canary was interrupted".to_owned())),
+        (true, false) => Ok(()),
     }
 }
 

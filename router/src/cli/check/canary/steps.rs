@@ -228,19 +228,16 @@ impl<'f> Bed<'f> {
 
     /// Scratch tables that are not of this run: it was killed, or another one is at it.
     async fn left_by_others(&self) -> Vec<String> {
-        let Some(first) = self.members.first() else {
-            return Vec::new();
-        };
-        let answer = first
-            .client
-            .query(&self.scratch.list(), &[])
-            .await
-            .unwrap_or_default();
-        let names = String::from_utf8_lossy(&answer).into_owned();
-        let others = names
-            .lines()
-            .filter(|name| !name.starts_with(&self.scratch.table));
-        others.map(str::to_owned).collect()
+        let mut others = Vec::new();
+        for member in &self.members {
+            let answer = member.client.query(&self.scratch.list(), &[]).await;
+            let names = String::from_utf8_lossy(&answer.unwrap_or_default()).into_owned();
+            let names = names
+                .lines()
+                .filter(|name| !name.starts_with(&self.scratch.table));
+            others.extend(names.map(|name| format!("{name} on {}", member.at.replica.address())));
+        }
+        others
     }
 
     async fn arrives(&mut self) -> Tried {
