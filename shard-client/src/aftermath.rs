@@ -51,16 +51,17 @@ impl Replica {
         let _ = self.query("SYSTEM FLUSH LOGS", &[]).await;
         let seconds = (within + CLOCK_SLACK).as_secs();
         let ended = format!(
-            "SELECT query_id, toString(type), toString(written_rows), exception FROM system.query_log \
+            "SELECT query_id, toString(toInt8(type)), toString(written_rows), exception FROM system.query_log \
              WHERE event_date >= toDate(now() - {seconds}) AND event_time >= now() - {seconds} \
-             AND {ours} AND toString(type) != 'QueryStart' \
+             AND {ours} AND toInt8(type) != {BEGAN} \
              ORDER BY event_time DESC LIMIT {ATTEMPTS_MAX} FORMAT TabSeparated"
         );
         Ok(self.rows_if_told(&ended).await?.map(read_log))
     }
 
-    /// Blocks that a MergeTree table has taken in the last `age`, whoever wrote them: rather too many than too few. `None`
-    /// where the server does not show its parts.
+    /// Blocks that a MergeTree table has taken in the last `age`, whoever wrote them. `None` where the server does not show its
+    /// parts. Those of the second in which that began are left out, since parts tell whole seconds: what came before would
+    /// count too, which may be hundreds. Else rather too many than too few.
     ///
     /// Block numbers are given in order (to each partition of a replicated table its own), and a part says from which to
     /// which its rows go. So what is above the highest number of a part that is older is newer. A merge hides old parts
@@ -73,10 +74,10 @@ impl Replica {
         is_replicated: bool,
         age: Duration,
     ) -> Result<Option<u64>, ShardError> {
-        let seconds = (age + CLOCK_SLACK).as_secs();
+        let seconds = age.as_secs();
         let (database, table) = (quoted_text(database), quoted_text(table));
         let partitions = if is_replicated { "GROUP BY partition" } else { "" };
-        let older = format!("modification_time < now() - {seconds}");
+        let older = format!("modification_time <= now() - {seconds}");
         let sql = format!(
             "SELECT toString(sum(taken)) FROM (SELECT toInt64(max(max_block_number)) - if(countIf({older}) = 0, \
              toInt64(min(min_block_number)) - 1, toInt64(maxIf(max_block_number, {older}))) AS taken FROM system.parts \
@@ -109,6 +110,10 @@ impl Replica {
     }
 }
 
+/// Types of the log's rows: numbers in 18.16, and behind the names that they have since (`QueryStart`, `QueryFinish`).
+const BEGAN: u8 = 1;
+const FINISHED: &str = "2";
+
 /// Rows of the query log: query id, type, written rows, exception.
 fn read_log(rows: Vec<Vec<String>>) -> Attempts {
     let mut attempts = Attempts::default();
@@ -116,7 +121,7 @@ fn read_log(rows: Vec<Vec<String>>) -> Attempts {
         let Ok([query_id, kind, written_rows, exception]) = <[String; 4]>::try_from(row) else {
             continue;
         };
-        if kind == "QueryFinish" {
+        if kind == FINISHED {
             let written: u64 = written_rows.parse().unwrap_or(0);
             attempts.finished = Some(attempts.finished.unwrap_or(0).max(written));
         } else if let Some(error) = ServerError::read(STATUS_OF_FAILED, None, &exception) {
@@ -140,11 +145,11 @@ mod tests {
     #[test]
     fn the_log_says_which_attempts_ended_and_how() {
         let read = read_log(vec![
-            row("ab-3", "QueryFinish", "0", ""),
-            row("ab-2", "QueryFinish", "7", ""),
+            row("ab-3", FINISHED, "0", ""),
+            row("ab-2", FINISHED, "7", ""),
             row(
                 "ab-1",
-                "ExceptionWhileProcessing",
+                "4",
                 "0",
                 "Code: 241. DB::Exception: Memory limit (total) exceeded. (MEMORY_LIMIT_EXCEEDED)",
             ),

@@ -20,6 +20,7 @@ mod cuts;
 mod defaults;
 mod differential;
 mod discovery;
+mod doubts;
 mod facts_18;
 mod facts_modern;
 mod golden_formats;

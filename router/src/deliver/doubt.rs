@@ -9,7 +9,8 @@
 //! | … where the only one in doubt failed with a proof that it wrote nothing | a first attempt like any other |
 //! | … where nobody knows | `on_doubt`: by default held where the target remembers blocks, sent where it does not |
 //!
-//! Half the window is what others may write between this look and the repeat.
+//! Half the window is what others may write within a second of the attempt, which nobody counts, and between this look and the
+//! repeat.
 
 use std::time::Duration;
 

@@ -203,11 +203,11 @@ impl Inner {
 
     /// The attempt's outcome is told.
     pub fn close(&mut self, attempt: (usize, String)) {
-        self.fresh.push((Instant::now(), attempt.clone()));
         // A failing disk may not take the record of it, however late.
         if !self.plan.bad_disk {
             self.open.remove(&attempt);
         }
+        self.fresh.push((Instant::now(), attempt));
     }
 
     /// The router is killed: it may have forgotten what it was told last.
