@@ -198,7 +198,7 @@ fn a_missing_or_distributed_target_is_refused() {
     check(
         |at, answer| {
             if at == 2 {
-                answer.target = None
+                answer.target = None;
             }
         },
         STOPPED,
@@ -447,7 +447,7 @@ fn columns_and_time_zones_that_differ_are_named_by_replica() {
     let with = |change: fn(&mut Description)| {
         move |at: usize, answer: &mut Answer| {
             if at == 3 {
-                change(&mut target(answer).description)
+                change(&mut target(answer).description);
             }
         }
     };
