@@ -286,7 +286,30 @@ fn not_who_it_was(place: &Place, why: &str) -> NotMet {
     ))
 }
 
-/// The same while no router runs.
+/// What is known, to compare with and never to write: for looking at a cluster beside a router that runs or does not.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    known: Known,
+}
+
+impl Remembered {
+    /// What a spool knows; nothing where it never met a replica.
+    pub fn of_spool(spool: &Path) -> Result<Remembered, String> {
+        let path = file(spool);
+        let known = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Remembered { known })
+    }
+
+    /// Why a replica would be taken for another. One that would not is compared with those that are met later.
+    pub fn meet(&mut self, place: &Place, now: &Identity) -> Option<String> {
+        match meet(place, now, &mut self.known) {
+            Verdict::Same | Verdict::Learned => None,
+            Verdict::Other(why) => Some(why),
+        }
+    }
+}
+
+/// [`Identities::forget`] while no router runs.
 pub fn forget_offline(spool: &Path, shard: &str, replica: Option<&str>) -> Result<usize, String> {
     let path = file(spool);
     let mut known = read(&path)?;

@@ -147,6 +147,16 @@ impl Replica {
     }
 }
 
+impl Replica {
+    /// The window of a table with this `engine_full` on the replica: for the hidden table of a materialized view, which only
+    /// the view's own statement tells.
+    pub async fn window_of(&self, engine_full: &str) -> Result<Option<Window>, ShardError> {
+        let engine = engine_full.split(['(', ' ']).next().unwrap_or_default();
+        let servers = self.window_settings(engine).await?;
+        Ok(window(engine, &own_settings(engine_full), &servers))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

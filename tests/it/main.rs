@@ -12,6 +12,7 @@
 mod arrival;
 mod bad_input;
 mod cached_answers;
+mod check_live;
 mod client_rules;
 mod commands;
 mod crash;
