@@ -83,12 +83,12 @@ pub async fn standing(
         return Standing::Repeat;
     };
     let (database, table) = route.target_on(replica);
-    if let Some(window) = target.window.filter(|window| has_time(window, age)) {
+    if let Some(window) = target.window.filter(|window| has_time(*window, age)) {
         let asked = replica
             .wire()
             .blocks_since(database, table, target.is_replicated(), age);
         match asked.await {
-            Ok(Some(blocks)) if has_blocks(&window, blocks) => return Standing::Repeat,
+            Ok(Some(blocks)) if has_blocks(window, blocks) => return Standing::Repeat,
             Ok(_) => {}
             Err(error) => return Standing::Wait(error.summary()),
         }
@@ -103,12 +103,21 @@ pub async fn standing(
     })
 }
 
-fn has_time(window: &Window, age: Duration) -> bool {
-    window.seconds.is_none_or(|seconds| age.as_secs() < seconds / 2)
+/// How much of what a target remembers is relied upon: half of it.
+pub fn relied_upon(window: Window) -> Window {
+    Window {
+        blocks: window.blocks / 2,
+        seconds: window.seconds.map(|seconds| seconds / 2),
+    }
 }
 
-fn has_blocks(window: &Window, blocks: u64) -> bool {
-    blocks <= window.blocks / 2
+fn has_time(window: Window, age: Duration) -> bool {
+    let relied_upon = relied_upon(window).seconds;
+    relied_upon.is_none_or(|seconds| age.as_secs() < seconds)
+}
+
+fn has_blocks(window: Window, blocks: u64) -> bool {
+    blocks <= relied_upon(window).blocks
 }
 
 /// `searched` says how long the logs have been asked in vain.
@@ -210,10 +219,10 @@ mod tests {
     #[test]
     fn a_target_that_has_forgotten_less_than_half_recognises_a_repeat() {
         let day = Duration::from_hours(24);
-        assert!(has_blocks(&window(100, None), 50) && !has_blocks(&window(100, None), 51));
-        assert!(has_time(&window(100, None), day));
-        assert!(!has_time(&window(100, Some(3600)), Duration::from_mins(30)));
-        assert!(has_time(&window(100, Some(3600)), Duration::from_mins(29)));
+        assert!(has_blocks(window(100, None), 50) && !has_blocks(window(100, None), 51));
+        assert!(has_time(window(100, None), day));
+        assert!(!has_time(window(100, Some(3600)), Duration::from_mins(30)));
+        assert!(has_time(window(100, Some(3600)), Duration::from_mins(29)));
     }
 
     #[track_caller]

@@ -138,7 +138,7 @@ fn short(window: Window, facts: &TargetFacts, target: &Target) -> Option<Finding
         false => ", each partition of a batch one",
     };
     let what = format!(
-        "the window of {} blocks covers an outage of {} at the present {} blocks an hour{partitions}",
+        "half of the window of {} blocks covers an outage of {} at the present {} blocks an hour{partitions}",
         window.blocks,
         age(0, covered * 1000),
         rate.an_hour()

@@ -7,6 +7,7 @@ use config::{Cluster, Replica, Shard, Table};
 use shard_client::{Facts, Target, Window};
 
 use crate::discovery::seed::ShownTable;
+use crate::deliver::doubt::relied_upon;
 use crate::schema::Description;
 
 /// A table with what each replica of its cluster said.
@@ -142,9 +143,10 @@ impl BlockRate {
     }
 }
 
-/// How long a window reaches back at that rate, in seconds: so long may an outage last until a repeat is not recognised any
-/// more. None where neither blocks nor time end it.
+/// How long an outage may last at that rate until a repeat is not trusted to be recognised any more, in seconds: as far as half
+/// the window reaches back. None where neither blocks nor time end it.
 pub fn covered_seconds(window: Window, rate: Option<BlockRate>) -> Option<u64> {
+    let window = relied_upon(window);
     let by_blocks = rate
         .filter(|rate| rate.blocks > 0)
         .map(|rate| window.blocks.saturating_mul(rate.seconds) / rate.blocks);
@@ -181,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_window_reaches_back_as_far_as_its_blocks_and_its_seconds_do() {
-        check((100, Some(604_800)), Some((400, 400)), Some(100));
-        check((10_000, Some(3600)), Some((400, 400)), Some(3600));
-        check((100, None), Some((1, 400)), Some(40_000));
-        check((100, Some(3600)), Some((0, 400)), Some(3600));
+    fn half_a_window_covers_what_its_blocks_and_its_seconds_do() {
+        check((100, Some(604_800)), Some((400, 400)), Some(50));
+        check((10_000, Some(3600)), Some((400, 400)), Some(1800));
+        check((100, None), Some((1, 400)), Some(20_000));
+        check((100, Some(3600)), Some((0, 400)), Some(1800));
         check((100, None), None, None);
     }
 

@@ -310,7 +310,7 @@ fn a_window_that_a_short_outage_outlasts_is_named_with_its_rate() {
             seconds: 400,
         });
     };
-    let words = "the window of 100 blocks covers an outage of 1m 40s at the present 3600 blocks an hour";
+    let words = "half of the window of 100 blocks covers an outage of 50s at the present 3600 blocks an hour";
     check(busy, ONCE, Level::Warning, ["s1 a1", words]);
 }
 
