@@ -25,9 +25,7 @@ const UNBUILT: &[Unbuilt] = &[
     word("cluster", "ddl", "forward"),
     word("cluster", "ddl", "replicate"),
     word("send", "client_tokens", "shard"),
-    word("send", "on_doubt", "hold"),
     word("table", "client_tokens", "shard"),
-    word("table", "on_doubt", "hold"),
     word("table", "when_shard_down", "reroute"),
 ];
 
