@@ -9,8 +9,8 @@ use support::{
 };
 
 use crate::setup::{
-    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, insert, patient, replicated_pairs, send,
-    table, weir,
+    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, insert, on_all, patient, plain_servers,
+    replicated_pairs, send, table, weir,
 };
 use crate::tables::{check_holds, count, create_merge_tree};
 
@@ -365,4 +365,34 @@ fn a_batch_that_a_replica_of_18_16_executed_without_a_word_is_there_once_on_both
         });
         assert_eq!(Fingerprint::in_table(&server.http, TARGET), expected);
     }
+}
+
+#[test]
+fn rows_without_a_shard_of_their_own_go_around_one_that_is_down() {
+    let mut servers = plain_servers(3);
+    let addresses: Vec<_> = servers.iter().map(|server| server.http.address).collect();
+    let anywhere = table(TABLE, TARGET).replace("cityHash64(user_id)", "rand()");
+    let weir = Weir::start(&WeirConfig {
+        sections: cluster(true, &all_remote(&addresses)) + &anywhere + "when_shard_down = \"reroute\"\n",
+        ..patient()
+    });
+    let is_up = |up: f64| {
+        let metric = "weir_replica_up{cluster=\"main\",shard=\"s2\"";
+        wait_for("the check of s2", DELIVERY_LIMIT, || {
+            (weir.metric(metric) == up).then_some(())
+        });
+    };
+    is_up(1.0);
+    servers[1].kill9();
+    is_up(0.0);
+    send(&weir.http, Format::CSV, rows(95, 0..300)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let holds = [0, 2].map(|at| count(&servers[at].http, TARGET));
+    assert!(holds[0] > 0 && holds[1] > 0, "{holds:?}");
+    servers[1].restart();
+    is_up(1.0);
+    send(&weir.http, Format::CSV, rows(95, 300..600)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    assert!(count(&servers[1].http, TARGET) > 0);
+    assert_eq!(on_all(&servers, TARGET), Fingerprint::of(rows(95, 0..600)));
 }

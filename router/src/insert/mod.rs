@@ -86,8 +86,8 @@ pub async fn insert(
     body: &mut impl Rows,
 ) -> Result<Inserted, Exception> {
     let table = plan.table.clone();
-    let windows = retries::windows(&table, &asker);
-    if !retries::needs_body(&asker, plan.token.as_deref(), &windows) {
+    let windows = retries::windows(app, &table, &asker);
+    if !retries::needs_body(app, &table, &asker, plan.token.as_deref()) {
         plan.body_hash = None;
     }
     let staging = read_and_stage(app, plan, body).await?;
@@ -287,7 +287,7 @@ async fn commit(
         user: asker.user.clone(),
         query_id: asker.query_id.clone(),
         body_hash: asker.selected.or(staging.body_hash()),
-        retry_windows: retries::windows(table, asker),
+        retry_windows: retries::windows(app, table, asker),
         probe,
         watch: asker.foreground.is_some(),
     };
