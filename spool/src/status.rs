@@ -55,7 +55,7 @@ impl DestinationStatus {
     }
 }
 
-/// What [`Spool::open`](crate::Spool::open) found and did.
+/// What a start found and did: [`Spool::recovered`](crate::Spool::recovered).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecoveryReport {
     /// Journal records read.
@@ -101,6 +101,6 @@ pub struct RecoveryReport {
     pub unknown: Vec<PathBuf>,
     /// Directories that cannot be read; their destinations are held.
     pub unreadable: Vec<PathBuf>,
-    /// How long it took.
+    /// How long it took, reading the directories behind the start included.
     pub took: Duration,
 }

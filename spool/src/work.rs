@@ -106,6 +106,9 @@ fn make_cut(shared: &Shared, plan: &CutPlan) {
         Ok(batch) => batch,
         Err(error) => {
             tracing::warn!(%error, table = plan.key.table, shard = plan.key.shard, "a batch was not cut, its rows wait");
+            if error.is_want_of_room() {
+                retain::evict(shared, plan.total.raw_bytes);
+            }
             return shared.state().cut_failed(lane, shared.now() + CUT_RETRY_MS);
         }
     };

@@ -79,7 +79,7 @@ pub async fn insert(
     if !retries::needs_body(&asker, plan.token.as_deref(), &windows) {
         plan.body_hash = None;
     }
-    let staging = read_and_stage(app, plan, body).await?;
+    let mut staging = read_and_stage(app, plan, body).await?;
     if staging.rows() == 0 {
         let summary = InsertSummary {
             elapsed_ns: elapsed_ns(asker.since),
@@ -94,6 +94,8 @@ pub async fn insert(
     if let Some(first) = retries::settled(app, &signature, &windows) {
         return Ok(answered_before(&first, asker.since));
     }
+    // Others need not wait for the memory of one whose rows are on the disk.
+    staging.give_back_part();
     app.admit_shares(&staging.destinations()).await?;
     // On its own from here on: a client that goes away must not leave an accepted INSERT pending with nobody
     // to end its wait.
@@ -253,10 +255,17 @@ fn commit_failed(table: &str, error: &CommitError) -> Exception {
 impl From<StageError> for Exception {
     fn from(error: StageError) -> Self {
         match error {
-            StageError::File(_) => Self::try_again(code::NOT_ENOUGH_SPACE, 10, error.to_string()),
-            StageError::RunTooLarge { .. } | StageError::NoShard { .. } | StageError::Frame(_) => {
-                Self::internal(error.to_string())
+            error if error.is_want_of_room() => {
+                let message = format!(
+                    "{error}: new INSERTs wait until there is room. Nothing of this one was accepted."
+                );
+                Self::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
             }
+            StageError::File(_) => Self::try_again(code::NOT_ENOUGH_SPACE, 10, error.to_string()),
+            StageError::NoRoom { .. }
+            | StageError::RunTooLarge { .. }
+            | StageError::NoShard { .. }
+            | StageError::Frame(_) => Self::internal(error.to_string()),
         }
     }
 }

@@ -5,11 +5,13 @@ mod bytes;
 mod crash;
 mod damage;
 mod doubt;
+mod full;
 mod local;
 mod lost;
 mod model;
 mod probe;
 mod retries;
+mod start;
 pub mod support;
 
 use std::time::Duration;

@@ -69,6 +69,21 @@ impl ChoiceArgs {
         Ok(batches)
     }
 
+    /// The first directory that is neither sent/ nor broken/ of the spool.
+    pub fn first_directory(&self) -> Option<PathBuf> {
+        let mut paths = self
+            .from
+            .iter()
+            .filter(|from| !matches!(from.as_str(), "sent" | "broken"));
+        paths.find_map(|path| {
+            let path = Path::new(path);
+            match path.is_dir() {
+                true => Some(path.to_owned()),
+                false => path.parent().map(Path::to_owned),
+            }
+        })
+    }
+
     fn kept(&self, spool: &Path, state: FileState, found: &mut Vec<PathBuf>) -> Result<(), CommandError> {
         let filter = Filter {
             table: self.table.clone(),

@@ -2,11 +2,13 @@
 //!
 //! Reading commands (`ls`, `show`, `cat`, `verify`) look at the files: they need no router, no lock, and
 //! change nothing. `retry` and `drop` ask the router that runs on the spool, or take its lock when none does.
-//! `replay` reads files and sends them anew; the queue knows nothing of it.
+//! `replay` reads files and sends them anew; the queue knows nothing of it. `adopt` delivers another router's spool.
 
+mod adopt;
 mod change;
 mod choose;
 mod ls;
+mod progress;
 mod replay;
 mod show;
 mod verify;
@@ -41,6 +43,8 @@ enum SpoolCommand {
     Verify(verify::VerifyArgs),
     /// Send batches again, from sent/, broken/ or any directory, to their own or another shard.
     Replay(replay::ReplayArgs),
+    /// Deliver what waits in the spool of a router that is gone.
+    Adopt(adopt::AdoptArgs),
     /// Put a held or broken batch back into the queue, or resume a held destination.
     Retry(change::RetryArgs),
     /// Give up a waiting or held batch: its rows are lost.
@@ -82,6 +86,7 @@ pub fn run(args: SpoolArgs) -> Result<(), CommandError> {
         SpoolCommand::Cat(args) => show::cat(&args),
         SpoolCommand::Verify(args) => verify::run(&args),
         SpoolCommand::Replay(args) => replay::run(&args),
+        SpoolCommand::Adopt(args) => adopt::run(&args),
         SpoolCommand::Retry(args) => change::retry(&args),
         SpoolCommand::Drop(args) => change::drop_batch(&args),
     }

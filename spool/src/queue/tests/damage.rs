@@ -31,7 +31,8 @@ async fn a_settled_file_that_cannot_be_moved_at_start_is_neither_held_nor_sent_a
     settle_next(&spool, &destination("s1"), Outcome::Acknowledged).await;
     until("the move has failed", || world.disk.faults_left() == 0).await;
     drop(spool);
-    world.disk.fail_once(Op::Rename, 0, io::ErrorKind::Other);
+    // The two before are the checkpoint's.
+    world.disk.fail_once(Op::Rename, 2, io::ErrorKind::Other);
     let (spool, report) = world.reopen();
     assert_eq!((report.moved, &report.damaged), (0, &vec![]));
     let status = spool.destination(&destination("s1")).unwrap();
