@@ -3,10 +3,14 @@
 pub(crate) mod accept;
 mod admin;
 mod send;
+#[cfg(any(test, feature = "sim"))]
+mod stepped;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
+#[cfg(any(test, feature = "sim"))]
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +24,7 @@ use crate::journal::{JournalError, Writer, WriterOptions};
 use crate::model::Options;
 use crate::names::Layout;
 use crate::own::{Lock, spool_id};
+use crate::recover::directories::Hands;
 use crate::recover::sweep::Swept;
 use crate::recover::{self, Recovered, recover};
 use crate::retain;
@@ -27,6 +32,9 @@ use crate::shared::{Shared, lock};
 use crate::state::window::Window;
 use crate::status::RecoveryReport;
 use crate::work::{self, CUT_THREADS};
+
+#[cfg(any(test, feature = "sim"))]
+pub use stepped::Stepper;
 
 /// How long a shutdown waits for uncut shares to be cut; what is left is in the journal and cut at the next
 /// start.
@@ -68,7 +76,7 @@ impl Spool {
         options: Options,
         lock: Option<Lock>,
     ) -> Result<Spool, OpenError> {
-        let opened = Opened::roll_forward(disk, options)?;
+        let opened = Opened::roll_forward(disk, options, Sweeping::Behind)?;
         let running = Running::start(opened, lock)?;
         Ok(Spool {
             running: Arc::new(running),
@@ -96,7 +104,7 @@ impl Spool {
             tracing::warn!("not every share could be cut before the end, the rest stays in the journal");
         }
         let running = Arc::clone(&self.running);
-        let stopped = tokio::task::spawn_blocking(move || running.stop());
+        let stopped = shared.off_the_runtime(move || running.stop());
         if let Err(error) = stopped.await {
             tracing::error!(%error, "the spool's threads did not end in order");
         }
@@ -115,9 +123,19 @@ struct Opened {
     unswept: Option<(RecoveryReport, u64)>,
 }
 
+/// When the directories are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweeping {
+    /// Behind the start, unless the journal is damaged.
+    Behind,
+    /// Before the first INSERT, by one thread: for a spool without threads.
+    #[cfg(any(test, feature = "sim"))]
+    Alone,
+}
+
 impl Opened {
     /// Takes over what the last process left: checkpoint and journal. The directories only where the journal is damaged.
-    fn roll_forward(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, OpenError> {
+    fn roll_forward(disk: Arc<dyn Disk>, options: Options, sweeping: Sweeping) -> Result<Opened, OpenError> {
         let mut files = Files {
             disk,
             layout: Layout::at(&options.path),
@@ -139,12 +157,16 @@ impl Opened {
             needed: of_previous,
             mut windows,
         } = recover(&files, window(&files, &options))?;
-        let is_in_front = state.is_doubted();
+        let threads_in_front = match sweeping {
+            Sweeping::Behind => state.is_doubted().then_some(recover::THREADS),
+            #[cfg(any(test, feature = "sim"))]
+            Sweeping::Alone => Some(1),
+        };
         state.begin_sweep();
         let shared = Arc::new(Shared::new(options, files, state));
-        let swept = match is_in_front {
-            true => sweep(&shared, report.clone(), next_segment)?,
-            false => None,
+        let swept = match threads_in_front {
+            Some(threads) => sweep(&shared, report.clone(), next_segment, threads)?,
+            None => None,
         };
         let mut writer = create_writer(&shared.files, &shared.options, next_segment)?;
         if let Some(swept) = swept.as_ref().filter(|swept| !swept.records.is_empty()) {
@@ -176,10 +198,19 @@ impl Opened {
 }
 
 /// Reads the directories; `None` when the spool is closed meanwhile.
-fn sweep(shared: &Shared, report: RecoveryReport, segment: u64) -> Result<Option<Swept>, FileError> {
+fn sweep(
+    shared: &Shared,
+    report: RecoveryReport,
+    segment: u64,
+    threads: usize,
+) -> Result<Option<Swept>, FileError> {
     let began = Instant::now();
     let is_stopped = || shared.is_closed();
-    let swept = recover::sweep::sweep(&shared.files, shared.state_cell(), report, segment, &is_stopped)?;
+    let hands = Hands {
+        threads,
+        is_stopped: &is_stopped,
+    };
+    let swept = recover::sweep::sweep(&shared.files, shared.state_cell(), report, segment, hands)?;
     Ok(swept.map(|mut swept| {
         recover::summarise(&shared.state(), &mut swept.report);
         swept.report.took += began.elapsed();
@@ -189,7 +220,9 @@ fn sweep(shared: &Shared, report: RecoveryReport, segment: u64) -> Result<Option
 
 /// Reads the directories behind the start, and hands what came of it to the journal's thread.
 fn sweep_behind(shared: &Shared, report: RecoveryReport, segment: u64) {
-    let swept = panic::catch_unwind(AssertUnwindSafe(|| sweep(shared, report, segment)));
+    let swept = panic::catch_unwind(AssertUnwindSafe(|| {
+        sweep(shared, report, segment, recover::THREADS)
+    }));
     let swept = swept.unwrap_or_else(|_| {
         let cause = io::Error::other("its thread ended in the middle");
         Err(FileError::at("reading", shared.files.layout.root())(cause))
@@ -264,6 +297,10 @@ impl Running {
     fn stop(&self) {
         self.shared.close();
         self.shared.work.close();
+        #[cfg(any(test, feature = "sim"))]
+        if self.shared.is_stepped.load(Ordering::Relaxed) {
+            return;
+        }
         join_all(lock(&self.files).drain(..));
         self.shared.inbox.close();
         join_all(lock(&self.journal).take());

@@ -33,6 +33,8 @@
 //! nothing else than a crash would: its rows and records are lost unseen; a batch that was cut in them is sent under its
 //! own token as long as its file lies in its place.
 
+pub use self::directories::THREADS;
+
 pub mod directories;
 mod leftovers;
 mod stray;

@@ -24,7 +24,16 @@ use crate::status::{RecoveryReport, Tally};
 use crate::work::{move_file, sync_places};
 
 /// Threads that read: enough to keep a disk's queue filled.
-const THREADS: usize = 4;
+pub const THREADS: usize = 4;
+
+/// Who reads, and until when.
+#[derive(Clone, Copy)]
+pub struct Hands<'a> {
+    /// So many threads.
+    pub threads: usize,
+    /// Whether they are to stop.
+    pub is_stopped: &'a (dyn Fn() -> bool + Sync),
+}
 
 /// Whether files may be touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,12 +125,12 @@ pub fn read(
     state: &Mutex<State>,
     destinations: Vec<Destination>,
     look: Look,
-    is_stopped: &(dyn Fn() -> bool + Sync),
+    hands: Hands<'_>,
 ) -> (Vec<Seen>, Part) {
     let next = AtomicUsize::new(0);
     let found = Mutex::new((Vec::new(), Part::default()));
     let read_some = || {
-        while !is_stopped()
+        while !(hands.is_stopped)()
             && let Some(destination) = destinations.get(next.fetch_add(1, Ordering::Relaxed))
         {
             let reader = Reader {
@@ -138,7 +147,7 @@ pub fn read(
         }
     };
     std::thread::scope(|scope| {
-        for number in 1..THREADS.min(destinations.len()) {
+        for number in 1..hands.threads.min(destinations.len()) {
             let thread = std::thread::Builder::new().name(format!("weir-recover-{number}"));
             if let Err(error) = thread.spawn_scoped(scope, read_some) {
                 tracing::warn!(%error, "the spool's directories are read by fewer threads");

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-use super::directories::{self, Look, Seen};
+use super::directories::{self, Hands, Look, Seen, THREADS};
 use super::leftovers::{self, Temporary};
 use super::{stray, suspect};
 use crate::batch::Outcome;
@@ -54,7 +54,7 @@ pub fn sweep(
     state: &Mutex<State>,
     report: RecoveryReport,
     segment: u64,
-    is_stopped: &(dyn Fn() -> bool + Sync),
+    hands: Hands<'_>,
 ) -> Result<Option<Swept>, FileError> {
     let mut sweep = Sweep {
         files,
@@ -63,8 +63,8 @@ pub fn sweep(
         records: Vec::new(),
         segment,
     };
-    let seen = sweep.read_directories(Look::ToRepair, is_stopped);
-    if is_stopped() {
+    let seen = sweep.read_directories(Look::ToRepair, hands);
+    if (hands.is_stopped)() {
         return Ok(None);
     }
     sweep.conclude(seen)?;
@@ -86,7 +86,11 @@ pub fn look(files: &Files, state: State, report: &mut RecoveryReport, suspects: 
         records: Vec::new(),
         segment: 0,
     };
-    for seen in sweep.read_directories(Look::Only, &|| false) {
+    let hands = Hands {
+        threads: THREADS,
+        is_stopped: &|| false,
+    };
+    for seen in sweep.read_directories(Look::Only, hands) {
         for (seq, error) in seen.missing {
             let path = files.batch(&seen.destination, seq);
             if suspects.contains(&path) {
@@ -157,9 +161,9 @@ impl Sweep<'_> {
 // === what is decided ===
 
 impl Sweep<'_> {
-    fn read_directories(&mut self, look: Look, is_stopped: &(dyn Fn() -> bool + Sync)) -> Vec<Seen> {
+    fn read_directories(&mut self, look: Look, hands: Hands<'_>) -> Vec<Seen> {
         let found = directories::destinations(self.files, self.state, &mut self.report);
-        let (seen, part) = directories::read(self.files, self.state, found, look, is_stopped);
+        let (seen, part) = directories::read(self.files, self.state, found, look, hands);
         self.report.moved += part.moved;
         self.report.unknown.extend(part.unknown);
         self.report.unreadable.extend(part.unreadable);
