@@ -437,5 +437,37 @@ fields!(Doubt {
     since_ms
 });
 
+/// A checkpoint of an older version: of its parts only what destinations say has changed.
+struct OldCheckpoint<D> {
+    checkpoint: Checkpoint,
+    destinations: Vec<D>,
+}
+
+impl<C, D: Decode<C>> Decode<C> for OldCheckpoint<D> {
+    fn decode<F: Decoder<Context = C>>(from: &mut F) -> Result<Self, DecodeError> {
+        let checkpoint = Checkpoint {
+            segment: Decode::decode(from)?,
+            next_insert: Decode::decode(from)?,
+            lanes: Decode::decode(from)?,
+            uncut: Decode::decode(from)?,
+            pending: Decode::decode(from)?,
+            destinations: Vec::new(),
+        };
+        Ok(OldCheckpoint {
+            checkpoint,
+            destinations: Decode::decode(from)?,
+        })
+    }
+}
+
+impl<D: Into<DestinationMark>> From<OldCheckpoint<D>> for Checkpoint {
+    fn from(old: OldCheckpoint<D>) -> Checkpoint {
+        Checkpoint {
+            destinations: old.destinations.into_iter().map(D::into).collect(),
+            ..old.checkpoint
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -41,7 +41,7 @@ pub use read::{Item, SegmentReader};
 pub use write::{Writer, WriterOptions};
 
 /// The version that is written; older ones are read. 2 added [`Awaits::One`](crate::event::Awaits::One), 3
-/// [`Event::Disproved`](crate::event::Event::Disproved) and what checkpoints say of waiting batches.
+/// [`Event::Disproved`](crate::event::Event::Disproved) and what checkpoints say of waiting batches, 4 the time of attempts.
 pub const VERSION: u32 = 4;
 
 /// Bytes of a record's body before compression: its facts, and the rows that are inline. The writer's caller

@@ -14,8 +14,9 @@
 //! | no table, no rights, wrong password | anything | the destination is held |
 //!
 //! Codes alone do not tell a client's expression in VALUES (`nosuchfn('x')`, `(SELECT 1 FROM nosuch)`) from a table that has
-//! changed. Today's servers say where it was thrown; of others the replica is asked to take the statement without rows. So a
-//! changed table costs two requests, and is not mistaken for the rows of every INSERT in the batch.
+//! changed. Today's servers say where it was thrown; of others the replica is asked to take the statement without rows, and where it
+//! does, the batch once more: what was wrong may just have been mended. So a changed table costs two requests, and is not mistaken
+//! for the rows of every INSERT in the batch.
 
 use shard_client::{Class, Failure, ShardError, Views, Wrote};
 use spool::Outcome;
@@ -60,7 +61,7 @@ pub fn asks_for_bare(error: &ShardError, views: Views) -> bool {
         error.class(),
         Class::Schema | Class::Statement | Class::Destination
     );
-    may_be_rows && error.server().is_some() && error.wrote(views) == Wrote::Nothing
+    may_be_rows && error.server().is_some() && !error.refuses_login() && error.wrote(views) == Wrote::Nothing
 }
 
 /// Decides about a batch of so many INSERTs, for a target that has such views.
@@ -252,6 +253,12 @@ mod tests {
             1,
             "other replica: hold destination",
         );
+    }
+
+    #[test]
+    fn a_refused_login_is_never_the_rows_fault() {
+        let login = answered("Code: 516. DB::Exception: default: Authentication failed");
+        assert!(!asks_for_bare(&login, Views::None));
     }
 
     #[test]
