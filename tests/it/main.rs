@@ -9,6 +9,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod adopt;
 mod arrival;
 mod bad_input;
 mod cached_answers;
@@ -23,6 +24,7 @@ mod discovery;
 mod doubts;
 mod facts_18;
 mod facts_modern;
+mod full_disk;
 mod golden_formats;
 mod identity;
 mod insert_select;
@@ -35,6 +37,7 @@ mod replay;
 mod retries;
 mod setup;
 mod shapes;
+mod start;
 mod tables;
 mod troubles;
 mod versions;

@@ -30,8 +30,9 @@ Example:
   weir spool adopt --config weir.toml /mnt/router-2/spool
 
 DIR is the spool of a router that does not run any more, on its own disk or a copy of it; of two copies adopt only one. It is locked \
-and delivered where it lies: what waits goes out in order, under the tokens that the batches have. Stop it at any time, and start it \
-again to go on. At the end DIR holds sent/, broken/ and what is held; `weir spool ls --path DIR` shows it.";
+and delivered where it lies: what waits goes out in order, under the tokens that the batches have; a held destination is tried once \
+more. Stop it at any time, and start it again to go on. At the end DIR holds sent/, broken/ and what is held; \
+`weir spool ls --path DIR` shows it.";
 
 /// Deliver what waits in the spool of a router that is gone.
 #[derive(Debug, Args)]
@@ -106,13 +107,32 @@ async fn delivered(app: &App) -> End {
     let waiting = || -> u64 { going(app).iter().map(rows_waiting).sum() };
     let all = waiting();
     bar.set_length(all);
+    resume_held(app).await;
     app.spool.flush(None).await;
-    while waiting() > 0 || !app.spool.pending().is_empty() {
+    while is_going(app) {
         bar.set_position(all.saturating_sub(waiting()));
         tokio::time::sleep(LOOK_EVERY).await;
     }
     bar.finish_and_clear();
     End::Delivered
+}
+
+/// What held them may have been mended, or be no trouble from here.
+async fn resume_held(app: &App) {
+    let mut held = going(app);
+    held.retain(|status| status.destination_held.is_some());
+    for status in held {
+        let destination = &status.destination;
+        if let Err(error) = app.spool.resume_destination(destination).await {
+            tracing::warn!(%destination, %error, "a held destination could not be resumed");
+        }
+    }
+}
+
+/// Whether there is something to wait for. A destination that is held again after it was tried waits for somebody.
+fn is_going(app: &App) -> bool {
+    let waits = |status: &DestinationStatus| status.destination_held.is_none() && rows_waiting(status) > 0;
+    going(app).iter().any(waits) || !app.spool.pending().is_empty()
 }
 
 /// Destinations that the configuration has.
@@ -165,7 +185,7 @@ fn tell(args: &AdoptArgs, end: End, left: &[String]) -> Result<(), CommandError>
     let next = match end {
         End::Stopped => "adopt it again to go on",
         End::Delivered => {
-            "`weir spool ls --path DIR --files` says more, `weir spool retry --path DIR` and adopting it again sends it"
+            "`weir spool ls --path DIR --files` says more; when what is in the way is mended, adopt it again (held batches want `weir spool retry --path DIR --seq …` before)"
         }
     };
     Err(CommandError(format!(

@@ -33,9 +33,10 @@ Examples:
   weir spool replay --config weir.toml --table default.hits --shard s02 --since 1h
   weir spool replay --config weir.toml --from /backup/weir/default.hits --to-shard s04 --new-tokens
 
-One that ends early is taken up by the same command where it was. With the batches' own tokens a shard takes only what it does not \
-have: running it twice is harmless within the shard's deduplication window. A shard may remember tokens of rows that were since deleted (TRUNCATE and ALTER DELETE do not clear them \
-everywhere); then --new-tokens sends the batches as new, and running it again when it is done doubles their rows.";
+One that ends early is taken up where it was by the same command, for the same time (--since 1h is the hour before it first began); \
+--anew forgets it. With the batches' own tokens a shard takes only what it does not have: running it twice is harmless within the \
+shard's deduplication window. A shard may remember tokens of rows that were since deleted (TRUNCATE and ALTER DELETE do not clear \
+them everywhere); then --new-tokens sends the batches as new, and running it again when it is done doubles their rows.";
 
 /// Send batches again, from sent/, broken/ or any directory, to their own or another shard.
 #[derive(Debug, Args)]
@@ -54,6 +55,9 @@ pub struct ReplayArgs {
     /// Draw new tokens, so that the shard takes rows that it had before.
     #[arg(long)]
     new_tokens: bool,
+    /// Do not take up an earlier run of the same command: send everything.
+    #[arg(long)]
+    anew: bool,
     /// List what would be sent, and send nothing.
     #[arg(long)]
     dry_run: bool,
@@ -72,6 +76,8 @@ struct Goal {
 /// A replica that takes batches.
 struct Receiver {
     client: Replica,
+    /// Who has the rows then: the shard, where its replicas share them, else this replica.
+    holder: String,
     facts: Facts,
     database: String,
     target: String,
@@ -96,19 +102,53 @@ struct Sums {
 /// Replays, or lists what it would.
 pub fn run(args: &ReplayArgs) -> Result<(), CommandError> {
     let config = args.config.load()?;
-    let batches = args.choice.batches(&config.spool.path)?;
-    let planned = batches
-        .into_iter()
-        .map(|chosen| Ok((goal(&config, &chosen, args)?, chosen)))
-        .collect::<Result<Vec<_>, CommandError>>()?;
     if args.dry_run {
-        let (table, json) = listing(&planned, now_ms());
+        let now_ms = now_ms();
+        let (table, json) = listing(
+            &plan(&config, args, counted_from_ms(&config, args, now_ms))?,
+            now_ms,
+        );
         return args.output.show(&table, &json);
     }
+    let progress = take_up(&config, args)?;
+    let planned = plan(&config, args, progress.started_ms())?;
     if planned.is_empty() {
+        progress.finish()?;
         return say("no batch fits: nothing was sent");
     }
-    block_on(replay(&config, &planned, args))?
+    block_on(replay(&config, &planned, args, progress))?
+}
+
+/// What is sent, and where to.
+fn plan(config: &Config, args: &ReplayArgs, now_ms: u64) -> Result<Vec<(Goal, Chosen)>, CommandError> {
+    let batches = args.choice.batches(&config.spool.path, now_ms)?;
+    let planned = batches.into_iter();
+    planned
+        .map(|chosen| Ok((goal(config, &chosen, args)?, chosen)))
+        .collect()
+}
+
+/// The moment that '1h' ago is counted from.
+fn counted_from_ms(config: &Config, args: &ReplayArgs, now_ms: u64) -> u64 {
+    let before = Progress::started_before_ms(&progress_directory(config, args), &selection(args));
+    before.filter(|_| !args.anew).unwrap_or(now_ms)
+}
+
+/// The run of this command that ended early, or a new one.
+fn take_up(config: &Config, args: &ReplayArgs) -> Result<Progress, CommandError> {
+    let now_ms = now_ms();
+    let mut progress = Progress::open(&progress_directory(config, args), &selection(args), now_ms)?;
+    if args.anew {
+        progress.forget(now_ms)?;
+    }
+    if progress.done() > 0 {
+        eprintln!(
+            "weir: a run of this replay that began {} ago is taken up ({} sent); --anew forgets it",
+            age(progress.started_ms(), now_ms),
+            counted(progress.done() as u64, "batch")
+        );
+    }
+    Ok(progress)
 }
 
 /// The target of a batch, if the configuration has it.
@@ -171,14 +211,19 @@ fn listing(planned: &[(Goal, Chosen)], now_ms: u64) -> (Table, Value) {
 
 // === sending ===
 
-async fn replay(config: &Config, planned: &[(Goal, Chosen)], args: &ReplayArgs) -> Result<(), CommandError> {
+async fn replay(
+    config: &Config,
+    planned: &[(Goal, Chosen)],
+    args: &ReplayArgs,
+    mut progress: Progress,
+) -> Result<(), CommandError> {
     let mut receivers = BTreeMap::new();
     for (goal, _) in planned {
         if !receivers.contains_key(goal) {
             receivers.insert(goal.clone(), find_receivers(config, goal, args).await?);
         }
     }
-    let mut progress = Progress::open(&progress_directory(config, args), &selection(args))?;
+    progress.begin()?;
     let bar = progress_bar("{pos} of {len} batches, {eta} left");
     bar.set_length(planned.len() as u64);
     let mut sums = Sums::default();
@@ -221,34 +266,44 @@ async fn send_all(
     bar: &ProgressBar,
 ) -> Result<(), CommandError> {
     for (goal, chosen) in planned {
-        bar.inc(1);
         let token = &chosen.info.trailer.token;
-        let mut lacking: Vec<&Receiver> = receivers.get(goal).into_iter().flatten().collect();
-        lacking.retain(|receiver| !progress.has(receiver.client.address(), token));
+        let mut lacking: Vec<_> = receivers.get(goal).into_iter().flatten().collect();
+        lacking.retain(|receiver| !progress.has(&receiver.holder, token));
         if lacking.is_empty() {
             sums.before += 1;
-            continue;
+        } else if send_to_all(chosen, &lacking, new_tokens, progress, sums).await? {
+            sums.batches += 1;
+        } else {
+            eprintln!("weir: {}: gone before its turn came", chosen.path.display());
+            sums.gone += 1;
         }
-        for receiver in lacking {
-            let drawn = new_tokens.then(|| progress.new_token(token));
-            match receiver.send(chosen, drawn.as_deref()).await {
-                Ok(inserted) => {
-                    progress.add(receiver.client.address(), token)?;
-                    sums.rows += chosen.info.trailer.rows;
-                    sums.known += u64::from(inserted.written_rows == Some(0));
-                }
-                Err(_) if !chosen.path.exists() => {
-                    eprintln!("{}: gone before its turn came", chosen.path.display());
-                    sums.gone += 1;
-                    break;
-                }
-                Err(error) => return Err(CommandError(format!("{}: {error}", chosen.path.display()))),
-            }
-        }
-        sums.batches += 1;
+        bar.inc(1);
     }
-    sums.batches -= sums.gone;
     Ok(())
+}
+
+/// Sends a batch to those who lack it; false where its file is not there any more.
+async fn send_to_all(
+    chosen: &Chosen,
+    lacking: &[&Receiver],
+    new_tokens: bool,
+    progress: &mut Progress,
+    sums: &mut Sums,
+) -> Result<bool, CommandError> {
+    let token = &chosen.info.trailer.token;
+    for receiver in lacking {
+        let drawn = new_tokens.then(|| progress.new_token(token));
+        match receiver.send(chosen, drawn.as_deref()).await {
+            Ok(inserted) => {
+                progress.add(&receiver.holder, token)?;
+                sums.rows += chosen.info.trailer.rows;
+                sums.known += u64::from(inserted.written_rows == Some(0));
+            }
+            Err(_) if !chosen.path.exists() => return Ok(false),
+            Err(error) => return Err(CommandError(format!("{}: {error}", chosen.path.display()))),
+        }
+    }
+    Ok(true)
 }
 
 /// Where a run's progress is kept: in the spool of this machine, or beside what is replayed.
@@ -293,6 +348,7 @@ async fn find_receivers(
     let mut receivers = Vec::new();
     for replica in candidates {
         match Receiver::new(config, replica, table, goal).await {
+            Ok(receiver) if shard.internal_replication => receivers.push(receiver.of_shard(&goal.shard)),
             Ok(receiver) => receivers.push(receiver),
             // Each replica needs its rows; of those that share them one is enough.
             Err(error) if !shard.internal_replication => return Err(error),
@@ -336,6 +392,7 @@ impl Receiver {
             identity::check_offline(&config.spool.path, &place, &now).map_err(CommandError)?;
         }
         let mut receiver = Self {
+            holder: client.address().to_owned(),
             client,
             facts,
             database,
@@ -345,6 +402,14 @@ impl Receiver {
         };
         receiver.rows_before = receiver.rows_now().await?;
         Ok(receiver)
+    }
+
+    /// One of several that share their rows.
+    fn of_shard(self, shard: &str) -> Self {
+        Self {
+            holder: shard.to_owned(),
+            ..self
+        }
     }
 
     async fn rows_now(&self) -> Result<u64, CommandError> {
