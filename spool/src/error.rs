@@ -49,7 +49,7 @@ pub enum OpenError {
         /// `process 4711`, or `another process` where its id is not known.
         holder: String,
     },
-    /// The directory belongs to a later version of Weir, or its `id` file is no id.
+    /// The directory belongs to a later version of Weir; or, for a command that only looks, nothing in it says whose it is.
     #[error("the spool {} cannot be used: {reason}", path.display())]
     Foreign {
         /// The spool's directory.

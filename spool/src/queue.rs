@@ -23,7 +23,7 @@ use crate::files::Files;
 use crate::journal::{JournalError, Writer, WriterOptions};
 use crate::model::Options;
 use crate::names::Layout;
-use crate::own::{Lock, spool_id};
+use crate::own::{Lock, SpoolId, spool_id};
 use crate::recover::directories::Hands;
 use crate::recover::sweep::Swept;
 use crate::recover::{self, Recovered, recover};
@@ -148,15 +148,17 @@ impl Opened {
         for directory in [files.layout.journal(), files.layout.meta()] {
             files.create_dir(&directory)?;
         }
-        files.spool = spool_id(&files)?;
+        let SpoolId { id, set_aside } = spool_id(&files)?;
+        files.spool = id;
         let Recovered {
             mut state,
-            report,
+            mut report,
             mut segments,
             next_segment,
             needed: of_previous,
             mut windows,
         } = recover(&files, window(&files, &options))?;
+        report.corrupt.extend(set_aside);
         let threads_in_front = match sweeping {
             Sweeping::Behind => state.is_doubted().then_some(recover::THREADS),
             #[cfg(any(test, feature = "sim"))]

@@ -83,7 +83,7 @@ pub struct RecoveryReport {
     pub failed: Option<String>,
     /// A record at the end of the journal that was not written whole, and is cut off: nobody was answered.
     pub torn_bytes: u64,
-    /// Journal segments with damage before their end, or a checkpoint that cannot be read; kept under these
+    /// Journal segments with damage before their end, or a checkpoint or file `id` that cannot be read; kept under these
     /// names.
     pub corrupt: Vec<PathBuf>,
     /// Cuts whose files were there, and whose record was not yet.

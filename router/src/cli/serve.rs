@@ -100,7 +100,10 @@ pub(super) fn tell_recovery(report: &RecoveryReport) {
         "the spool is read"
     );
     let set_aside = [
-        ("a journal segment is damaged and set aside", &report.corrupt),
+        (
+            "a journal segment, checkpoint or the file `id` is damaged and set aside",
+            &report.corrupt,
+        ),
         ("a batch file cannot be read and is held", &report.damaged),
         (
             "a file in the spool is not known and left in place",

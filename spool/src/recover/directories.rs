@@ -123,7 +123,7 @@ pub fn list(files: &Files, path: &Path, unreadable: &mut Vec<PathBuf>) -> Vec<Di
 pub fn read(
     files: &Files,
     state: &Mutex<State>,
-    destinations: Vec<Destination>,
+    destinations: &[Destination],
     look: Look,
     hands: Hands<'_>,
 ) -> (Vec<Seen>, Part) {

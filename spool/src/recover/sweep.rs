@@ -163,7 +163,7 @@ impl Sweep<'_> {
 impl Sweep<'_> {
     fn read_directories(&mut self, look: Look, hands: Hands<'_>) -> Vec<Seen> {
         let found = directories::destinations(self.files, self.state, &mut self.report);
-        let (seen, part) = directories::read(self.files, self.state, found, look, hands);
+        let (seen, part) = directories::read(self.files, self.state, &found, look, hands);
         self.report.moved += part.moved;
         self.report.unknown.extend(part.unknown);
         self.report.unreadable.extend(part.unreadable);

@@ -14,7 +14,7 @@ use spool::{Destination, DestinationStatus};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::verify::progress_bar;
-use super::{SPOOL_ID, told};
+use super::{is_spool, told};
 use crate::app::App;
 use crate::cli::output::say;
 use crate::cli::serve::tell_recovery;
@@ -56,7 +56,7 @@ pub fn run(args: &AdoptArgs) -> Result<(), CommandError> {
 
 fn check_directory(args: &AdoptArgs, config: &Config) -> Result<(), CommandError> {
     let directory = &args.directory;
-    if !directory.join(SPOOL_ID).exists() {
+    if !is_spool(directory) {
         return Err(CommandError(format!(
             "there is no spool in {}: nothing to adopt",
             directory.display()

@@ -213,20 +213,16 @@ mod tests {
     const NOW_MS: u64 = 1_800_000_000_000;
 
     #[track_caller]
-    fn check_time(text: &str, expected: Result<u64, String>) {
-        assert_eq!(
-            text.parse::<Time>().map(|time| time.ms(NOW_MS)),
-            expected,
-            "{text}"
-        );
+    fn check_time(text: &str, expected_ms: u64) {
+        assert_eq!(text.parse::<Time>().unwrap().ms(NOW_MS), expected_ms, "{text}");
     }
 
     #[test]
     fn times_are_so_long_ago_or_dates() {
-        check_time("2h", Ok(NOW_MS - 7_200_000));
-        check_time("1970-01-01T00:00:02Z", Ok(2_000));
-        check_time("1970-01-02 00:00", Ok(86_400_000));
-        check_time("1970-01-01T02:00:00+02:00", Ok(0));
+        check_time("2h", NOW_MS - 7_200_000);
+        check_time("1970-01-01T00:00:02Z", 2_000);
+        check_time("1970-01-02 00:00", 86_400_000);
+        check_time("1970-01-01T02:00:00+02:00", 0);
     }
 
     #[test]

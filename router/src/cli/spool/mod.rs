@@ -13,7 +13,7 @@ mod replay;
 mod show;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -23,6 +23,15 @@ pub(super) use ls::listing;
 
 /// The file that every spool has from its first start on.
 const SPOOL_ID: &str = "id";
+/// The directory that is there as long as a spool is, whatever becomes of the file.
+const JOURNAL: &str = "journal";
+
+/// Whether a router has ever run with that directory.
+fn is_spool(directory: &Path) -> bool {
+    [SPOOL_ID, JOURNAL]
+        .iter()
+        .any(|name| directory.join(name).exists())
+}
 
 /// See and change what waits in the spool.
 #[derive(Debug, Args)]
@@ -68,7 +77,7 @@ impl PlaceArgs {
             Some(path) => path.clone(),
             None => self.config.load()?.spool.path,
         };
-        match directory.join(SPOOL_ID).exists() {
+        match is_spool(&directory) {
             true => Ok(directory),
             false => Err(CommandError(format!(
                 "there is no spool in {}: no router has run with it yet, or it is another directory",

@@ -17,7 +17,7 @@ use shard_client::{Facts, InsertRequest, Replica, ShardError};
 use super::choose::{ChoiceArgs, Chosen};
 use super::progress::Progress;
 use super::verify::progress_bar;
-use super::{SPOOL_ID, told};
+use super::{is_spool, told};
 use crate::cli::output::{Output, say};
 use crate::cli::table::{Align, Table, age, count, counted, size};
 use crate::cli::{CommandError, ConfigArgs, block_on, reach};
@@ -310,7 +310,7 @@ async fn send_to_all(
 fn progress_directory(config: &Config, args: &ReplayArgs) -> PathBuf {
     let spool = &config.spool.path;
     match args.choice.first_directory() {
-        Some(copied) if !spool.join(SPOOL_ID).exists() => copied.join(".weir-replay"),
+        Some(copied) if !is_spool(spool) => copied.join(".weir-replay"),
         _ => spool.join("meta").join("replay"),
     }
 }

@@ -62,7 +62,7 @@ fn multiply(world: &World, batch: &BatchInfo) {
             let made = number * (WAITING_FILES / DESTINATIONS) + seq - 1;
             if made == 0 {
                 source = path;
-            } else if made % NAMES_A_FILE == 0 {
+            } else if made.is_multiple_of(NAMES_A_FILE) {
                 std::fs::write(&path, &template).unwrap();
                 source = path;
             } else {
