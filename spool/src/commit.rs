@@ -18,6 +18,7 @@ use crate::group::{Committed, First, Group, Wait};
 use crate::journal::{self, JournalError, Writer};
 use crate::model::{InsertId, ProbeTarget};
 use crate::names::temporary_name;
+use crate::receipt::Watching;
 use crate::recover::sweep::Swept;
 use crate::retain;
 use crate::retry::{RetryWindows, Signature};
@@ -46,6 +47,8 @@ pub struct CommitHead {
     /// alone and at once, and the INSERT is pending until that is settled. Empty for a shape that is known to be good; not
     /// looked at when the INSERT waits for a local replica anyway.
     pub probe: Vec<ProbeTarget>,
+    /// Its client waits until all shards have its rows: they are cut at once, and [`Accepted::watching`] follows them.
+    pub watch: bool,
 }
 
 /// A durable INSERT.
@@ -61,6 +64,9 @@ pub struct Accepted {
     pub is_duplicate: bool,
     /// There when rows go to a local lane, or one destination is to take some first: the client's answer waits for it.
     pub pending: Option<PendingWait>,
+    /// There when [`CommitHead::watch`] asked for it; not of a retry, for which [`Spool::watch`](crate::Spool::watch) is to be
+    /// asked.
+    pub watching: Option<Watching>,
 }
 
 /// The wait for an INSERT's local rows, or for its probe. Dropping it changes nothing.
@@ -117,6 +123,7 @@ enum Answerable {
     Commit {
         staged: Staged,
         wait: Wait,
+        watch: bool,
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     },
     /// An INSERT that is in the queue already, or in this very group.
@@ -301,7 +308,7 @@ impl JournalThread {
                 job @ Job::Commit { .. } if self.commits_wait => deferred.push_back(job),
                 Job::Commit { staged, head, reply } => {
                     let committed = group.commit(&state, &staged, &head, now_ms());
-                    answerable.push(Answerable::of(committed, staged, reply));
+                    answerable.push(Answerable::of(committed, staged, head.watch, reply));
                 }
                 // There is one, and it was taken before.
                 Job::Swept(_) => {}
@@ -386,16 +393,19 @@ impl JournalThread {
             Answerable::Commit {
                 mut staged,
                 wait,
+                watch,
                 reply,
             } => {
                 staged.keep_files();
                 let pending = self.waiter(staged.insert, wait);
+                let watching = watch.then(|| Watching::begin(&self.shared, staged.insert));
                 let accepted = Accepted {
                     insert: staged.insert,
                     rows: staged.rows(),
                     raw_bytes: staged.raw_bytes(),
                     is_duplicate: false,
                     pending,
+                    watching,
                 };
                 Reply::Commit(accepted, reply)
             }
@@ -637,10 +647,16 @@ impl Answerable {
     fn of(
         committed: Committed,
         staged: Staged,
+        watch: bool,
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     ) -> Answerable {
         match committed {
-            Committed::New(wait) => Answerable::Commit { staged, wait, reply },
+            Committed::New(wait) => Answerable::Commit {
+                staged,
+                wait,
+                watch,
+                reply,
+            },
             Committed::Retry { first, is_in_group } => Answerable::Retry {
                 first,
                 is_in_group,

@@ -111,7 +111,7 @@ pub fn known_id(files: &Files) -> Result<Uuid, OpenError> {
     };
     known.ok_or_else(|| OpenError::Foreign {
         path: files.layout.root().to_owned(),
-        reason: "neither its file `id` nor its journal says whose it is".to_owned(),
+        reason: "there is no spool in it: neither a file `id` nor a journal says whose it is".to_owned(),
     })
 }
 

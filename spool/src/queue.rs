@@ -2,7 +2,7 @@
 
 pub(crate) mod accept;
 mod admin;
-mod send;
+pub(crate) mod send;
 #[cfg(any(test, feature = "sim"))]
 mod stepped;
 

@@ -80,8 +80,8 @@ impl Spool {
             .map(drop)
     }
 
-    /// Files are changed by hand when they are counted.
-    async fn check_swept(&self) -> Result<(), QueueError> {
+    /// Waits until all files are known; an error when the spool is closed before.
+    pub(crate) async fn check_swept(&self) -> Result<(), QueueError> {
         match self.shared().swept().await {
             true => Ok(()),
             false => Err(self.shared().queue_error()),

@@ -196,7 +196,7 @@ fn unexpected(batch: &Batch, answer: &Answer) -> QueueError {
     }
 }
 
-pub(super) fn read_batch_file(files: &Files, path: &Path) -> Result<BatchFile, FileError> {
+pub(crate) fn read_batch_file(files: &Files, path: &Path) -> Result<BatchFile, FileError> {
     let file = files
         .disk
         .open_read(path)

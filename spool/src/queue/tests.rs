@@ -10,6 +10,7 @@ mod local;
 mod lost;
 mod model;
 mod probe;
+mod receipts;
 mod retries;
 mod start;
 pub mod support;

@@ -16,8 +16,10 @@ pub mod destination;
 pub mod lane;
 pub mod lost;
 pub mod pending;
+pub mod receipts;
 pub mod share;
 mod status;
+pub mod watch;
 pub mod window;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use self::destination::Queue;
 use self::lane::Lane;
 use self::pending::PendingInserts;
+use self::watch::Watches;
 use self::window::Window;
 use crate::batch::PendingOutcome;
 use crate::event::{InsertNo, Seq, StagedFile};
@@ -71,6 +74,8 @@ pub struct State {
     unswept: Option<InsertNo>,
     /// What is remembered of accepted INSERTs.
     pub window: Window,
+    /// INSERTs whose way is followed.
+    pub watches: Watches,
 }
 
 /// What is left to be done after an event.
@@ -85,6 +90,8 @@ pub enum Effect {
         /// How its wait ended.
         outcome: PendingOutcome,
     },
+    /// A watched INSERT has come further.
+    Moved(InsertId),
     /// The file of a settled batch belongs elsewhere.
     Depart {
         /// Its destination.
@@ -208,6 +215,10 @@ impl State {
             self.window.recall(kind, known, undoable);
         }
         file.freed().for_each(|freed| self.window.recall_freed(freed));
+        let receipts = &mut self.window.receipts;
+        file.receipts().for_each(|known| receipts.recall(known));
+        file.freed_receipts()
+            .for_each(|number| receipts.recall_freed(number));
     }
 
     /// The accepted INSERT that one with this signature is a retry of.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use config::{Cluster, Replica, Shard, Table};
 use shard_client::{Facts, Target, Window};
 
-use crate::discovery::seed::ShownTable;
 use crate::deliver::doubt::relied_upon;
+use crate::discovery::seed::ShownTable;
 use crate::schema::Description;
 
 /// A table with what each replica of its cluster said.

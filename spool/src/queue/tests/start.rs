@@ -180,6 +180,27 @@ async fn before_the_directories_are_read_inserts_are_accepted_and_nothing_is_cut
 }
 
 #[tokio::test]
+async fn a_receipt_that_is_asked_for_before_the_directories_are_read_waits_for_what_is_in_broken() {
+    let world = SimWorld::new();
+    let spool = world.open();
+    let lane = spool.lane(&remote("s1")).unwrap();
+    let staged = stage(&spool, &[(lane, b"bad\n", 1)]);
+    let insert = spool.commit(staged, CommitHead::default()).await.unwrap().insert;
+    let refused = Outcome::Refused {
+        code: Some(27),
+        text: "cannot parse".into(),
+    };
+    settle_next(&spool, &destination("s1"), refused).await;
+    spool.shutdown().await;
+
+    let spool = hold_directories(&world);
+    assert!(within_a_moment(spool.receipt(insert)).await.is_none());
+    let_go(&world, &spool).await;
+    let receipt = spool.receipt(insert).await.unwrap().unwrap();
+    assert_eq!(receipt.state(), ReceiptState::Broken);
+}
+
+#[tokio::test]
 async fn a_client_that_would_wait_for_its_local_rows_is_told_that_the_directories_are_read() {
     let world = SimWorld::new();
     let spool = hold_directories(&world);
