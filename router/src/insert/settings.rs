@@ -290,7 +290,7 @@ impl OwnSettings {
             "client_protocol_version" => self.client_protocol_version = Some(value.to_owned()),
             "insert_distributed_one_random_shard" => self.one_random_shard = flag(name, value)?,
             "distributed_foreground_insert" | "insert_distributed_sync" => {
-                self.foreground = flag(name, value)?
+                self.foreground = flag(name, value)?;
             }
             "distributed_background_insert_timeout" | "insert_distributed_timeout" => {
                 self.insert_timeout = seconds(name, value)?;
