@@ -339,6 +339,17 @@ pub fn forget_offline(spool: &Path, shard: &str, replica: Option<&str>) -> Resul
     write(&path, &known).map(|()| forgotten)
 }
 
+/// Whether a replica may be who it was for the router of that spool; nothing is learned. The error says who it was.
+pub fn check_offline(spool: &Path, place: &Place, now: &Identity) -> Result<(), String> {
+    match compare(place, now, &read(&file(spool))?) {
+        Verdict::Same | Verdict::Learned => Ok(()),
+        Verdict::Other(why) => Err(format!(
+            "replica {} of shard {} is not who it was: {why}; if it is meant, `weir clusters accept {}@{}`",
+            place.replica, place.shard, place.shard, place.replica
+        )),
+    }
+}
+
 fn forget(known: &mut Known, shard: &str, replica: Option<&str>) -> usize {
     let before = known.len();
     known.retain(|place, _| place.shard != shard || replica.is_some_and(|replica| place.replica != replica));

@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 use support::{
-    COLUMNS, ClickHouse18, Fault, Fingerprint, Format, Modern, Options, Proxy, SmallDisk, Weir, WeirConfig,
-    ZooKeeper, body_of, rows, wait_for,
+    COLUMNS, ClickHouse18, Fault, Fingerprint, Format, Modern, Options, Proxy, Weir, WeirConfig, ZooKeeper,
+    rows, wait_for,
 };
 
 use crate::setup::{
-    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, insert, on_all, patient, plain_servers,
+    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, on_all, patient, plain_servers,
     replicated_pairs, send, table, weir,
 };
 use crate::tables::{check_holds, count, create_merge_tree};
@@ -19,7 +19,8 @@ fn bed(engine: &str) -> (Modern, Weir) {
     bed_with(engine, &patient())
 }
 
-fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
+/// As [`bed`], with more of a configuration.
+pub fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
     let shard = Modern::start();
     shard
         .http
@@ -34,10 +35,11 @@ fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
     (shard, weir)
 }
 
-const WINDOW: &str = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
+/// An engine that recognises a repeated token.
+pub const WINDOW: &str = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
 
 /// As if it were down, but that it can be told to be up again at once.
-fn goes_down(shard: &Modern) {
+pub fn goes_down(shard: &Modern) {
     shard.fault(Fault::Fail {
         code: 242,
         times: 1_000_000,
@@ -45,7 +47,7 @@ fn goes_down(shard: &Modern) {
 }
 
 /// INSERTs one after another of 100 rows each, so that each is a batch of its own.
-fn wait_apart(weir: &Weir, seed: u64, inserts: u64) {
+pub fn wait_apart(weir: &Weir, seed: u64, inserts: u64) {
     for number in 0..inserts {
         send(
             &weir.http,
@@ -237,101 +239,6 @@ fn flip(file: &PathBuf, at: impl Fn(usize) -> usize) {
     let at = at(bytes.len());
     bytes[at] ^= 1;
     std::fs::write(file, bytes).expect("a batch can be written");
-}
-
-// === the disk is full ===
-
-/// A router on a small disk that keeps nothing of what is sent.
-fn on_small_disk(disk: &SmallDisk) -> (Modern, Weir) {
-    let config = WeirConfig {
-        spool_path: Some(disk.path().join("spool")),
-        spool: "sent_retention_time = \"0s\"\nreserve_bytes = \"5%\"".into(),
-        ..patient()
-    };
-    bed_with(WINDOW, &config)
-}
-
-#[test]
-fn a_full_disk_refuses_inserts_keeps_delivering_and_accepts_again_when_there_is_room() {
-    let disk = SmallDisk::mount(200);
-    let (shard, weir) = on_small_disk(&disk);
-    goes_down(&shard);
-    let mut accepted = 0;
-    let more = |accepted: u64| rows(7, accepted..accepted + 50_000);
-    let refusal = wait_for("the disk to be full", DELIVERY_LIMIT, || {
-        let answer = weir.http.insert(
-            &insert(TABLE, Format::RowBinary),
-            body_of(Format::RowBinary, more(accepted)),
-        );
-        match answer.status {
-            200 => accepted += 50_000,
-            _ => return Some(answer),
-        }
-        None
-    });
-    assert_eq!((refusal.status, refusal.code()), (503, Some(202)), "{refusal}");
-    assert!(
-        refusal.header("retry-after").is_some() && refusal.header("X-Weir-Receipt").is_none(),
-        "{refusal}"
-    );
-
-    shard.fault(Fault::None);
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    wait_for("INSERTs to be accepted again", DELIVERY_LIMIT, || {
-        let answer = weir.http.insert(
-            &insert(TABLE, Format::RowBinary),
-            body_of(Format::RowBinary, more(accepted)),
-        );
-        (answer.status == 200).then_some(())
-    });
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(
-        &shard.http,
-        TARGET,
-        rows(1, 0..10).chain(rows(7, 0..accepted + 50_000)),
-    );
-}
-
-#[test]
-fn a_disk_that_somebody_else_fills_to_the_last_byte_loses_nothing_and_stops_no_delivery() {
-    let disk = SmallDisk::mount(200);
-    let (shard, mut weir) = on_small_disk(&disk);
-    goes_down(&shard);
-    wait_apart(&weir, 8, 3);
-    disk.fill();
-    for _ in 0..20 {
-        let refusal = send(&weir.http, Format::CSV, rows(8, 300..400));
-        assert_eq!((refusal.status, refusal.code()), (503, Some(202)), "{refusal}");
-        assert!(refusal.header("X-Weir-Receipt").is_none(), "{refusal}");
-    }
-    shard.fault(Fault::None);
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(8, 0..300)));
-    assert!(weir.is_running());
-
-    disk.make_room();
-    send(&weir.http, Format::CSV, rows(8, 300..400)).expect_success();
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(8, 0..400)));
-}
-
-#[test]
-fn an_insert_that_fills_the_disk_while_it_streams_is_refused_and_leaves_nothing_behind() {
-    let disk = SmallDisk::mount(200);
-    let (shard, weir) = on_small_disk(&disk);
-    let request = weir.http.post(&insert(TABLE, Format::RowBinary));
-    // Some 500 MB, at most a half of it when it is compressed.
-    let answer = request
-        .chunked(|out| Format::RowBinary.write(rows(9, 0..6_000_000), out))
-        .answer();
-    assert_eq!(answer.status, 503, "{answer}");
-    assert!(
-        answer.header("X-Weir-Receipt").is_none() && answer.header("retry-after").is_some(),
-        "{answer}"
-    );
-    send(&weir.http, Format::CSV, rows(9, 0..100)).expect_success();
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(9, 0..100)));
 }
 
 // === an answer is lost ===

@@ -53,6 +53,9 @@ impl Spool {
 
     fn lease(&self, destination: &Destination) -> Option<(Seq, Note, Lease)> {
         let mut state = self.shared().state();
+        if !state.is_swept() {
+            return None;
+        }
         let queue = state.queue(destination);
         let (seq, _) = queue.first()?;
         queue.leased = Some(seq);
@@ -177,7 +180,10 @@ impl Spool {
         let shared = self.shared();
         let (lanes, through) = shared.state().flush(table);
         shared.work.ring();
-        let is_done = || shared.poison_cause().is_some() || shared.state().is_cut_through(&lanes, through);
+        // Nothing is cut where the end comes before the directories are read.
+        let is_over =
+            || shared.poison_cause().is_some() || (shared.is_closed() && !shared.state().is_swept());
+        let is_done = || is_over() || shared.state().is_cut_through(&lanes, through);
         shared.progress_until(is_done).await;
     }
 }

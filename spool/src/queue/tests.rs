@@ -5,12 +5,14 @@ mod bytes;
 mod crash;
 mod damage;
 mod doubt;
+mod full;
 mod local;
 mod lost;
 mod model;
 mod probe;
 mod receipts;
 mod retries;
+mod start;
 pub mod support;
 
 use std::time::Duration;
