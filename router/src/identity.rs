@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use shard_client::{Facts, Target};
+use shard_client::{Facts, ServerMark, Target};
 
 use crate::schema::{read_json_if_there, write_whole};
 
@@ -42,54 +42,19 @@ pub struct Place {
 /// Who stood there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    server: Server,
+    server: ServerMark,
     zookeeper_path: Option<String>,
     /// The target remembers blocks there. No mark: anybody may ALTER it.
     deduplicates: bool,
 }
 
-/// What a server is known by, the best that it tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Server {
-    Uuid(String),
-    ShardMacro(String),
-    HostName(String),
-}
-
 impl Identity {
     /// What a replica said of itself and of the target.
     pub fn of(facts: &Facts, target: &Target) -> Identity {
-        let uuid = facts.server_uuid.clone().map(Server::Uuid);
-        let server = uuid.or_else(|| facts.shard_macro.clone().map(Server::ShardMacro));
         Identity {
-            server: server.unwrap_or_else(|| Server::HostName(facts.host_name.clone())),
+            server: facts.mark(),
             zookeeper_path: target.zookeeper_path.clone(),
             deduplicates: target.deduplicates(),
-        }
-    }
-}
-
-impl Server {
-    /// Whether no two shards can have it in common. A host's name they can.
-    fn is_distinct(&self) -> bool {
-        match self {
-            Server::Uuid(_) | Server::ShardMacro(_) => true,
-            Server::HostName(_) => false,
-        }
-    }
-
-    /// Whether both are of one kind, so that a difference means something: an upgrade gives a server its UUID.
-    fn is_comparable(&self, other: &Server) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Server::Uuid(uuid) => write!(f, "serverUUID {uuid}"),
-            Server::ShardMacro(shard) => write!(f, "macro {{shard}} = {shard}"),
-            Server::HostName(name) => write!(f, "host {name}"),
         }
     }
 }
@@ -377,9 +342,9 @@ fn read(path: &Path) -> Result<Known, String> {
 fn to_json(known: &Known) -> Value {
     let entry = |(place, identity): (&Place, &Identity)| {
         let (kind, name) = match &identity.server {
-            Server::Uuid(uuid) => ("server_uuid", uuid),
-            Server::ShardMacro(shard) => ("shard_macro", shard),
-            Server::HostName(name) => ("host_name", name),
+            ServerMark::Uuid(uuid) => ("server_uuid", uuid),
+            ServerMark::ShardMacro(shard) => ("shard_macro", shard),
+            ServerMark::HostName(name) => ("host_name", name),
         };
         json!({
             "cluster": place.cluster,
@@ -397,8 +362,8 @@ fn to_json(known: &Known) -> Value {
 
 fn of_json(value: &Value) -> Option<(Place, Identity)> {
     let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
-    let server = text("server_uuid").map(Server::Uuid);
-    let server = server.or_else(|| text("shard_macro").map(Server::ShardMacro));
+    let server = text("server_uuid").map(ServerMark::Uuid);
+    let server = server.or_else(|| text("shard_macro").map(ServerMark::ShardMacro));
     let place = Place {
         cluster: text("cluster")?,
         shard: text("shard")?,
@@ -407,7 +372,7 @@ fn of_json(value: &Value) -> Option<(Place, Identity)> {
         table: text("table")?,
     };
     let identity = Identity {
-        server: server.or_else(|| text("host_name").map(Server::HostName))?,
+        server: server.or_else(|| text("host_name").map(ServerMark::HostName))?,
         zookeeper_path: text("zookeeper_path"),
         // Older files do not have it: it is learned with the next batch.
         deduplicates: value
@@ -432,7 +397,7 @@ mod tests {
         }
     }
 
-    fn identity(server: Server, path: Option<&str>) -> Identity {
+    fn identity(server: ServerMark, path: Option<&str>) -> Identity {
         Identity {
             server,
             zookeeper_path: path.map(str::to_owned),
@@ -441,11 +406,11 @@ mod tests {
     }
 
     fn uuid(name: &str, path: Option<&str>) -> Identity {
-        identity(Server::Uuid(name.into()), path)
+        identity(ServerMark::Uuid(name.into()), path)
     }
 
     fn host(name: &str, path: Option<&str>) -> Identity {
-        identity(Server::HostName(name.into()), path)
+        identity(ServerMark::HostName(name.into()), path)
     }
 
     /// Two replicas of s1 and one of s2.

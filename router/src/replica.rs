@@ -197,6 +197,8 @@ impl ReplicaRuntime {
                 phase: Phase::Connection,
                 ..
             }) => return,
+            // It is up, and another than it was.
+            Err(Failure::OtherServer { .. }) => return self.forget(),
             Err(
                 Failure::Connect(_)
                 | Failure::Tls(_)
@@ -211,6 +213,12 @@ impl ReplicaRuntime {
         self.learn(answered);
     }
 
+    /// What it said of itself and of targets is to be asked again.
+    fn forget(&self) {
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        self.targets().clear();
+    }
+
     fn learn(&self, answered: bool) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let was_up = health.is_up();
@@ -218,8 +226,7 @@ impl ReplicaRuntime {
             health.succeeded();
         } else {
             health.failed(&BACKOFF, Instant::now(), &mut chance::rng());
-            *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
-            self.targets().clear();
+            self.forget();
             self.ramp.failed();
         }
         if was_up != health.is_up() {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase};
+use crate::mark::ServerMark;
 use crate::progress::Outgoing;
 use crate::tls::Tls;
 
@@ -24,6 +25,8 @@ const ADDRESSES_MAX: usize = 4;
 /// as cut.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Outgoing>,
+    /// Who is at the other end, once it was asked.
+    pub(crate) server: Option<ServerMark>,
     task: AbortHandle,
 }
 
@@ -58,7 +61,11 @@ impl Connection {
             .map_err(|error| Failure::Connect(io::Error::other(error)))?;
         // How the connection ended is told to the request that was on it; an idle one may end as it likes.
         let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        Ok(Connection { sender, task })
+        Ok(Connection {
+            sender,
+            server: None,
+            task,
+        })
     }
 }
 

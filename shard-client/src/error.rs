@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codes::{self, Class, Proof};
+use crate::mark::ServerMark;
 use crate::payload::PayloadError;
 use crate::progress::Sent;
 use crate::server_error::ServerError;
@@ -51,6 +52,13 @@ pub enum Failure {
         status: u16,
         /// The beginning of the page.
         text: String,
+    },
+    /// Another server than that which was asked for is at the other end of a new connection.
+    OtherServer {
+        /// Who was asked for.
+        expected: ServerMark,
+        /// Who is there.
+        found: String,
     },
     /// The payload could not be sent to its end.
     Payload(PayloadError),
@@ -132,6 +140,7 @@ impl ShardError {
             | Failure::Cut(_)
             | Failure::Protocol(_)
             | Failure::Foreign { .. }
+            | Failure::OtherServer { .. }
             | Failure::Payload(_) => None,
         }
     }
@@ -139,9 +148,11 @@ impl ShardError {
     /// What has to change before the same batch can be taken.
     pub fn class(&self) -> Class {
         match &self.failure {
-            Failure::Connect(_) | Failure::Timeout { .. } | Failure::Cut(_) | Failure::Protocol(_) => {
-                Class::Passing
-            }
+            Failure::Connect(_)
+            | Failure::Timeout { .. }
+            | Failure::Cut(_)
+            | Failure::Protocol(_)
+            | Failure::OtherServer { .. } => Class::Passing,
             Failure::Credentials(_) => Class::Destination,
             // rustls tells a certificate it does not accept as invalid data; anything else is the network's.
             Failure::Tls(error) if error.kind() == io::ErrorKind::InvalidData => Class::Destination,
@@ -171,7 +182,8 @@ impl ShardError {
             | Failure::Timeout { .. }
             | Failure::Cut(_)
             | Failure::Protocol(_)
-            | Failure::Foreign { .. } => Fault::Shard,
+            | Failure::Foreign { .. }
+            | Failure::OtherServer { .. } => Fault::Shard,
             Failure::Server(error) => match error.class() {
                 Class::Rows => Fault::Client,
                 Class::Recut => Fault::Us,
@@ -216,6 +228,7 @@ impl ShardError {
                 | Failure::Cut(_)
                 | Failure::Protocol(_)
                 | Failure::Foreign { .. }
+                | Failure::OtherServer { .. }
                 | Failure::Payload(_),
             ) => Wrote::Unknown,
         }
@@ -252,6 +265,7 @@ impl ShardError {
             | Failure::Timeout { .. }
             | Failure::Cut(_)
             | Failure::Protocol(_)
+            | Failure::OtherServer { .. }
             | Failure::Payload(_) => self.to_string(),
         }
     }
@@ -288,6 +302,9 @@ impl fmt::Display for Failure {
             Failure::Foreign { status, text } => {
                 write!(f, "status {status}, not from clickhouse: {}", first_line(text))
             }
+            Failure::OtherServer { expected, found } => {
+                write!(f, "{found} answers there, where {expected} did: nothing was sent")
+            }
             Failure::Payload(error) => error.fmt(f),
             Failure::Server(error) => error.fmt(f),
         }
@@ -315,6 +332,7 @@ impl Error for ShardError {
             | Failure::Cut(_)
             | Failure::Protocol(_)
             | Failure::Foreign { .. }
+            | Failure::OtherServer { .. }
             | Failure::Server(_) => None,
         }
     }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::{timeout, timeout_at};
 
 use crate::error::{Failure, Phase, ShardError};
+use crate::mark::ServerMark;
 use crate::pool::{Lease, Share};
 use crate::progress::{Outgoing, Progress, Sent};
 use crate::replica::Replica;
@@ -33,14 +34,16 @@ impl Replica {
         &self,
         mut request: Request<Outgoing>,
         progress: &Progress,
-        share: Share,
+        to: To<'_>,
     ) -> Result<Exchanged, ShardError> {
         loop {
-            let lease = self
-                .pool
-                .lease(share)
-                .await
-                .map_err(|failure| self.failed(progress, failure))?;
+            let lease = match to {
+                To::Anybody(share) => {
+                    let lease = self.pool.lease(share).await;
+                    lease.map_err(|failure| self.failed(progress, failure))?
+                }
+                To::Server(server) => self.lease_to(server).await?,
+            };
             match self.attempt(lease, request, progress).await? {
                 Attempt::Answered(exchanged) => return Ok(exchanged),
                 // Each turn uses an idle connection up, and a new one never gives a request back.
@@ -49,7 +52,8 @@ impl Replica {
         }
     }
 
-    async fn attempt(
+    /// The same on this connection.
+    pub(crate) async fn attempt(
         &self,
         mut lease: Lease,
         request: Request<Outgoing>,
@@ -92,6 +96,18 @@ impl Replica {
         progress: &Progress,
         bytes_max: usize,
     ) -> Result<Answer, ShardError> {
+        let (answer, lease) = self.read_answer(exchanged, progress, bytes_max).await?;
+        lease.give_back(response::keep_alive(&answer.headers));
+        Ok(answer)
+    }
+
+    /// The same, with the connection still in hand.
+    pub(crate) async fn read_answer(
+        &self,
+        exchanged: Exchanged,
+        progress: &Progress,
+        bytes_max: usize,
+    ) -> Result<(Answer, Lease), ShardError> {
         let Exchanged { response, lease } = exchanged;
         let (head, body) = response.into_parts();
         let bytes_max = if head.status == StatusCode::OK {
@@ -102,20 +118,21 @@ impl Replica {
         let (body, rest) = self.read(body, bytes_max).await;
         let verdict = response::verdict(head.status, &head.headers, &body);
         let sent = progress.sent();
-        if matches!(rest, Rest::None) && sent == Sent::Whole {
+        let is_through = matches!(rest, Rest::None) && sent == Sent::Whole;
+        let failure = match (verdict, rest) {
+            (Ok(()), Rest::None) if is_through => {
+                let headers = head.headers;
+                return Ok((Answer { headers, body }, lease));
+            }
+            (Ok(()), Rest::None) => return Err(self.early_success()),
+            (Ok(()), Rest::Unread) => too_long(bytes_max),
+            // What a server said before it hung up counts more than that it did.
+            (Err(failure @ Failure::Server(_)), _) | (_, Rest::Cut(failure)) | (Err(failure), _) => failure,
+        };
+        if is_through {
             lease.give_back(response::keep_alive(&head.headers));
         }
-        match (verdict, rest) {
-            // What a server said before it hung up counts more than that it did.
-            (Err(failure @ Failure::Server(_)), _) => Err(self.failed(progress, failure)),
-            (_, Rest::Cut(failure)) | (Err(failure), _) => Err(self.failed(progress, failure)),
-            (Ok(()), Rest::Unread) => Err(self.failed(progress, too_long(bytes_max))),
-            (Ok(()), Rest::None) if sent != Sent::Whole => Err(self.early_success()),
-            (Ok(()), Rest::None) => Ok(Answer {
-                headers: head.headers,
-                body,
-            }),
-        }
+        Err(self.failed(progress, failure))
     }
 
     /// Nobody can have taken a body whose end was not sent. Whatever answers so does not read bodies as
@@ -166,7 +183,17 @@ impl Replica {
     }
 }
 
-enum Attempt {
+/// Who is to get a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// Whoever answers at the address.
+    Anybody(Share),
+    /// This server, on one of the replica's counted connections.
+    Server(&'a ServerMark),
+}
+
+/// How far a request came on one connection.
+pub(crate) enum Attempt {
     Answered(Exchanged),
     /// The connection was closed before a byte of the request left.
     GivenBack(Request<Outgoing>),

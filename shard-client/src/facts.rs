@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::describe::{fields, unescape};
 use crate::error::{Failure, ShardError, Views};
+use crate::mark::{SERVER_UUID_QUERY, SHARD_MACRO_QUERY};
 use crate::replica::Replica;
 use crate::request::quoted_text;
 use crate::settings::PINNED_SETTINGS;
@@ -143,13 +144,8 @@ impl Replica {
             version: version.parse().map_err(|what| self.unexpected(what))?,
             timezone,
             host_name,
-            server_uuid: self
-                .told("SELECT serverUUID() FORMAT TabSeparated")
-                .await?
-                .filter(|uuid| uuid != NO_UUID),
-            shard_macro: self
-                .told("SELECT substitution FROM system.macros WHERE macro = 'shard' FORMAT TabSeparated")
-                .await?,
+            server_uuid: self.told(SERVER_UUID_QUERY).await?.filter(|uuid| uuid != NO_UUID),
+            shard_macro: self.told(SHARD_MACRO_QUERY).await?,
             known_settings: self.known_settings(settings).await?,
             format_settings: self.listed(&format_settings_query()).await?,
             input_formats: self.listed(INPUT_FORMATS_QUERY).await?,

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::endpoint::Password;
 use crate::error::{Failure, Phase, ShardError};
-use crate::exchange::{Exchanged, broken};
+use crate::exchange::{Exchanged, To, broken};
 use crate::pool::{Lease, Share};
 use crate::progress::{BoxError, Progress, Sent, outgoing};
 use crate::replica::Replica;
@@ -62,7 +62,8 @@ impl Replica {
             .unwrap_or(PathAndQuery::from_static("/"));
         let head = self.head(parts.method, target, parts.headers)?;
         let request = head.map(|()| outgoing(body, Arc::clone(&progress)));
-        let exchanged = self.exchange(request, &progress, Share::Counted).await?;
+        let to = To::Anybody(Share::Counted);
+        let exchanged = self.exchange(request, &progress, to).await?;
         Ok(self.passed_back(exchanged, progress))
     }
 

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, ShardError};
+use crate::exchange::To;
+use crate::mark::ServerMark;
 use crate::payload::{Announced, Payload, PayloadBody};
 use crate::pool::{Pool, Share};
 use crate::progress::{Progress, Sent, outgoing, tracked};
@@ -44,6 +46,8 @@ pub struct InsertRequest {
     pub payload_bytes: u64,
     /// The payload's CRC32 (IEEE, as in gzip).
     pub payload_crc32: u32,
+    /// Who alone is to get it: each connection asks once who is at its other end.
+    pub server: Option<ServerMark>,
 }
 
 /// An INSERT that the server took.
@@ -78,7 +82,9 @@ impl Replica {
         let progress = Progress::new(false);
         let head = self.head(Method::GET, PathAndQuery::from_static("/ping"), HeaderMap::new())?;
         let request = head.map(|()| outgoing(Empty::new(), Arc::clone(&progress)));
-        let exchanged = self.exchange(request, &progress, Share::Beside).await?;
+        let exchanged = self
+            .exchange(request, &progress, To::Anybody(Share::Beside))
+            .await?;
         self.answer(exchanged, &progress, response::ERROR_BYTES_MAX)
             .await
             .map(drop)
@@ -93,7 +99,8 @@ impl Replica {
         let head = self.head(Method::POST, target, self.credentials()?)?;
         let body = Full::new(Bytes::copy_from_slice(sql.as_bytes()));
         let request = head.map(|()| outgoing(body, Arc::clone(&progress)));
-        let exchanged = self.exchange(request, &progress, Share::Counted).await?;
+        let to = To::Anybody(Share::Counted);
+        let exchanged = self.exchange(request, &progress, to).await?;
         Ok(self.answer(exchanged, &progress, ANSWER_BYTES_MAX).await?.body)
     }
 
@@ -118,7 +125,8 @@ impl Replica {
         };
         let body = PayloadBody::new(payload.into(), announced, insert.envelope, Arc::clone(&progress));
         let request = head.map(|()| tracked(body, Arc::clone(&progress)));
-        let exchanged = self.exchange(request, &progress, Share::Counted).await?;
+        let to = (insert.server.as_ref()).map_or(To::Anybody(Share::Counted), To::Server);
+        let exchanged = self.exchange(request, &progress, to).await?;
         let answer = self
             .answer(exchanged, &progress, response::ERROR_BYTES_MAX)
             .await?;
@@ -139,7 +147,7 @@ impl Replica {
     }
 
     /// The endpoint's own user and password as headers.
-    fn credentials(&self) -> Result<HeaderMap, ShardError> {
+    pub(crate) fn credentials(&self) -> Result<HeaderMap, ShardError> {
         let endpoint = self.pool.endpoint();
         let mut headers = HeaderMap::new();
         endpoint

@@ -45,6 +45,7 @@ impl BatchInsert<'_> {
             envelope: !into.bare_frames,
             payload_bytes: self.frames_bytes,
             payload_crc32: self.frames_crc32,
+            server: Some(facts.mark()),
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use shard_client::{
-    Attempts, Facts, Failure, InsertRequest, Inserted, PINNED_SETTINGS, Phase, Sent, ServerError, ShardError,
-    Target, Views, Window,
+    Attempts, Facts, Failure, InsertRequest, Inserted, PINNED_SETTINGS, Phase, Sent, ServerError, ServerMark,
+    ShardError, Target, Views, Window,
 };
 use spool::Batch;
 use spool::bin_file::BinReader;
@@ -167,8 +167,21 @@ impl SimulatedWire {
         }
     }
 
-    async fn write(&self, request: &InsertRequest, batch: &Batch) -> Result<(), ShardError> {
+    /// As a connection that looks who is there before it carries an INSERT.
+    async fn reach_same(&self, request: &InsertRequest) -> Result<usize, ShardError> {
         let server = self.log_in().await?;
+        let found = mark(server);
+        match &request.server {
+            Some(expected) if *expected != found => {
+                let (expected, found) = (expected.clone(), found.to_string());
+                Err(self.failed(Sent::Nothing, Failure::OtherServer { expected, found }))
+            }
+            _ => Ok(server),
+        }
+    }
+
+    async fn write(&self, request: &InsertRequest, batch: &Batch) -> Result<(), ShardError> {
+        let server = self.reach_same(request).await?;
         let way = self.draw_way();
         let (table, bytes) = self.read(batch);
         let token = batch.token();
@@ -293,6 +306,14 @@ fn table_of(database: &str, target: &str) -> usize {
     TABLES.iter().position(|known| *known == name).unwrap()
 }
 
+fn uuid(server: usize) -> String {
+    format!("server {server}")
+}
+
+fn mark(server: usize) -> ServerMark {
+    ServerMark::Uuid(uuid(server))
+}
+
 impl Wire for SimulatedWire {
     fn ping(&self) -> BoxFuture<'_, Result<(), ShardError>> {
         Box::pin(async { self.reach().await.map(drop) })
@@ -309,7 +330,7 @@ impl Wire for SimulatedWire {
                 version: "26.9.1.1".parse().unwrap(),
                 timezone: "UTC".to_owned(),
                 host_name: "host".to_owned(),
-                server_uuid: Some(format!("server {server}")),
+                server_uuid: Some(uuid(server)),
                 known_settings: known.chain(token).map(str::to_owned).collect(),
                 ..Facts::default()
             })
@@ -390,7 +411,7 @@ impl Wire for SimulatedWire {
             match rows {
                 Some(batch) => self.write(&request, batch).await?,
                 None => {
-                    let server = self.log_in().await?;
+                    let server = self.reach_same(&request).await?;
                     if let Some(code) = self.own_refusal(server) {
                         return Err(self.refusal(code, 500));
                     }

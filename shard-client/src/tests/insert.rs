@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use super::mock::{Mock, Reply};
 use super::{IMPATIENT, endpoint, impatient_replica, insert_of, replica};
 use crate::{
-    Class, Failure, InsertRequest, Password, Payload, PayloadError, Phase, Replica, Sent, ShardError, Views,
-    Wrote,
+    Class, Failure, InsertRequest, Password, Payload, PayloadError, Phase, Replica, Sent, ServerMark,
+    ShardError, Views, Wrote,
 };
 
 /// More than all buffers between client and server hold.
@@ -286,4 +286,88 @@ async fn a_password_that_cannot_be_read_is_an_error_and_not_an_empty_password() 
         .unwrap_err();
     assert_eq!(error.to_string(), "127.0.0.1:1: no credentials: no such file");
     assert_eq!(error.class(), Class::Destination);
+}
+
+/// What became of an INSERT for the server `u1`, and the heads of all that was asked.
+async fn insert_for_u1(script: Vec<Reply>) -> (Result<(), ShardError>, Vec<String>) {
+    let count = script.len();
+    let mock = Mock::start(script).await;
+    let payload = Bytes::from_static(b"rows");
+    let insert = InsertRequest {
+        server: Some(ServerMark::Uuid("u1".to_owned())),
+        ..insert_of(&payload)
+    };
+    let result = replica(mock.port).insert(insert, payload).await;
+    let received = mock.received(count).await;
+    (
+        result.map(drop),
+        received
+            .into_iter()
+            .map(|request| request.body)
+            .map(text)
+            .collect(),
+    )
+}
+
+fn text(body: Vec<u8>) -> String {
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+#[tokio::test]
+async fn a_new_connection_asks_who_is_there_before_an_insert_for_one_server() {
+    let (result, asked) = insert_for_u1(vec![Reply::ok("u1\n"), Reply::ok("")]).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert!(asked[0].starts_with("SELECT serverUUID()"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn another_server_gets_nothing_of_an_insert() {
+    let (result, _) = insert_for_u1(vec![Reply::ok("u2\n")]).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error.failure, Failure::OtherServer { .. }), "{error}");
+    assert_eq!(
+        (error.sent, error.wrote(Views::Possible)),
+        (Sent::Nothing, Wrote::Nothing)
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("serverUUID u2 answers there, where serverUUID u1 did"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_let_one_ask_got_nothing_either() {
+    let refused = Reply::status(
+        403,
+        "X-ClickHouse-Exception-Code: 516\r\n",
+        "Code: 516. DB::Exception: wrong password",
+    );
+    let (result, _) = insert_for_u1(vec![refused]).await;
+    let error = result.unwrap_err();
+    assert_eq!(
+        (error.server().unwrap().code, error.wrote(Views::Possible)),
+        (516, Wrote::Nothing)
+    );
+}
+
+#[tokio::test]
+async fn a_connection_is_asked_once() {
+    let mock = Mock::start([Reply::ok("u1\n"), Reply::ok(""), Reply::ok("")]).await;
+    let replica = replica(mock.port);
+    let payload = Bytes::from_static(b"rows");
+    for _ in 0..2 {
+        let insert = InsertRequest {
+            server: Some(ServerMark::Uuid("u1".to_owned())),
+            ..insert_of(&payload)
+        };
+        replica.insert(insert, payload.clone()).await.unwrap();
+    }
+    assert!(
+        mock.received(3)
+            .await
+            .iter()
+            .all(|request| request.connection == 0)
+    );
 }

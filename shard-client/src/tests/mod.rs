@@ -57,5 +57,6 @@ fn insert_of(payload: &Bytes) -> InsertRequest {
         envelope: true,
         payload_bytes: payload.len() as u64,
         payload_crc32: crc32fast::hash(payload),
+        server: None,
     }
 }
