@@ -21,8 +21,8 @@ use crate::deliver;
 use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
 use crate::identity::Identities;
-use crate::insert::retries;
 use crate::insert::shapes::{self, Shapes};
+use crate::insert::{self, retries};
 use crate::kept_facts;
 use crate::layouts;
 use crate::logins::Logins;
@@ -430,13 +430,15 @@ impl App {
         let app = self.clone();
         self.tasks
             .spawn("pending INSERTs of the last run", move |mut stop| async move {
+                let end_all = async {
+                    tokio::time::sleep(patience).await;
+                    for insert in pending {
+                        insert::record_end(&app.spool, insert, "it was found at the start").await;
+                    }
+                };
                 tokio::select! {
-                    () = stop.requested() => return,
-                    () = tokio::time::sleep(patience) => {}
-                }
-                for insert in pending {
-                    // An error says that the local replica took it meanwhile, or that the spool is closing.
-                    let _ = app.spool.go(insert, "it was found at the start").await;
+                    () = stop.requested() => {}
+                    () = end_all => {}
                 }
             });
     }

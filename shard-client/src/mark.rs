@@ -90,32 +90,48 @@ impl Facts {
 
 impl Replica {
     /// A connection to that server and no other. An error says that nothing was sent of what it was to carry.
+    ///
+    /// A server that closes each connection behind its answer is looked at on the one before.
     pub(crate) async fn lease_to(&self, server: &ServerMark) -> Result<Lease, ShardError> {
         loop {
-            let lease = self.pool.lease(Share::Counted).await;
-            let lease = lease.map_err(|failure| self.unsent(failure))?;
+            let mut lease = self.lease().await?;
             let known = lease.connection.server.as_ref();
-            let lease = match known.is_some_and(|known| known.is_comparable(server)) {
-                true => Some(lease),
-                // As an INSERT's own, nothing of which has left.
-                false => self
-                    .look(lease, server)
-                    .await
-                    .map_err(|error| self.unsent(error.failure))?,
-            };
-            match lease {
-                Some(lease) if lease.connection.server.as_ref() == Some(server) => return Ok(lease),
-                Some(Lease { connection, .. }) => {
-                    let found = connection.server.as_ref().map(ToString::to_string);
-                    return Err(self.unsent(Failure::OtherServer {
-                        expected: server.clone(),
-                        found: found.unwrap_or_else(|| "nobody".to_owned()),
-                    }));
-                }
-                // An idle connection was closed meanwhile: each turn uses one up.
-                None => {}
+            if !known.is_some_and(|known| known.is_comparable(server)) {
+                // An error is the INSERT's own, nothing of which has left.
+                let looked = self.look(lease, server).await;
+                let Some(looked) = looked.map_err(|error| self.unsent(error.failure))? else {
+                    // An idle connection was closed meanwhile: each turn uses one up.
+                    continue;
+                };
+                lease = looked;
+            }
+            if lease.connection.server.as_ref() != Some(server) {
+                let found = lease.connection.server.as_ref().map(ToString::to_string);
+                return Err(self.unsent(Failure::OtherServer {
+                    expected: server.clone(),
+                    found: found.unwrap_or_else(|| "nobody".to_owned()),
+                }));
+            }
+            if lease.connection.sender.ready().await.is_ok() {
+                return Ok(lease);
+            }
+            // Its place is needed for the next.
+            drop(lease);
+            let next = self.lease().await?;
+            if next
+                .connection
+                .server
+                .as_ref()
+                .is_none_or(|known| known == server)
+            {
+                return Ok(next);
             }
         }
+    }
+
+    async fn lease(&self) -> Result<Lease, ShardError> {
+        let lease = self.pool.lease(Share::Counted).await;
+        lease.map_err(|failure| self.unsent(failure))
     }
 
     /// Asks on a connection who is at its other end, in a mark of this kind. None where it was closed before.
@@ -125,10 +141,10 @@ impl Replica {
         match self.attempt(lease, request, &progress).await? {
             Attempt::GivenBack(_) => Ok(None),
             Attempt::Answered(exchanged) => {
-                let (answer, lease) = self.read_answer(exchanged, &progress, ANSWER_BYTES_MAX).await?;
+                let (answer, mut lease) = self.read_answer(exchanged, &progress, ANSWER_BYTES_MAX).await?;
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
                 let value = text.lines().next().map(fields).unwrap_or_default();
-                let mut lease = lease;
+                lease.reused = true;
                 lease.connection.server = Some(like.like(value.into_iter().next().unwrap_or_default()));
                 Ok(Some(lease))
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use support::{ClickHouse18, Endpoint, Format, Options, Proxy, ZooKeeper, rows, stays, wait_for};
 
 use crate::setup::{DELIVERY_LIMIT, TARGET, all_remote, send, weir};
-use crate::tables::{check_holds, count, create_replicated};
+use crate::tables::{check_holds, count, create_merge_tree, create_replicated};
 
 /// More than half of what a Replicated table of 18.16 remembers (`replicated_deduplication_window`, 100), and not all of it.
 const BLOCKS: u64 = 60;
@@ -74,4 +74,33 @@ fn past_half_the_window_a_batch_in_doubt_is_held_and_sent_when_an_operator_says_
     weir.wait_until_delivered(DELIVERY_LIMIT);
     let others = (0..BLOCKS).flat_map(|block| rows(99, 1_000_000 + block..1_000_001 + block));
     check_holds(&server.http, TARGET, rows(71, 0..300).chain(others));
+}
+
+/// The rows of an INSERT whose answer is lost, at a plain table, which recognises no repeat.
+#[track_caller]
+fn check_a_lost_answer(keeps_query_log: bool, expected: u64) {
+    let server = ClickHouse18::start(&Options {
+        keeps_query_log,
+        ..Options::default()
+    });
+    create_merge_tree(&server.http, TARGET);
+    let proxy = Proxy::start(server.http.address);
+    let weir = weir(true, &all_remote(&[proxy.address()]));
+    send(&weir.http, Format::CSV, rows(72, 0..100)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    proxy.drop_answer();
+    send(&weir.http, Format::CSV, rows(72, 100..200)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    assert!(!proxy.is_to_cut(), "the answer was lost");
+    assert_eq!(count(&server.http, TARGET), expected);
+}
+
+#[test]
+fn where_no_repeat_is_recognised_the_servers_query_log_says_that_a_batch_is_there() {
+    check_a_lost_answer(true, 200);
+}
+
+#[test]
+fn where_nothing_tells_what_became_of_a_batch_a_plain_table_gets_it_again() {
+    check_a_lost_answer(false, 300);
 }

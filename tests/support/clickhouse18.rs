@@ -25,6 +25,8 @@ pub struct Options {
     pub user: Option<(String, String)>,
     /// What its user's profile says, as XML.
     pub profile: String,
+    /// Whether it keeps `system.query_log`.
+    pub keeps_query_log: bool,
     /// More clusters in `remote_servers`, as XML.
     pub clusters: String,
     /// The cluster `peers` in `remote_servers`, for ClickHouse's own Distributed tables.
@@ -197,6 +199,12 @@ fn config_xml(home: &Path, http_port: u16, tcp_port: u16, options: &Options) -> 
             "  <zookeeper>{node}<session_timeout_ms>10000</session_timeout_ms></zookeeper>"
         );
     }
+    if options.keeps_query_log {
+        let _ = writeln!(
+            xml,
+            "  <query_log><database>system</database><table>query_log</table></query_log>"
+        );
+    }
     let macros: String = options
         .macros
         .iter()
@@ -219,7 +227,8 @@ fn config_xml(home: &Path, http_port: u16, tcp_port: u16, options: &Options) -> 
 fn users_xml(options: &Options) -> String {
     let user = options.user.as_ref();
     let (name, password) = user.map_or(("default", ""), |(name, password)| (name, password));
-    let profile = &options.profile;
+    let log_queries = u8::from(options.keeps_query_log);
+    let profile = format!("<log_queries>{log_queries}</log_queries>{}", options.profile);
     format!(
         "<yandex>
   <profiles><default>{profile}</default></profiles>

@@ -1,7 +1,7 @@
 //! A TCP relay between the router and a shard that can stop at a byte, cut there, or keep an answer back.
 //!
 //! It reads along just enough to know where a request begins and whether it is an INSERT: a connection's first bytes, and those
-//! that follow an answer, begin one. Cuts are for INSERTs alone, so that nothing else (a ping, a DESCRIBE) uses up what a test
+//! that follow an answer, begin one. Cuts and kept answers are for INSERTs alone, so that nothing else (a ping, a DESCRIBE) uses up what a test
 //! has ordered.
 
 use std::io::{self, Read, Write};
@@ -115,7 +115,7 @@ impl Proxy {
         self.state.orders().cut = Some(Cut::Answer);
     }
 
-    /// From now on answers stay here until [`release`](Self::release): what was asked is executed.
+    /// From now on answers to INSERTs stay here until [`release`](Self::release): what was asked is executed.
     pub fn keep_answers(&self) {
         self.state.orders().keeps_answers = true;
     }
@@ -173,7 +173,7 @@ impl State {
         self.to_server_bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// Waits until answers may pass to the client.
+    /// Waits until an INSERT's answer may pass to the client.
     fn let_answer(&self) {
         let mut orders = self.orders();
         while orders.keeps_answers && !self.closed.load(Ordering::SeqCst) {
@@ -194,6 +194,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
             client,
             server,
             answered: AtomicBool::new(true),
+            is_insert: AtomicBool::new(false),
             drops_answer: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
             state: Arc::clone(state),
@@ -212,6 +213,8 @@ struct Connection {
     server: TcpStream,
     /// What the client sends next begins a request.
     answered: AtomicBool,
+    /// The request under way is one.
+    is_insert: AtomicBool,
     drops_answer: AtomicBool,
     is_reset: AtomicBool,
     state: Arc<State>,
@@ -280,7 +283,9 @@ impl Connection {
             if self.drops_answer.swap(false, Ordering::SeqCst) {
                 return self.reset();
             }
-            self.state.let_answer();
+            if self.is_insert.load(Ordering::SeqCst) {
+                self.state.let_answer();
+            }
             (&self.client).write_all(&piece[..length])?;
         }
     }
@@ -288,6 +293,7 @@ impl Connection {
     /// Takes what is ordered, if these bytes begin an INSERT.
     fn begin(&self, bytes: &[u8]) -> Passing {
         let is_insert = bytes.starts_with(b"POST ") && bytes.windows(6).any(|word| word == b"INSERT");
+        self.is_insert.store(is_insert, Ordering::SeqCst);
         if !is_insert {
             return Passing::default();
         }

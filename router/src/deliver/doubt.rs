@@ -58,15 +58,18 @@ enum Told {
     Unreachable,
 }
 
-/// A batch, and since when its attempts are looked for in vain.
+/// A batch with its last attempt, and since when its attempts are looked for in vain.
 #[derive(Debug, Default)]
-pub struct Search(Option<(u64, Instant)>);
+pub struct Search(Option<(Attempt, Instant)>);
+
+/// A batch's number, and its attempt's: one that was repeated meanwhile is looked for anew.
+type Attempt = (u64, u32);
 
 impl Search {
-    /// How long this batch's attempts have been looked for.
-    fn lasts(&mut self, seq: u64) -> Duration {
-        let began = self.0.filter(|(of, _)| *of == seq);
-        let (_, since) = self.0.insert(began.unwrap_or_else(|| (seq, Instant::now())));
+    /// How long it has been looked for.
+    fn lasts(&mut self, last: Attempt) -> Duration {
+        let began = self.0.filter(|(of, _)| *of == last);
+        let (_, since) = self.0.insert(began.unwrap_or_else(|| (last, Instant::now())));
         since.elapsed()
     }
 }
@@ -99,7 +102,7 @@ pub async fn standing(
         false => OnDoubt::Send,
     });
     decide(told, holder, on_doubt, target.deduplicates(), || {
-        search.lasts(batch.seq())
+        search.lasts((batch.seq(), batch.attempts()))
     })
 }
 

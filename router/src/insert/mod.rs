@@ -376,11 +376,19 @@ async fn wait_for_shard(
 /// Ends the wait of an INSERT whose client has waited long enough. It may be delivered or undone this very moment: the spool has
 /// the last word, and until that is on disk the INSERT may still be undone, so that its client cannot be told that it is kept.
 pub async fn end_wait(spool: &Spool, insert: InsertId, pending: &mut PendingWait) -> PendingOutcome {
+    match record_end(spool, insert, "local_insert_timeout ran out").await {
+        Some(outcome) => outcome,
+        None => pending.outcome().await,
+    }
+}
+
+/// Records that nobody waits for an INSERT any more, as soon as the disk has room for it. None for one that came to its end
+/// before: that end is what counts.
+pub async fn record_end(spool: &Spool, insert: InsertId, why: &str) -> Option<PendingOutcome> {
     loop {
-        match spool.go(insert, "local_insert_timeout ran out").await {
-            Ok(outcome) => return outcome,
-            // It came to its end first, and that end is what counts.
-            Err(QueueError::NotPending(_)) => return pending.outcome().await,
+        match spool.go(insert, why).await {
+            Ok(outcome) => return Some(outcome),
+            Err(QueueError::NotPending(_)) => return None,
             // As for a commit in a failed group: what is true only a restart can tell.
             Err(QueueError::Poisoned(_) | QueueError::Closed) => return std::future::pending().await,
             Err(error) => {

@@ -353,6 +353,16 @@ async fn a_server_that_does_not_let_one_ask_got_nothing_either() {
 }
 
 #[tokio::test]
+async fn a_server_that_keeps_no_connection_is_looked_at_on_the_one_before() {
+    let (result, asked) = insert_for_u1(vec![Reply::ok("u1\n").then_close(), Reply::ok("")]).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(asked.len(), 2);
+    let says_so = Reply::status(200, "Connection: close\r\n", "u1\n").then_close();
+    let (result, _) = insert_for_u1(vec![says_so, Reply::ok("")]).await;
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[tokio::test]
 async fn a_connection_is_asked_once() {
     let mock = Mock::start([Reply::ok("u1\n"), Reply::ok(""), Reply::ok("")]).await;
     let replica = replica(mock.port);
