@@ -143,6 +143,14 @@ pub enum Outcome {
         /// The shard's words.
         text: String,
     },
+    /// Proof that nothing was written, and that the batch is too much for one INSERT, whose rows are not at fault: several
+    /// INSERTs are tried one by one, and one by parts of its rows, as [`Spool::divide`](crate::Spool::divide) does.
+    TooMuch {
+        /// ClickHouse's error code.
+        code: Option<i32>,
+        /// What listings may say.
+        error: String,
+    },
     /// Proof that nothing was written, and that table and statement do not fit each other: an unknown column, a setting or a
     /// format that the server does not know. While its only INSERT is pending it is undone; otherwise the batch is set
     /// aside, for what does not fit today may fit tomorrow.
@@ -170,7 +178,7 @@ impl Outcome {
     /// Whether it says that the last attempt wrote nothing.
     pub(crate) fn is_proof(&self) -> bool {
         match self {
-            Outcome::Refused { .. } | Outcome::Unfit { .. } => true,
+            Outcome::Refused { .. } | Outcome::TooMuch { .. } | Outcome::Unfit { .. } => true,
             Outcome::Acknowledged
             | Outcome::Retry { .. }
             | Outcome::HoldBatch { .. }
@@ -181,7 +189,10 @@ impl Outcome {
     /// Why the batch can neither be taken apart nor undone, where the outcome asks for that: a refusal proves that its own attempt
     /// wrote nothing, and an earlier one at that replica may have.
     pub(crate) fn in_doubt(&self, earlier: Option<MayHave<'_>>) -> Option<String> {
-        let (Outcome::Refused { code, .. } | Outcome::Unfit { code, .. }, Some(holder)) = (self, earlier)
+        let (
+            Outcome::Refused { code, .. } | Outcome::TooMuch { code, .. } | Outcome::Unfit { code, .. },
+            Some(holder),
+        ) = (self, earlier)
         else {
             return None;
         };
@@ -208,6 +219,9 @@ pub enum Settled {
         /// The new batches' numbers.
         seqs: Vec<u64>,
     },
+    /// Nothing is decided: it is one INSERT's rows, and too many of them for one INSERT. See
+    /// [`Spool::divide`](crate::Spool::divide).
+    ToBeDivided,
     /// Its only INSERT was pending and is undone.
     Aborted {
         /// Which one.

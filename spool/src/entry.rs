@@ -7,7 +7,7 @@
 //! of its own, as [`v2`] is, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden
 //! then proves that old files are still read.
 //!
-//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], version 3 one of [`Event`].
+//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], version 3 two of [`Event`].
 //! Checkpoints of versions 1 and 2 are read by [`v2`].
 //!
 //! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
@@ -29,8 +29,8 @@ use uuid::Uuid;
 use crate::bin_file::{Segment, Trailer};
 use crate::doubt::Doubt;
 use crate::event::{
-    Awaits, BatchInfo, BatchMark, Checkpoint, Chunk, Commit, Cut, DestinationMark, Event, Frame, Part,
-    PendingMark, Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict, WaitingMark,
+    Awaits, BatchInfo, BatchMark, Checkpoint, Chunk, Commit, Cut, DestinationMark, Event, Frame, Joined,
+    Part, PendingMark, Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict, WaitingMark,
 };
 use crate::model::{Destination, InsertId, LaneKey, Shape};
 
@@ -328,6 +328,7 @@ variants!(Event {
     8 = DestinationHeld { destination, error },
     9 = DestinationResumed { destination },
     10 = Disproved { destination, seq },
+    11 = Joined(joined),
 });
 variants!(Verdict {
     1 = Acknowledged,
@@ -391,6 +392,12 @@ fields!(Cut {
 });
 fields!(Taken { insert, shard, units });
 fields!(Recut { seq, insert, batch });
+fields!(Joined {
+    destination,
+    seqs,
+    into,
+    batch
+});
 
 // === Checkpoint ===
 

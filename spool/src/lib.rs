@@ -88,11 +88,13 @@ pub mod frames;
 mod golden;
 mod group;
 pub mod inspect;
+mod join;
 mod journal;
 mod lease;
 mod model;
 mod names;
 mod own;
+mod pace;
 mod queue;
 mod recover;
 mod recut;
@@ -113,9 +115,12 @@ pub use error::{Closed, CommitError, FileError, LaneError, OpenError, QueueError
 pub use model::{
     BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, ProbeTarget, Shape, ShareLanes,
 };
+pub use pace::{Pace, Strain};
 pub use queue::Spool;
 pub use queue::accept::check_lane;
+pub use recut::{Divide, Give, NotDivided};
 pub use retry::{RetryStatus, RetryWindows, Signature};
 pub use stage::{Stage, Staged};
+pub use state::destination::Turn;
 pub use state::window::ENTRY_BYTES as RETRY_ENTRY_BYTES;
 pub use status::{DestinationStatus, RecoveryReport, Tally};

@@ -2,7 +2,7 @@
 
 pub(crate) mod accept;
 mod admin;
-mod send;
+pub(crate) mod send;
 
 use std::io;
 use std::path::PathBuf;

@@ -104,6 +104,7 @@ impl Repairs {
             },
             disproved: false,
             inserts: 1,
+            rows: 1,
             broken_room: 0,
         };
         // It is refused only of a batch that does not wait, of which there is nothing to hold.

@@ -5,6 +5,7 @@ mod bytes;
 mod crash;
 mod damage;
 mod doubt;
+mod joined;
 mod local;
 mod lost;
 mod model;
