@@ -1,7 +1,7 @@
 //! The assembly: the only file that knows every crate. It starts what runs, swaps the configuration, and
 //! stops in the order of the data.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,7 +70,7 @@ pub struct App {
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
-    senders: Mutex<HashMap<Destination, Tasks>>,
+    senders: Mutex<BTreeMap<Destination, Tasks>>,
     is_ready: AtomicBool,
     /// Wakes senders from their rest: a replica came back, somebody mended something.
     pub nudge: Notify,
@@ -108,7 +108,14 @@ impl App {
         let discovery = Discovery::of_spool(&config.spool.path);
         let routing = take(config, &discovery, &spool, None)?;
         kept_facts::recall(&routing, &config.spool.path);
-        let app = Arc::new(Self {
+        let app = Self::around(spool, routing, discovery, config_path);
+        Ok((Arc::new(app), report))
+    }
+
+    /// What was kept below the spool is read.
+    fn around(spool: Spool, routing: Routing, discovery: Discovery, config_path: &Path) -> Self {
+        let config = routing.config.clone();
+        Self {
             budget: Budget::new(config.limits.memory_limit / 2, config.spool.max_delay_to_insert),
             schema_files: SchemaFiles::below(&config.spool.path),
             answers: Answers::open(AnswerFiles::below(&config.spool.path)),
@@ -127,17 +134,12 @@ impl App {
             is_ready: AtomicBool::new(false),
             nudge: Notify::new(),
             reloading: tokio::sync::Mutex::default(),
-        });
-        Ok((app, report))
+        }
     }
 
     /// Starts senders, checks and schemas; from then on the router is ready.
     pub fn start(self: &Arc<Self>) {
-        self.start_senders();
-        self.end_waits_of_recovered_inserts();
-        let app = self.clone();
-        self.tasks
-            .spawn("replica checks", |stop| check_replicas(app, stop));
+        self.start_delivery();
         let app = self.clone();
         self.tasks.spawn("schemas", |stop| schema::keep_fresh(app, stop));
         let app = self.clone();
@@ -156,6 +158,15 @@ impl App {
         self.tasks
             .spawn("summaries", |stop| crate::summary::tell(app, stop));
         self.is_ready.store(true, Ordering::Release);
+    }
+
+    /// Starts what brings rows to shards.
+    fn start_delivery(self: &Arc<Self>) {
+        self.start_senders();
+        self.end_waits_of_recovered_inserts();
+        let app = self.clone();
+        self.tasks
+            .spawn("replica checks", |stop| check_replicas(app, stop));
     }
 
     /// The configuration of this moment, ready for use.
@@ -186,13 +197,8 @@ impl App {
 
     /// Stops what runs in the order of the data. The listeners are closed and their requests ended before.
     pub async fn stop(&self) {
-        let senders: Vec<_> = self
-            .senders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain()
-            .collect();
-        let stops = senders.iter().map(|(_, tasks)| tasks.stop(SENDERS_PATIENCE));
+        let senders = std::mem::take(&mut *self.senders.lock().unwrap_or_else(PoisonError::into_inner));
+        let stops = senders.values().map(|tasks| tasks.stop(SENDERS_PATIENCE));
         let mut stragglers: Vec<_> = futures_util::future::join_all(stops).await.concat();
         stragglers.extend(self.tasks.stop(SENDERS_PATIENCE).await);
         if !stragglers.is_empty() {
@@ -461,6 +467,7 @@ async fn check_replicas(app: Arc<App>, mut stop: crate::tasks::Stop) {
             app.nudge.notify_waiters();
         }
         tokio::select! {
+            biased;
             () = stop.requested() => return,
             () = tokio::time::sleep(CHECK_EVERY) => {}
         }

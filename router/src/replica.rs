@@ -1,6 +1,8 @@
 //! One replica while Weir runs: its connection pool, its health, and what it said of itself.
 
 use std::collections::HashMap;
+#[cfg(test)]
+use std::sync::OnceLock;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +13,9 @@ use shard_client::{
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::chance;
 use crate::insert::settings::payload_names;
+use crate::wire::Wire;
 
 /// How long a replica that failed is left alone: not long, since its shard's rows wait for it.
 const BACKOFF: Backoff = Backoff {
@@ -36,6 +40,9 @@ pub struct ReplicaRuntime {
     /// How the configuration describes it.
     pub config: config::Replica,
     client: Replica,
+    /// The seeded world's, in place of the client.
+    #[cfg(test)]
+    simulated: OnceLock<Box<dyn Wire>>,
     address: String,
     health: Mutex<Health>,
     /// Version, time zone, known settings; asked once and again after the replica was down (it may come back
@@ -59,6 +66,8 @@ impl ReplicaRuntime {
         Self {
             config,
             client,
+            #[cfg(test)]
+            simulated: OnceLock::new(),
             address,
             health: Mutex::default(),
             facts: Mutex::default(),
@@ -91,6 +100,21 @@ impl ReplicaRuntime {
         &self.client
     }
 
+    /// What senders and checks talk to.
+    pub fn wire(&self) -> &dyn Wire {
+        #[cfg(test)]
+        if let Some(simulated) = self.simulated.get() {
+            return simulated.as_ref();
+        }
+        &self.client
+    }
+
+    /// Has a simulation answer from now on.
+    #[cfg(test)]
+    pub fn simulate(&self, wire: Box<dyn Wire>) {
+        self.simulated.set(wire).expect("it is simulated already");
+    }
+
     /// The database that a target of `database` has on this replica.
     pub fn database<'a>(&'a self, database: &'a str) -> &'a str {
         self.config.database.as_deref().unwrap_or(database)
@@ -100,7 +124,7 @@ impl ReplicaRuntime {
     pub async fn facts(&self) -> Result<Arc<Facts>, ShardError> {
         let cell = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let ask = async || {
-            let facts = Arc::new(self.client.facts(&asked_settings()).await?);
+            let facts = Arc::new(self.wire().facts(&asked_settings()).await?);
             self.remember(facts.clone());
             Ok(facts)
         };
@@ -129,7 +153,7 @@ impl ReplicaRuntime {
         if let Some((_, target)) = known {
             return Ok(target);
         }
-        let target = self.client.target(database, table).await?.map(Arc::new);
+        let target = self.wire().target(database, table).await?.map(Arc::new);
         self.targets().insert(key, (Instant::now(), target.clone()));
         Ok(target)
     }
@@ -187,7 +211,7 @@ impl ReplicaRuntime {
         if answered {
             health.succeeded();
         } else {
-            health.failed(&BACKOFF, Instant::now(), &mut rand::rng());
+            health.failed(&BACKOFF, Instant::now(), &mut chance::rng());
             *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
             self.targets().clear();
         }
@@ -202,7 +226,7 @@ impl ReplicaRuntime {
 
     /// One active check. One that hangs counts as not answered, and holds nobody up.
     pub async fn check(&self) {
-        match tokio::time::timeout(CHECK_TIMEOUT, self.client.ping()).await {
+        match tokio::time::timeout(CHECK_TIMEOUT, self.wire().ping()).await {
             Ok(result) => self.observed(&result),
             Err(_) => return self.learn(false),
         }
@@ -256,7 +280,7 @@ pub fn order(replicas: &[Arc<ReplicaRuntime>], chooser: &mut Chooser) -> Vec<Arc
                 health,
             })
             .collect();
-        let chosen = chooser.choose(&candidates, Instant::now(), &mut rand::rng());
+        let chosen = chooser.choose(&candidates, Instant::now(), &mut chance::rng());
         order.push(others.remove(chosen.map_or(0, |choice| choice.index)));
     }
     order

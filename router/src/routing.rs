@@ -1,6 +1,6 @@
 //! Which table goes where: the configuration made ready for use. One value, swapped whole by a reload.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -25,7 +25,7 @@ pub struct Routing {
     pub config: Arc<Config>,
     /// The clusters, in the file's order.
     pub clusters: Vec<Arc<Cluster>>,
-    tables: HashMap<TableName, Arc<RoutedTable>>,
+    tables: BTreeMap<TableName, Arc<RoutedTable>>,
     targets: HashMap<TableName, String>,
     by_text: HashMap<String, Arc<RoutedTable>>,
 }
@@ -161,7 +161,7 @@ impl Prepared {
 
     /// Has the spool's lanes made or changed. The lanes were checked, so an error is a mistake of ours.
     pub fn routing(self, spool: &Spool, before: Option<&Routing>) -> Result<Routing, RoutingError> {
-        let mut tables = HashMap::new();
+        let mut tables = BTreeMap::new();
         let mut targets = HashMap::new();
         let mut by_text = HashMap::new();
         for prepared in self.tables {

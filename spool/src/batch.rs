@@ -73,6 +73,23 @@ impl Batch {
         self.doubt.may_have()
     }
 
+    /// When the first of the attempts began of which it is not known that they wrote nothing, in milliseconds since 1970. The
+    /// batch's own time, which is no later, where that was not written down.
+    pub fn in_doubt_since_ms(&self) -> Option<u64> {
+        self.may_have()?;
+        let since_ms = self.doubt.since_ms;
+        Some(if since_ms == 0 {
+            self.created_at_ms()
+        } else {
+            since_ms
+        })
+    }
+
+    /// Whether it is the last attempt alone, at that replica, of which it is not known that it wrote nothing.
+    pub fn is_last_attempt_alone_in_doubt(&self) -> bool {
+        self.doubt.open.is_some() && self.doubt.earlier.is_none()
+    }
+
     /// An answer proves that the last attempt wrote nothing.
     pub fn disproved(&mut self) {
         self.disproved = true;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::mem;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -189,15 +190,26 @@ impl JournalThread {
                     waiting.push_back(job);
                 }
             }
-            waiting = self.commit_group(waiting);
-            if self.shared.poison_cause().is_some() {
-                return self.refuse_all(waiting);
-            }
-            if self.writer.is_full() {
-                self.roll();
+            match self.turn(waiting) {
+                ControlFlow::Continue(deferred) => waiting = deferred,
+                ControlFlow::Break(()) => return,
             }
         }
         self.close();
+    }
+
+    /// Writes one group of the jobs that wait. Gives back those that must wait for the next, or breaks when the journal has
+    /// failed and everybody was told.
+    pub fn turn(&mut self, waiting: VecDeque<Job>) -> ControlFlow<(), VecDeque<Job>> {
+        let deferred = self.commit_group(waiting);
+        if self.shared.poison_cause().is_some() {
+            self.refuse_all(deferred);
+            return ControlFlow::Break(());
+        }
+        if self.writer.is_full() {
+            self.roll();
+        }
+        ControlFlow::Continue(deferred)
     }
 
     /// Makes a group of the first jobs, writes and answers it. Returns the jobs that must wait for the next.
@@ -362,7 +374,7 @@ impl JournalThread {
     }
 
     /// After the end: everybody gets its reason, and the next start a note of what happened.
-    fn refuse_all(self, waiting: VecDeque<Job>) {
+    fn refuse_all(&self, waiting: VecDeque<Job>) {
         self.shared.inbox.close();
         let late = self.shared.inbox.take_all().unwrap_or_default();
         for job in waiting.into_iter().chain(late) {
@@ -449,7 +461,8 @@ impl JournalThread {
             .store(closed + self.writer.used_bytes(), Ordering::Relaxed);
     }
 
-    fn close(mut self) {
+    /// Ends the journal in order.
+    pub fn close(mut self) {
         self.roll();
         if let Err(error) = self.writer.close() {
             tracing::error!(%error, "the journal was not closed in order; the next start reads what is there");

@@ -15,7 +15,7 @@
 //! `.bin` is discarded.
 
 mod real;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
 use std::fmt::Debug;

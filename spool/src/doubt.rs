@@ -10,6 +10,8 @@ pub struct Doubt {
     pub open: Option<String>,
     /// The replica of an earlier attempt that is open.
     pub earlier: Option<String>,
+    /// When the first of the open attempts began, in milliseconds since 1970; 0 without one, and where nobody knows.
+    pub since_ms: u64,
 }
 
 /// Who may have a batch: of no attempt there is it known that it wrote nothing.
@@ -25,8 +27,11 @@ pub enum MayHave<'a> {
 const SOMEWHERE: &str = "";
 
 impl Doubt {
-    /// An attempt at that replica (`host:port`) begins.
-    pub fn began(&mut self, replica: &str) {
+    /// An attempt at that replica (`host:port`) begins, at that time in milliseconds since 1970; 0 where it is not known.
+    pub fn began(&mut self, replica: &str, at_ms: u64) {
+        if self.replica().is_none() {
+            self.since_ms = at_ms;
+        }
         if let Some(before) = self.open.replace(replica.to_owned()) {
             self.earlier = Some(before);
         }
@@ -36,12 +41,16 @@ impl Doubt {
     pub fn began_somewhere(&mut self) {
         if self.replica().is_none() {
             self.earlier = Some(SOMEWHERE.to_owned());
+            self.since_ms = 0;
         }
     }
 
     /// The last attempt wrote nothing.
     pub fn disproved(&mut self) {
         self.open = None;
+        if self.earlier.is_none() {
+            self.since_ms = 0;
+        }
     }
 
     /// Who may have the batch, the last one that was tried first.
@@ -85,11 +94,12 @@ mod tests {
     fn a_proof_is_about_the_last_attempt_alone() {
         let mut doubt = Doubt::default();
         assert_eq!(doubt.replica(), None);
-        doubt.began("a:1");
+        doubt.began("a:1", 5);
         doubt.disproved();
-        assert_eq!(doubt.replica(), None);
-        doubt.began("a:1");
-        doubt.began("b:1");
+        assert_eq!(doubt, Doubt::default());
+        doubt.began("a:1", 7);
+        doubt.began("b:1", 9);
+        assert_eq!(doubt.since_ms, 7, "the first that is open");
         assert_eq!(doubt.replica(), Some("b:1"));
         doubt.disproved();
         assert_eq!(doubt.replica(), Some("a:1"), "its attempt is still open");

@@ -2,13 +2,14 @@
 //! bincode.
 //!
 //! Each struct's fields are listed here once, in the order of their bytes. **This is version 1 of batch files, and
-//! version 3 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
+//! version 4 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
 //! and listing it is the next version. Whoever makes that copies what changes of today's structs and these lists into a file
-//! of its own, as [`v2`] is, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden
+//! of its own, as [`v3`] is, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden
 //! then proves that old files are still read.
 //!
-//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], version 3 two of [`Event`].
-//! Checkpoints of versions 1 and 2 are read by [`v2`].
+//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], version 3 one of [`Event`], and
+//! version 4 two.
+//! Checkpoints of versions 1 and 2 are read by [`v2`], those of version 3 by [`v3`].
 //!
 //! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
 //! a byte 0 or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
@@ -229,10 +230,15 @@ macro_rules! read_fields {
 }
 
 pub mod v2;
+pub mod v3;
 
-/// The bytes of an enum: a tag byte, then the variant's fields in this order.
+/// The bytes of an enum: a tag byte, then the variant's fields in this order. Behind `once` stand tags that are read and not
+/// written any more, each with what reads what follows it.
 macro_rules! variants {
-    ($name:ident { $($tag:literal = $variant:ident $(($inner:ident))? $({ $($field:ident),* })?),* $(,)? }) => {
+    (
+        $name:ident { $($tag:literal = $variant:ident $(($inner:ident))? $({ $($field:ident),* })?),* $(,)? }
+        $(once { $($old:literal = $read:path),* $(,)? })?
+    ) => {
         impl Encode for $name {
             fn encode<E: Encoder>(&self, to: &mut E) -> Result<(), EncodeError> {
                 match self {
@@ -254,6 +260,7 @@ macro_rules! variants {
                         $(let $inner = Decode::decode(from)?;)?
                         Ok($name::$variant $(($inner))? $({ $($field: Decode::decode(from)?),* })?)
                     })*
+                    $($($old => $read(from),)*)?
                     tag => Err(DecodeError::OtherString(format!("{} has no variant {tag}", stringify!($name)))),
                 }
             }
@@ -322,13 +329,15 @@ variants!(Event {
     2 = Go { insert },
     3 = Abort { insert, code, text },
     4 = Cut(cut),
-    5 = Attempting { destination, seq, attempt, replica },
     6 = Settled { destination, seq, verdict },
     7 = Recut { destination, seq, into },
     8 = DestinationHeld { destination, error },
     9 = DestinationResumed { destination },
     10 = Disproved { destination, seq },
-    11 = Joined(joined),
+    11 = Attempting { destination, seq, attempt, replica, at_ms },
+    12 = Joined(joined),
+} once {
+    5 = v3::attempting,
 });
 variants!(Verdict {
     1 = Acknowledged,
@@ -430,7 +439,11 @@ fields!(BatchMark {
     doubt,
     verdict
 });
-fields!(Doubt { open, earlier });
+fields!(Doubt {
+    open,
+    earlier,
+    since_ms
+});
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -60,6 +60,8 @@ pub enum Event {
         attempt: u32,
         /// The replica that is tried.
         replica: String,
+        /// When, in milliseconds since 1970; 0 where an older journal does not say.
+        at_ms: u64,
     },
     /// The batch's last attempt wrote nothing: an answer proves it.
     Disproved {

@@ -11,6 +11,7 @@ use crate::bin_file::BinFault;
 use crate::disk::{DirEntry, Disk, DiskFile};
 use crate::error::FileError;
 use crate::event::Seq;
+pub use crate::host::now_ms;
 use crate::model::Destination;
 use crate::names::{self, Layout};
 use crate::shared::lock;
@@ -184,12 +185,4 @@ pub fn bin_error(action: &'static str, path: &Path) -> impl FnOnce(BinFault) -> 
             source: Arc::new(source),
         }
     }
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

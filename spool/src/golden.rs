@@ -80,13 +80,16 @@ fn a_journal_segment_of_version_2_is_read() {
 
 #[test]
 fn a_journal_segment_of_version_3_is_read() {
-    check_segment("v3/journal.log", &[sample::record()]);
+    check_segment("v3/journal.log", &[sample::record_of_version_3()]);
 }
 
 #[test]
 fn a_checkpoint_of_version_3_is_read() {
     let file = fs::read(golden("v3/checkpoint")).unwrap();
-    assert_eq!(decode_checkpoint(&file).unwrap(), sample::checkpoint());
+    assert_eq!(
+        decode_checkpoint(&file).unwrap(),
+        sample::checkpoint_of_version_3()
+    );
 }
 
 #[test]

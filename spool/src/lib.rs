@@ -87,6 +87,7 @@ pub mod frames;
 #[cfg(test)]
 mod golden;
 mod group;
+mod host;
 pub mod inspect;
 mod join;
 mod journal;
@@ -101,6 +102,8 @@ mod recut;
 mod retain;
 mod retry;
 mod shared;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod stage;
 mod state;
 mod status;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::host;
 use crate::retry::RetryWindows;
 
 /// How the spool is to be kept. Every size is in bytes.
@@ -110,7 +111,7 @@ pub struct InsertId(pub Uuid);
 impl InsertId {
     /// A new, random name.
     pub fn random() -> InsertId {
-        InsertId(Uuid::new_v4())
+        InsertId(host::new_uuid())
     }
 }
 

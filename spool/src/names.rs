@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::error::LaneError;
 use crate::event::Seq;
+use crate::host;
 use crate::model::{Destination, InsertId};
 
 /// What Linux file systems take.
@@ -157,7 +158,7 @@ pub fn seq_of(name: &str) -> Option<Seq> {
 
 /// A new name for a file that is being written.
 pub fn temporary_name() -> String {
-    format!("{TEMPORARY_PREFIX}{}{BATCH_SUFFIX}", Uuid::new_v4().simple())
+    format!("{TEMPORARY_PREFIX}{}{BATCH_SUFFIX}", host::new_uuid().simple())
 }
 
 /// Whether a file is one that was being written.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::error::{FileError, OpenError};
 use crate::files::Files;
+use crate::host;
 use crate::names::Layout;
 
 /// The lock on the spool's directory; held while this lives, and by nobody when its process is gone.
@@ -67,7 +68,7 @@ pub fn spool_id(files: &Files) -> Result<Uuid, OpenError> {
     if files.exists(&path)? {
         return known_id(files);
     }
-    let id = Uuid::new_v4();
+    let id = host::new_uuid();
     files.replace(&path, format!("{id}\n").as_bytes())?;
     Ok(id)
 }

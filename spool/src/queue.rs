@@ -3,9 +3,13 @@
 pub(crate) mod accept;
 mod admin;
 pub(crate) mod send;
+#[cfg(any(test, feature = "sim"))]
+mod stepped;
 
 use std::io;
 use std::path::PathBuf;
+#[cfg(any(test, feature = "sim"))]
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,6 +29,9 @@ use crate::shared::{Shared, lock};
 use crate::state::window::Window;
 use crate::status::RecoveryReport;
 use crate::work::{self, CUT_THREADS};
+
+#[cfg(any(test, feature = "sim"))]
+pub use stepped::Stepper;
 
 /// How long a shutdown waits for uncut shares to be cut; what is left is in the journal and cut at the next
 /// start.
@@ -65,6 +72,17 @@ impl Spool {
         options: Options,
         lock: Option<Lock>,
     ) -> Result<(Spool, RecoveryReport), OpenError> {
+        let (shared, journal, report) = Spool::roll_forward(disk, options)?;
+        let running = Running::start(shared, journal, lock)?;
+        let running = Arc::new(running);
+        Ok((Spool { running }, report))
+    }
+
+    /// Takes over what the last process left; nothing runs yet.
+    fn roll_forward(
+        disk: Arc<dyn Disk>,
+        options: Options,
+    ) -> Result<(Arc<Shared>, JournalThread, RecoveryReport), OpenError> {
         let mut files = Files {
             disk,
             layout: Layout::at(&options.path),
@@ -98,13 +116,7 @@ impl Spool {
         let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments, needed, windows);
         // Here and not only when the segment is full: a router that is killed again and again would keep one of each life.
         journal.remove_segments(&of_previous);
-        let running = Running::start(shared, journal, lock)?;
-        Ok((
-            Spool {
-                running: Arc::new(running),
-            },
-            report,
-        ))
+        Ok((shared, journal, report))
     }
 
     /// Commits what is queued, cuts what waits, syncs, stops the threads. Other handles get `Closed` from
@@ -117,7 +129,7 @@ impl Spool {
             tracing::warn!("not every share could be cut before the end, the rest stays in the journal");
         }
         let running = Arc::clone(&self.running);
-        let stopped = tokio::task::spawn_blocking(move || running.stop());
+        let stopped = shared.off_the_runtime(move || running.stop());
         if let Err(error) = stopped.await {
             tracing::error!(%error, "the spool's threads did not end in order");
         }
@@ -184,6 +196,10 @@ impl Running {
     fn stop(&self) {
         self.shared.close();
         self.shared.work.close();
+        #[cfg(any(test, feature = "sim"))]
+        if self.shared.is_stepped.load(Ordering::Relaxed) {
+            return;
+        }
         join_all(lock(&self.files).drain(..));
         self.shared.inbox.close();
         join_all(lock(&self.journal).take());

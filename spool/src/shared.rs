@@ -1,11 +1,13 @@
 //! What the spool's handle and its threads share, and how they wake each other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use crate::batch::PendingOutcome;
 use crate::commit::{Accepted, Job, PendingWait};
@@ -35,13 +37,16 @@ pub struct Shared {
     /// Clients that wait for their local rows.
     waiters: Mutex<HashMap<InsertId, Vec<oneshot::Sender<PendingOutcome>>>>,
     /// Senders that wait for a batch.
-    senders: Mutex<HashMap<Destination, Arc<Notify>>>,
+    senders: Mutex<BTreeMap<Destination, Arc<Notify>>>,
     /// Rung after each record: somebody waits for cuts to be done.
     pub progress: Notify,
     /// Settled files that are moved, but whose directories are not synced since.
     pub moved: Mutex<Vec<(Destination, u64)>>,
     /// Bytes of all journal segments.
     pub journal_bytes: AtomicU64,
+    /// In a simulation somebody steps what threads do otherwise.
+    #[cfg(any(test, feature = "sim"))]
+    pub is_stepped: AtomicBool,
     clock: Instant,
     poison: OnceLock<String>,
     closed: AtomicBool,
@@ -62,6 +67,8 @@ impl Shared {
             progress: Notify::new(),
             moved: Mutex::default(),
             journal_bytes: AtomicU64::new(0),
+            #[cfg(any(test, feature = "sim"))]
+            is_stepped: AtomicBool::new(false),
             clock: Instant::now(),
             poison: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -133,6 +140,18 @@ impl Shared {
             Some(cause) => QueueError::Poisoned(cause.to_owned()),
             None => QueueError::Closed,
         }
+    }
+
+    /// Runs what waits for the disk on a thread of its own.
+    pub async fn off_the_runtime<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        #[cfg(any(test, feature = "sim"))]
+        if self.is_stepped.load(Ordering::Relaxed) {
+            return Ok(work());
+        }
+        tokio::task::spawn_blocking(work).await
     }
 
     // === requests and effects ===
@@ -245,6 +264,9 @@ impl Shared {
 pub struct Inbox<T> {
     inner: Mutex<Queued<T>>,
     bell: Condvar,
+    /// Rung with the bell, for a simulation's stepper.
+    #[cfg(any(test, feature = "sim"))]
+    pub heard: Notify,
 }
 
 #[derive(Debug)]
@@ -264,6 +286,8 @@ impl<T> Default for Inbox<T> {
                 rings: 0,
             }),
             bell: Condvar::new(),
+            #[cfg(any(test, feature = "sim"))]
+            heard: Notify::new(),
         }
     }
 }
@@ -277,6 +301,8 @@ impl<T> Inbox<T> {
         }
         inner.jobs.push_back(job);
         self.bell.notify_one();
+        #[cfg(any(test, feature = "sim"))]
+        self.heard.notify_one();
         Ok(())
     }
 
@@ -313,6 +339,8 @@ impl<T> Inbox<T> {
     pub fn ring(&self) {
         lock(&self.inner).rings += 1;
         self.bell.notify_all();
+        #[cfg(any(test, feature = "sim"))]
+        self.heard.notify_one();
     }
 
     /// For [`Inbox::sleep`]: rings so far.

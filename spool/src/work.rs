@@ -97,14 +97,20 @@ pub fn run(shared: &Arc<Shared>) {
         } else if let Some(plan) = claim(shared) {
             // Another may be due as well: the next thread looks.
             shared.work.ring();
-            make_cut(shared, &plan);
+            if let Some(AskedCut { plan, answer }) = begin_cut(shared, plan) {
+                let answer = answer
+                    .blocking_recv()
+                    .unwrap_or_else(|_| Err(shared.queue_error()));
+                end_cut(shared, &plan, answer);
+            }
         } else {
             shared.work.sleep(rings, sleep_time(shared));
         }
     }
 }
 
-fn claim(shared: &Shared) -> Option<CutPlan> {
+/// A lane whose rows are due; nobody else is given it until it is cut.
+pub fn claim(shared: &Shared) -> Option<CutPlan> {
     if shared.poison_cause().is_some() {
         return None;
     }
@@ -113,7 +119,8 @@ fn claim(shared: &Shared) -> Option<CutPlan> {
     state.claim_cut(shared.now(), pressed)
 }
 
-fn sleep_time(shared: &Shared) -> Duration {
+/// How long nothing is due.
+pub fn sleep_time(shared: &Shared) -> Duration {
     if shared.poison_cause().is_some() {
         return SLEEP_MAX;
     }
@@ -124,18 +131,34 @@ fn sleep_time(shared: &Shared) -> Duration {
     })
 }
 
+/// A cut whose files are written, and whose record is asked for.
+#[derive(Debug)]
+pub struct AskedCut {
+    /// What is cut.
+    pub plan: CutPlan,
+    /// What the journal's thread says.
+    pub answer: oneshot::Receiver<Result<Answer, QueueError>>,
+}
+
 /// Files first, then their record; without the record the files were never there.
-fn make_cut(shared: &Shared, plan: &CutPlan) {
-    let lane = plan.lane;
-    let batch = match cut::write(&shared.files, plan) {
-        Ok(batch) => batch,
+pub fn begin_cut(shared: &Shared, plan: CutPlan) -> Option<AskedCut> {
+    match cut::write(&shared.files, &plan) {
+        Ok(batch) => {
+            let answer = shared.ask(Request::Cut(plan.clone(), batch));
+            Some(AskedCut { plan, answer })
+        }
         Err(error) => {
             tracing::warn!(%error, table = plan.key.table, shard = plan.key.shard, "a batch was not cut, its rows wait");
-            return shared.state().cut_failed(lane, shared.now() + CUT_RETRY_MS);
+            shared.state().cut_failed(plan.lane, shared.now() + CUT_RETRY_MS);
+            None
         }
-    };
-    let answer = shared.ask(Request::Cut(plan.clone(), batch)).blocking_recv();
-    match answer.unwrap_or_else(|_| Err(shared.queue_error())) {
+    }
+}
+
+/// Ends a cut as its record did.
+pub fn end_cut(shared: &Shared, plan: &CutPlan, answer: Result<Answer, QueueError>) {
+    let lane = plan.lane;
+    match answer {
         Ok(Answer::Stale) => {
             cut::remove(&shared.files, plan);
             shared.state().cut_failed(lane, shared.now());
@@ -151,7 +174,8 @@ fn make_cut(shared: &Shared, plan: &CutPlan) {
     }
 }
 
-fn perform(shared: &Shared, work: Work) {
+/// Does what was asked for.
+pub fn perform(shared: &Shared, work: Work) {
     match work {
         Work::Depart { destination, seq } => depart(shared, &destination, seq),
         Work::Remove(path) => {

@@ -24,6 +24,7 @@ use spool::{Batch, Closed, Destination, Outcome, Settled};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::chance;
 use crate::identity::{Identity, NotMet};
 use crate::insert::shapes::ShapeKey;
 use crate::logs::Repeats;
@@ -58,6 +59,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
     loop {
         // A destination may be held from the last run: then `next` gives nothing until a probe has resumed it.
         let batch = tokio::select! {
+            biased;
             () = stop.requested() => return,
             batch = sender.next() => batch,
             () = tokio::time::sleep(sender.probe_pause()) => {
@@ -70,6 +72,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
             Err(Closed) => return,
         };
         tokio::select! {
+            biased;
             () = stop.requested() => return,
             () = tokio::time::sleep(pause) => {}
             // A replica came back, a configuration or an operator changed something: no need to rest on.
@@ -215,8 +218,7 @@ impl Sender {
         })?;
         let began = Instant::now();
         let request = route.insert_request(batch, number, replica, &facts);
-        let body = file_body::payload(batch.path().to_owned(), batch.frames());
-        let result = replica.client().insert(request, body).await;
+        let result = replica.wire().insert(request, Some(batch)).await;
         replica.observed(&result);
         match result {
             Ok(inserted) => {
@@ -381,7 +383,7 @@ async fn views_behind(error: &ShardError, route: &Route, replica: &ReplicaRuntim
         return Views::Possible;
     }
     let (database, table) = route.target_on(replica);
-    let asked = replica.client().views(database, table);
+    let asked = replica.wire().views(database, table);
     match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
         Ok(Ok(views)) => views,
         Ok(Err(_)) | Err(_) => Views::Possible,
@@ -390,7 +392,7 @@ async fn views_behind(error: &ShardError, route: &Route, replica: &ReplicaRuntim
 
 /// Whether the replica takes a statement without rows. Nothing can be written by it.
 async fn ask_bare(replica: &ReplicaRuntime, request: InsertRequest) -> Bare {
-    let asked = replica.client().insert(request, file_body::nothing());
+    let asked = replica.wire().insert(request, None);
     match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
         Ok(Ok(_)) => Bare::Taken,
         Ok(Err(error)) if error.class() == Class::Passing => Bare::Silent,
@@ -411,7 +413,7 @@ impl Backoff {
         let doubled = route.send().sleep_time.saturating_mul(1 << self.failures.min(20));
         self.failures += 1;
         let longest = doubled.min(route.send().max_sleep_time);
-        longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+        longest.mul_f64(chance::rng().random_range(0.5..=1.0))
     }
 
     fn reset(&mut self) {

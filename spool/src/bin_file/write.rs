@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{BinFault, BinInfo, BinReader, FOOT_BYTES, Foot, Head, SEGMENTS_MAX, Segment, Trailer, VERSION};
 use crate::entry;
 use crate::frames::{self, FrameError, FrameReader, RAW_BYTES_TARGET};
+use crate::host;
 use crate::model::{InsertId, Shape};
 
 /// Writes one batch. Rows come raw, in runs of whole rows, or as frames that are compressed already; in
@@ -238,7 +239,7 @@ impl<W: Write> BinWriter<W> {
 /// A token that no other batch ever had, whatever snapshot the spool is restored from, and that names its
 /// content as well.
 pub fn random_token(content: u128) -> String {
-    format!("{:032x}{content:032x}", rand::random::<u128>())
+    format!("{:032x}{content:032x}", host::random())
 }
 
 /// Trailer and foot; their bytes together. A trailer that would not be read again is not written.

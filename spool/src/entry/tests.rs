@@ -126,6 +126,7 @@ pub(crate) fn record() -> Record {
                 seq: 4,
                 attempt: 2,
                 replica: "ch-01-b:8123".into(),
+                at_ms: 1_700_000_000_002,
             },
             Event::Disproved {
                 destination: destination("s02"),
@@ -158,9 +159,20 @@ pub(crate) fn record() -> Record {
     }
 }
 
+/// The same as version 3 had it: without the time of an attempt.
+pub(crate) fn record_of_version_3() -> Record {
+    let mut record = record();
+    for event in &mut record.events {
+        if let Event::Attempting { at_ms, .. } = event {
+            *at_ms = 0;
+        }
+    }
+    record
+}
+
 /// The events of versions 1 and 2.
 pub(crate) fn record_of_version_2() -> Record {
-    let mut record = record();
+    let mut record = record_of_version_3();
     record
         .events
         .retain(|event| !matches!(event, Event::Disproved { .. }));
@@ -207,6 +219,7 @@ fn doubt() -> Doubt {
     Doubt {
         open: Some("ch-01-b:8123".into()),
         earlier: Some("ch-01-a:8123".into()),
+        since_ms: 1_700_000_000_000,
     }
 }
 
@@ -217,8 +230,16 @@ pub(crate) fn checkpoint_of_version_2() -> Checkpoint {
     mark.waiting = [1, 2, 3, 5, 6].map(WaitingMark::unmeasured).to_vec();
     mark.batches[0].doubt = Doubt {
         earlier: None,
+        since_ms: 0,
         ..doubt()
     };
+    checkpoint
+}
+
+/// The same as version 3 had it: without the time of an attempt.
+pub(crate) fn checkpoint_of_version_3() -> Checkpoint {
+    let mut checkpoint = checkpoint();
+    checkpoint.destinations[0].batches[0].doubt.since_ms = 0;
     checkpoint
 }
 

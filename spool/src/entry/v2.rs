@@ -96,7 +96,7 @@ impl From<BatchMark> for event::BatchMark {
     fn from(old: BatchMark) -> event::BatchMark {
         let mut doubt = Doubt::default();
         if old.attempts > 0 {
-            doubt.began(&old.replica);
+            doubt.began(&old.replica, 0);
         }
         event::BatchMark {
             seq: old.seq,

@@ -77,6 +77,7 @@ pub fn decode_checkpoint(file: &[u8]) -> Result<Checkpoint, CheckpointError> {
     }
     Ok(match u32_at(head, 8) {
         ..=2 => entry::v2::decode_checkpoint(body)?,
+        3 => entry::v3::decode_checkpoint(body)?,
         _ => entry::decode_checkpoint(body)?,
     })
 }

@@ -11,6 +11,7 @@ use super::{JournalError, Position, record, segment_path};
 use crate::disk::{Disk, DiskFile};
 use crate::entry;
 use crate::event::Record;
+use crate::host;
 
 /// How a journal is written.
 #[derive(Debug, Clone)]
@@ -231,7 +232,7 @@ fn new_head(options: &WriterOptions, segment: u64, records_before: Option<u64>) 
     SegmentHead {
         spool: options.spool,
         segment,
-        salt: rand::random(),
+        salt: host::random() as u64,
         records_before,
     }
 }

@@ -10,7 +10,7 @@ use crate::batch::{Batch, BatchFile, Outcome, Segment, Settled};
 use crate::bin_file::BinInfo;
 use crate::error::{Closed, FileError, QueueError};
 use crate::event::{Recut, Seq};
-use crate::files::{Files, bin_error};
+use crate::files::{Files, bin_error, now_ms};
 use crate::join;
 use crate::lease::Lease;
 use crate::model::{BatchLimits, Destination};
@@ -180,7 +180,9 @@ impl Spool {
     async fn read_batch(&self, destination: &Destination, seq: Seq) -> Result<Option<BatchFile>, Closed> {
         let path = self.shared().files.batch(destination, seq);
         let files = self.shared().files.clone();
-        let read = tokio::task::spawn_blocking(move || read_batch_file(&files, &path));
+        let read = self
+            .shared()
+            .off_the_runtime(move || read_batch_file(&files, &path));
         let error = match read.await {
             Ok(Ok(file)) => return Ok(Some(file)),
             Ok(Err(error)) => error.to_string(),
@@ -207,15 +209,17 @@ impl Spool {
     /// Records that the batch is about to be sent to `replica` (`host:port`), before its first byte is. Gives
     /// the attempt's number, from 1.
     pub async fn attempt(&self, batch: &mut Batch, replica: &str) -> Result<u32, QueueError> {
+        let at_ms = now_ms();
         let request = Request::Attempt {
             to: batch.destination.clone(),
             seq: batch.seq,
             replica: replica.to_owned(),
+            at_ms,
             disproved: batch.disproved,
         };
         match self.shared().asked(request).await? {
             Answer::Attempt(attempt) => {
-                batch.doubt.began(replica);
+                batch.doubt.began(replica, at_ms);
                 batch.disproved = false;
                 Ok(attempt)
             }

@@ -88,9 +88,10 @@ impl State {
                 seq,
                 attempt,
                 replica,
+                at_ms,
             } => {
                 let queue = self.queue(destination);
-                queue.attempting(*seq, *attempt, replica);
+                queue.attempting(*seq, *attempt, replica, *at_ms);
                 // Also where its cut is lost.
                 queue.next_seq = queue.next_seq.max(*seq + 1);
             }

@@ -23,6 +23,8 @@ pub enum Request {
         seq: Seq,
         /// The replica.
         replica: String,
+        /// The time, in milliseconds since 1970.
+        at_ms: u64,
         /// The attempt before this one wrote nothing.
         disproved: bool,
     },
@@ -153,9 +155,10 @@ pub fn decide(state: &State, request: &Request) -> Result<Decision, QueueError> 
             to,
             seq,
             replica,
+            at_ms,
             disproved,
         } => {
-            let decision = state.decide_attempt(to, *seq, replica)?;
+            let decision = state.decide_attempt(to, *seq, replica, *at_ms)?;
             Ok(decision.behind(state.proof(to, *seq, *disproved)))
         }
         Request::Settle {
@@ -263,7 +266,13 @@ impl State {
         }
     }
 
-    fn decide_attempt(&self, to: &Destination, seq: Seq, replica: &str) -> Result<Decision, QueueError> {
+    fn decide_attempt(
+        &self,
+        to: &Destination,
+        seq: Seq,
+        replica: &str,
+        at_ms: u64,
+    ) -> Result<Decision, QueueError> {
         let queue = self.queue_with(to, seq)?;
         if !queue.line.contains_key(&seq) {
             return Err(wrong_state(to, seq, "is held"));
@@ -274,6 +283,7 @@ impl State {
             seq,
             attempt,
             replica: replica.to_owned(),
+            at_ms,
         };
         Decision::new(vec![event], Answer::Attempt(attempt))
     }

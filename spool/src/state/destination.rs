@@ -276,9 +276,9 @@ impl Queue {
     }
 
     /// Records that an attempt begins.
-    pub fn attempting(&mut self, seq: Seq, attempt: u32, replica: &str) {
+    pub fn attempting(&mut self, seq: Seq, attempt: u32, replica: &str, at_ms: u64) {
         let mut doubt = self.doubt(seq);
-        doubt.began(replica);
+        doubt.began(replica, at_ms);
         self.tried(seq, attempt, doubt);
     }
 

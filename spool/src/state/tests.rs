@@ -269,6 +269,7 @@ impl World {
             to: to.clone(),
             seq,
             replica: "r".into(),
+            at_ms: 0,
             disproved: false,
         });
         let error = || "error".to_owned();
