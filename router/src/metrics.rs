@@ -304,6 +304,16 @@ const SPOOL_FIGURES: &[SpoolFigure] = &[
         "Batches whose last attempt has no known outcome",
         |status, _| status.in_doubt,
     ),
+    (
+        "weir_batch_delay_factor",
+        "How many times longer rows wait for their batch, since the shard has too many parts; 1 is usual",
+        |status, _| u64::from(status.pace.delay_factor()),
+    ),
+    (
+        "weir_batch_size_divisor",
+        "How many times smaller batches are, since the shard lacks memory or time; 1 is usual",
+        |status, _| u64::from(status.pace.size_divisor()),
+    ),
     ("weir_broken_files", "Batches in broken/", |status, _| {
         status.broken.files
     }),

@@ -104,7 +104,8 @@ pub enum Turn {
     InOrder,
     /// The first that nobody has in hand.
     Eldest,
-    /// The first that was never tried, as long as fewer than so many others are being tried, or were.
+    /// The first that was never tried, as long as fewer than so many others are being tried, or were, and none of those is in
+    /// doubt.
     Untried {
         /// How many.
         tried_max: usize,
@@ -227,10 +228,20 @@ impl Queue {
                 .next()
                 .filter(|(seq, _)| self.leased.is_empty() && self.may_go(*seq)),
             Turn::Eldest => free.find(|(seq, _)| self.may_go(*seq)),
-            Turn::Untried { tried_max } if self.tries() >= tried_max => None,
+            Turn::Untried { tried_max } if self.tries() >= tried_max || self.is_in_doubt() => None,
             Turn::Untried { .. } => free.find(|(seq, entry)| entry.is_untried() && self.may_go(*seq)),
         };
         next.map(|(seq, _)| seq)
+    }
+
+    /// Whether a batch may be there of which nobody knows: the shard remembers only so many blocks, and others would push its own
+    /// out. A first attempt that is under way is not one.
+    fn is_in_doubt(&self) -> bool {
+        let waits = |(seq, note): (&Seq, &Note)| {
+            let has_failed = note.error.is_some() || !self.leased.contains(seq);
+            self.line.contains_key(seq) && has_failed && note.doubt.may_have().is_some()
+        };
+        self.notes.iter().any(waits)
     }
 
     fn may_go(&self, seq: Seq) -> bool {
