@@ -9,8 +9,8 @@ use crate::event::Seq;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
 
-/// One batch file that may be sent now: one INSERT, one block, one token. It is leased: its destination gives
-/// out no other batch until this value is dropped. Dropping it without [`settle`](crate::Spool::settle)
+/// One batch file that may be sent now: one INSERT, one block, one token. It is leased: nobody else is
+/// given it, and in order nothing else of its destination, until this value is dropped. Dropping it without [`settle`](crate::Spool::settle)
 /// leaves the batch first in line.
 #[derive(Debug)]
 pub struct Batch {
