@@ -35,11 +35,9 @@ const UNBUILT: &[Unbuilt] = &[
     word("send", "client_tokens", "shard"),
     word("send", "ack", "delivered"),
     key("send", "foreground_fallback_timeout"),
-    word("send", "on_doubt", "hold"),
     word("table", "client_tokens", "shard"),
     word("table", "ack", "delivered"),
     key("table", "foreground_fallback_timeout"),
-    word("table", "on_doubt", "hold"),
     word("table", "when_shard_down", "reroute"),
 ];
 

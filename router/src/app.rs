@@ -137,6 +137,23 @@ impl App {
         }
     }
 
+    /// A router of the seeded world: its spool is simulated, and its replicas' identities are where it says.
+    #[cfg(test)]
+    pub fn simulated(spool: Spool, routing: Routing, identities: Identities) -> Arc<Self> {
+        let discovery = Discovery::of_spool(&routing.config.spool.path);
+        Arc::new(Self {
+            identities,
+            ..Self::around(spool, routing, discovery, Path::new(""))
+        })
+    }
+
+    /// Nothing of it runs any more when this returns.
+    #[cfg(test)]
+    pub fn kill(&self) {
+        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.values().chain([&self.tasks]).for_each(Tasks::abort);
+    }
+
     /// Starts senders, checks and schemas; from then on the router is ready.
     pub fn start(self: &Arc<Self>) {
         self.start_delivery();
@@ -161,7 +178,7 @@ impl App {
     }
 
     /// Starts what brings rows to shards.
-    fn start_delivery(self: &Arc<Self>) {
+    pub fn start_delivery(self: &Arc<Self>) {
         self.start_senders();
         self.end_waits_of_recovered_inserts();
         let app = self.clone();

@@ -177,6 +177,9 @@ pub struct Identities {
     known: Arc<Mutex<Known>>,
     /// One writer at a time.
     writing: tokio::sync::Mutex<()>,
+    /// Memory is as good as a disk.
+    #[cfg(test)]
+    is_simulated: bool,
 }
 
 impl Identities {
@@ -191,6 +194,26 @@ impl Identities {
             path,
             known: Arc::new(Mutex::new(known)),
             writing: tokio::sync::Mutex::default(),
+            #[cfg(test)]
+            is_simulated: false,
+        }
+    }
+
+    /// Those of a simulation, which are never written.
+    #[cfg(test)]
+    pub fn simulated() -> Identities {
+        Identities {
+            is_simulated: true,
+            ..Identities::below(Path::new("/nonexistent"))
+        }
+    }
+
+    /// What the next process finds.
+    #[cfg(test)]
+    pub fn of_the_same_disk(&self) -> Identities {
+        Identities {
+            known: Arc::clone(&self.known),
+            ..Identities::simulated()
         }
     }
 
@@ -199,14 +222,19 @@ impl Identities {
         let verdict = meet(place, now, &mut self.known());
         match verdict {
             Verdict::Same => Ok(()),
-            Verdict::Other(why) => Err(NotMet::Other(format!(
-                "replica {} of shard {} is not who it was: {why}; nothing is written to it until `weir clusters accept {}@{}`",
-                place.replica, place.shard, place.shard, place.replica
-            ))),
+            Verdict::Other(why) => Err(not_who_it_was(place, &why)),
             Verdict::Learned => {
                 tracing::info!(shard = place.shard, replica = place.replica, database = place.database, table = place.table, identity = %now, "a replica is known from now on");
                 self.write().await.map_err(NotMet::NotKept)
             }
+        }
+    }
+
+    /// Compares a server that shows no target, and learns nothing: the target may be there by the time that rows come.
+    pub fn check_server(&self, place: &Place, facts: &Facts) -> Result<(), NotMet> {
+        match compare(place, &Identity::of(facts, &Target::default()), &self.known()) {
+            Verdict::Same | Verdict::Learned => Ok(()),
+            Verdict::Other(why) => Err(not_who_it_was(place, &why)),
         }
     }
 
@@ -237,6 +265,10 @@ impl Identities {
     }
 
     async fn write(&self) -> Result<(), String> {
+        #[cfg(test)]
+        if self.is_simulated {
+            return Ok(());
+        }
         let _one_at_a_time = self.writing.lock().await;
         let (path, known) = (self.path.clone(), Arc::clone(&self.known));
         let written = tokio::task::spawn_blocking(move || {
@@ -247,7 +279,37 @@ impl Identities {
     }
 }
 
-/// The same while no router runs.
+fn not_who_it_was(place: &Place, why: &str) -> NotMet {
+    NotMet::Other(format!(
+        "replica {} of shard {} is not who it was: {why}; nothing is written to it until `weir clusters accept {}@{}`",
+        place.replica, place.shard, place.shard, place.replica
+    ))
+}
+
+/// What is known, to compare with and never to write: for looking at a cluster beside a router that runs or does not.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    known: Known,
+}
+
+impl Remembered {
+    /// What a spool knows; nothing where it never met a replica.
+    pub fn of_spool(spool: &Path) -> Result<Remembered, String> {
+        let path = file(spool);
+        let known = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Remembered { known })
+    }
+
+    /// Why a replica would be taken for another. One that would not is compared with those that are met later.
+    pub fn meet(&mut self, place: &Place, now: &Identity) -> Option<String> {
+        match meet(place, now, &mut self.known) {
+            Verdict::Same | Verdict::Learned => None,
+            Verdict::Other(why) => Some(why),
+        }
+    }
+}
+
+/// [`Identities::forget`] while no router runs.
 pub fn forget_offline(spool: &Path, shard: &str, replica: Option<&str>) -> Result<usize, String> {
     let path = file(spool);
     let mut known = read(&path)?;
@@ -457,6 +519,25 @@ mod tests {
         assert_eq!(forget_offline(directory.path(), "s1", Some("other:1")), Ok(0));
         assert_eq!(identities.forget("s1", None).await, Ok(1));
         assert_eq!(identities.check(&s2, &uuid("A", Some("/s2"))).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_server_without_the_table_is_compared_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let identities = Identities::below(directory.path());
+        *identities.known() = known();
+        let facts = |uuid: &str| Facts {
+            server_uuid: Some(uuid.to_owned()),
+            ..Facts::default()
+        };
+        let (s1, s2) = (place("s1", "a:1"), place("s2", "c:1"));
+        assert_eq!(identities.check_server(&s1, &facts("A")), Ok(()));
+        assert!(
+            identities.share_blocks(&s1, &place("s1", "b:1")),
+            "its path is still known"
+        );
+        assert!(identities.check_server(&s2, &facts("A")).is_err());
+        assert!(identities.check_server(&s2, &facts("N")).is_err());
     }
 
     #[tokio::test]

@@ -58,3 +58,5 @@ pub mod summary;
 pub mod tasks;
 pub mod time;
 pub mod wire;
+#[cfg(test)]
+mod world;

@@ -154,7 +154,10 @@ impl ReplicaRuntime {
             return Ok(target);
         }
         let target = self.wire().target(database, table).await?.map(Arc::new);
-        self.targets().insert(key, (Instant::now(), target.clone()));
+        // One that is not there may be made at any moment, and then has an identity to compare.
+        if target.is_some() {
+            self.targets().insert(key, (Instant::now(), target.clone()));
+        }
         Ok(target)
     }
 

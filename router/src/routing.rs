@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use config::{Assignment, Config, TableName};
 use shard_client::{Chooser, Endpoint, Replica, TlsFiles};
 use sharding::{Ring, Slots};
-use spool::{BatchLimits, Destination, LaneSpec, ShareLanes, Spool};
+use spool::{BatchLimits, Destination, LaneSpec, ProbeTarget, ShareLanes, Spool};
 
 use crate::app::App;
 use crate::deliver::route::Route;
@@ -551,6 +551,20 @@ impl RoutedTable {
         let is_new = *told != trouble;
         trouble.clone_into(&mut told);
         is_new
+    }
+
+    /// Where a batch of an INSERT's rows may go ahead of the others: destinations of shards that it has rows for, by their
+    /// number, and whose replica is up, in the order of the shards. Local replicas are not among them: they are waited for anyway.
+    pub fn probe_targets(&self, has_rows: impl Fn(usize) -> bool) -> Vec<ProbeTarget> {
+        let shards = self.cluster.shards.iter().zip(&self.lanes).enumerate();
+        let with_rows = shards.filter(|(number, _)| has_rows(*number));
+        let lanes = with_rows.filter_map(|(_, (shard, lanes))| Some((shard, lanes.remote?)));
+        lanes
+            .flat_map(|(shard, lane)| {
+                let up = shard.remote_destinations_up().into_iter();
+                up.map(move |destination| ProbeTarget { lane, destination })
+            })
+            .collect()
     }
 
     /// Replicas of a shard in the order in which they are tried.

@@ -59,6 +59,13 @@ impl Tasks {
         Stop(self.stop.subscribe())
     }
 
+    /// None of the tasks runs any more when this returns, as after the end of the process.
+    #[cfg(test)]
+    pub fn abort(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().for_each(|(_, handle)| handle.abort());
+    }
+
     /// Asks all tasks to stop and waits for them, at most for `patience`; returns the names of those still
     /// running, aborted.
     pub async fn stop(&self, patience: Duration) -> Vec<String> {

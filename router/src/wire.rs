@@ -1,9 +1,10 @@
 //! What senders and checks say to a replica: the seam at which the seeded world (`world/`) puts replicas of its own.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use shard_client::{Facts, InsertRequest, Inserted, Replica, ShardError, Target, Views};
+use shard_client::{Attempts, Facts, InsertRequest, Inserted, Replica, ShardError, Target, Views};
 use spool::Batch;
 
 use crate::deliver::file_body;
@@ -25,6 +26,22 @@ pub trait Wire: Debug + Send + Sync {
 
     /// Whether materialized views hang on a target.
     fn views<'a>(&'a self, database: &'a str, table: &'a str) -> BoxFuture<'a, Result<Views, ShardError>>;
+
+    /// What became of earlier attempts at a batch.
+    fn attempts<'a>(
+        &'a self,
+        batch: &'a str,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Option<Attempts>, ShardError>>;
+
+    /// Blocks that a target has taken of late.
+    fn blocks_since<'a>(
+        &'a self,
+        database: &'a str,
+        table: &'a str,
+        is_replicated: bool,
+        age: Duration,
+    ) -> BoxFuture<'a, Result<Option<u64>, ShardError>>;
 
     /// An INSERT with a batch's rows, or with none. Dropping the future closes the connection.
     fn insert<'a>(
@@ -53,6 +70,24 @@ impl Wire for Replica {
 
     fn views<'a>(&'a self, database: &'a str, table: &'a str) -> BoxFuture<'a, Result<Views, ShardError>> {
         Box::pin(self.views(database, table))
+    }
+
+    fn attempts<'a>(
+        &'a self,
+        batch: &'a str,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Option<Attempts>, ShardError>> {
+        Box::pin(self.attempts(batch, within))
+    }
+
+    fn blocks_since<'a>(
+        &'a self,
+        database: &'a str,
+        table: &'a str,
+        is_replicated: bool,
+        age: Duration,
+    ) -> BoxFuture<'a, Result<Option<u64>, ShardError>> {
+        Box::pin(self.blocks_since(database, table, is_replicated, age))
     }
 
     fn insert<'a>(

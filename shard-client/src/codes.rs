@@ -101,6 +101,11 @@ pub fn hints_schema_change(number: u32) -> bool {
     matches!(number, 10 | 16 | 27 | 33 | 44 | 47 | 117)
 }
 
+/// Whether the server did not let the user in: nothing of the request was looked at.
+pub fn refuses_login(number: u32) -> bool {
+    matches!(number, 192 | 193 | 194 | 195 | 516 | 720 | 767)
+}
+
 const fn entry(number: u32, name: &'static str, class: Class, proof: Proof) -> Code {
     Code {
         number,

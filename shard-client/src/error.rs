@@ -213,9 +213,7 @@ impl ShardError {
     pub fn wrote(&self, views: Views) -> Wrote {
         match (&self.sent, &self.failure) {
             (Sent::Nothing | Sent::Part { ends_itself: true }, _) => Wrote::Nothing,
-            (Sent::Part { ends_itself: false } | Sent::Whole, Failure::Server(error)) => {
-                proved_by(error, views)
-            }
+            (Sent::Part { ends_itself: false } | Sent::Whole, Failure::Server(error)) => error.wrote(views),
             (
                 Sent::Part { ends_itself: false } | Sent::Whole,
                 Failure::Credentials(_)
@@ -242,6 +240,12 @@ impl ShardError {
             .is_some_and(|error| codes::hints_schema_change(error.code))
     }
 
+    /// Whether the server did not let the user in, so that it has seen neither the statement nor a row.
+    pub fn refuses_login(&self) -> bool {
+        self.server()
+            .is_some_and(|error| codes::refuses_login(error.code))
+    }
+
     /// The failure without anything that could be a row's value: for logs.
     pub fn summary(&self) -> String {
         match &self.failure {
@@ -261,12 +265,15 @@ impl ShardError {
     }
 }
 
-fn proved_by(error: &ServerError, views: Views) -> Wrote {
-    let from_view = error.names_view() || (views == Views::Possible && !error.names_input());
-    match error.proof() {
-        Proof::Always if !error.names_view() => Wrote::Nothing,
-        Proof::OneBlock if !from_view => Wrote::Nothing,
-        Proof::Always | Proof::OneBlock | Proof::None => Wrote::Unknown,
+impl ServerError {
+    /// What these words say of a whole batch that they answer, whose target has such views.
+    pub fn wrote(&self, views: Views) -> Wrote {
+        let from_view = self.names_view() || (views == Views::Possible && !self.names_input());
+        match self.proof() {
+            Proof::Always if !self.names_view() => Wrote::Nothing,
+            Proof::OneBlock if !from_view => Wrote::Nothing,
+            Proof::Always | Proof::OneBlock | Proof::None => Wrote::Unknown,
+        }
     }
 }
 

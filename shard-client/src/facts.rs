@@ -183,14 +183,20 @@ impl Replica {
 
     /// The names that a query lists, or `None` where this server cannot tell them.
     async fn listed(&self, sql: &str) -> Result<Option<HashSet<String>>, ShardError> {
-        let answer = if_told(self.query(sql, &[]).await)?;
-        Ok(answer.map(|answer| String::from_utf8_lossy(&answer).lines().map(unescape).collect()))
+        let rows = self.rows_if_told(sql).await?;
+        Ok(rows.map(|rows| rows.into_iter().flatten().collect()))
     }
 
     /// The only value of a query, or `None` where this server cannot tell it.
     async fn told(&self, sql: &str) -> Result<Option<String>, ShardError> {
         let row = if_told(self.first_row(sql).await)?.unwrap_or_default();
         Ok(row.into_iter().next().filter(|value| !value.is_empty()))
+    }
+
+    /// An answer's rows, or `None` where this server cannot tell them.
+    pub(crate) async fn rows_if_told(&self, sql: &str) -> Result<Option<Vec<Vec<String>>>, ShardError> {
+        let answer = if_told(self.query(sql, &[]).await)?;
+        Ok(answer.map(|answer| String::from_utf8_lossy(&answer).lines().map(fields).collect()))
     }
 
     /// The values of an answer's first row; none where it has no row.

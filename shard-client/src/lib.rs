@@ -48,6 +48,7 @@
 //! No spool, no configuration, no formats, no statement but those of [`Facts`] and `DESCRIBE`. Nothing is
 //! logged and no time is kept between requests: health ([`Health`], [`Chooser`]) is pure over `now`.
 
+mod aftermath;
 mod choose;
 pub mod codes;
 mod connection;
@@ -73,6 +74,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use aftermath::Attempts;
 pub use choose::{Candidate, Choice, Chooser, LoadBalancing};
 pub use codes::{Class, Overload, Proof};
 pub use describe::{DefaultKind, DescribedColumn, unescape};

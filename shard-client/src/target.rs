@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 
 use crate::error::ShardError;
-use crate::facts::if_told;
 use crate::replica::Replica;
 use crate::request::quoted_text;
 
@@ -40,6 +39,11 @@ const REPLICATED_SECONDS: &str = "replicated_deduplication_window_seconds";
 const PLAIN_WINDOW: &str = "non_replicated_deduplication_window";
 
 impl Target {
+    /// Whether its replicas number their blocks together.
+    pub fn is_replicated(&self) -> bool {
+        is_replicated(&self.engine)
+    }
+
     /// Whether a repeated block is recognised.
     pub fn deduplicates(&self) -> bool {
         self.window.is_some()
@@ -141,15 +145,15 @@ impl Replica {
             .next()
             .and_then(|row| <[String; N]>::try_from(row).ok()))
     }
+}
 
-    async fn rows_if_told(&self, sql: &str) -> Result<Option<Vec<Vec<String>>>, ShardError> {
-        let answer = if_told(self.query(sql, &[]).await)?;
-        Ok(answer.map(|answer| {
-            String::from_utf8_lossy(&answer)
-                .lines()
-                .map(crate::describe::fields)
-                .collect()
-        }))
+impl Replica {
+    /// The window of a table with this `engine_full` on the replica: for the hidden table of a materialized view, which only
+    /// the view's own statement tells.
+    pub async fn window_of(&self, engine_full: &str) -> Result<Option<Window>, ShardError> {
+        let engine = engine_full.split(['(', ' ']).next().unwrap_or_default();
+        let servers = self.window_settings(engine).await?;
+        Ok(window(engine, &own_settings(engine_full), &servers))
     }
 }
 

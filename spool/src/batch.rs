@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::doubt::{Doubt, MayHave};
 use crate::event::Seq;
+use crate::host::now_ms;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
 
@@ -73,16 +75,12 @@ impl Batch {
         self.doubt.may_have()
     }
 
-    /// When the first of the attempts began of which it is not known that they wrote nothing, in milliseconds since 1970. The
-    /// batch's own time, which is no later, where that was not written down.
-    pub fn in_doubt_since_ms(&self) -> Option<u64> {
-        self.may_have()?;
-        let since_ms = self.doubt.since_ms;
-        Some(if since_ms == 0 {
-            self.created_at_ms()
-        } else {
-            since_ms
-        })
+    /// How long ago the first of the attempts began of which it is not known that they wrote nothing; since the batch was cut,
+    /// where that was not written down. None without such an attempt, and where an operator had the batch sent again in spite of
+    /// it.
+    pub fn in_doubt_for(&self) -> Option<Duration> {
+        let since_ms = self.doubt.counts_since_ms(self.created_at_ms())?;
+        Some(Duration::from_millis(now_ms().saturating_sub(since_ms)))
     }
 
     /// Whether it is the last attempt alone, at that replica, of which it is not known that it wrote nothing.

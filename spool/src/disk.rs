@@ -15,6 +15,8 @@
 //! `.bin` is discarded.
 
 mod real;
+// A tool of tests: its panics are how they fail, also where another crate runs it.
+#[allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 

@@ -10,9 +10,13 @@ pub struct Doubt {
     pub open: Option<String>,
     /// The replica of an earlier attempt that is open.
     pub earlier: Option<String>,
-    /// When the first of the open attempts began, in milliseconds since 1970; 0 without one, and where nobody knows.
+    /// When the first of the open attempts began, in milliseconds since 1970; 0 without one, and where nobody knows;
+    /// [`FROM_THE_NEXT`] where an operator answers for what was before.
     pub since_ms: u64,
 }
+
+/// In a time's place: the time of the next attempt.
+const FROM_THE_NEXT: u64 = u64::MAX;
 
 /// Who may have a batch: of no attempt there is it known that it wrote nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +33,7 @@ const SOMEWHERE: &str = "";
 impl Doubt {
     /// An attempt at that replica (`host:port`) begins, at that time in milliseconds since 1970; 0 where it is not known.
     pub fn began(&mut self, replica: &str, at_ms: u64) {
-        if self.replica().is_none() {
+        if self.replica().is_none() || self.since_ms == FROM_THE_NEXT {
             self.since_ms = at_ms;
         }
         if let Some(before) = self.open.replace(replica.to_owned()) {
@@ -50,6 +54,27 @@ impl Doubt {
         self.open = None;
         if self.earlier.is_none() {
             self.since_ms = 0;
+        }
+    }
+
+    /// An operator wants it sent, having looked for its rows: that blocks may have been forgotten since is no objection any more.
+    /// The replica stays, unless nobody knows which one it is.
+    pub fn vouched_for(&mut self) {
+        match self.may_have() {
+            None => {}
+            Some(MayHave::Any) => *self = Doubt::default(),
+            Some(MayHave::Replica(_)) => self.since_ms = FROM_THE_NEXT,
+        }
+    }
+
+    /// When the first open attempt began, in milliseconds since 1970, or `otherwise` where nobody knows; none without one, and
+    /// where it counts no more.
+    pub fn counts_since_ms(&self, otherwise: u64) -> Option<u64> {
+        self.may_have()?;
+        match self.since_ms {
+            FROM_THE_NEXT => None,
+            0 => Some(otherwise),
+            since_ms => Some(since_ms),
         }
     }
 
@@ -105,5 +130,23 @@ mod tests {
         assert_eq!(doubt.replica(), Some("a:1"), "its attempt is still open");
         doubt.disproved();
         assert_eq!(doubt.replica(), Some("a:1"));
+    }
+
+    #[test]
+    fn an_operator_who_looked_starts_the_time_anew_and_keeps_the_replica() {
+        let mut doubt = Doubt::default();
+        assert_eq!(doubt.counts_since_ms(3), None);
+        doubt.began("a:1", 0);
+        assert_eq!(doubt.counts_since_ms(3), Some(3), "the time is not known");
+        doubt.vouched_for();
+        assert_eq!(doubt.counts_since_ms(3), None);
+        assert_eq!(doubt.may_have(), Some(MayHave::Replica("a:1")));
+        doubt.began("a:1", 8);
+        assert_eq!(doubt.counts_since_ms(3), Some(8));
+
+        let mut lost = Doubt::default();
+        lost.began_somewhere();
+        lost.vouched_for();
+        assert_eq!(lost, Doubt::default());
     }
 }

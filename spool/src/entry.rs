@@ -2,14 +2,15 @@
 //! bincode.
 //!
 //! Each struct's fields are listed here once, in the order of their bytes. **This is version 1 of batch files, and
-//! version 4 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
+//! version 5 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
 //! and listing it is the next version. Whoever makes that copies what changes of today's structs and these lists into a file
 //! of its own, as [`v3`] is, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden
 //! then proves that old files are still read.
 //!
-//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], version 3 one of [`Event`], and
-//! version 4 two.
-//! Checkpoints of versions 1 and 2 are read by [`v2`], those of version 3 by [`v3`].
+//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], versions 3, 4 and 5
+//! one of [`Event`] each.
+//! Checkpoints of versions 1 and 2 are read by [`v2`], those of version 3 by [`v3`]; those of versions 4 and 5 are alike, but that in
+//! version 4 the waiting batches stand by number.
 //!
 //! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
 //! a byte 0 or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
@@ -444,6 +445,38 @@ fields!(Doubt {
     earlier,
     since_ms
 });
+
+/// A checkpoint of an older version: of its parts only what destinations say has changed.
+struct OldCheckpoint<D> {
+    checkpoint: Checkpoint,
+    destinations: Vec<D>,
+}
+
+impl<C, D: Decode<C>> Decode<C> for OldCheckpoint<D> {
+    fn decode<F: Decoder<Context = C>>(from: &mut F) -> Result<Self, DecodeError> {
+        let checkpoint = Checkpoint {
+            segment: Decode::decode(from)?,
+            next_insert: Decode::decode(from)?,
+            lanes: Decode::decode(from)?,
+            uncut: Decode::decode(from)?,
+            pending: Decode::decode(from)?,
+            destinations: Vec::new(),
+        };
+        Ok(OldCheckpoint {
+            checkpoint,
+            destinations: Decode::decode(from)?,
+        })
+    }
+}
+
+impl<D: Into<DestinationMark>> From<OldCheckpoint<D>> for Checkpoint {
+    fn from(old: OldCheckpoint<D>) -> Checkpoint {
+        Checkpoint {
+            destinations: old.destinations.into_iter().map(D::into).collect(),
+            ..old.checkpoint
+        }
+    }
+}
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -12,6 +12,7 @@
 mod arrival;
 mod bad_input;
 mod cached_answers;
+mod check_live;
 mod client_rules;
 mod commands;
 mod crash;
@@ -19,6 +20,7 @@ mod cuts;
 mod defaults;
 mod differential;
 mod discovery;
+mod doubts;
 mod facts_18;
 mod facts_modern;
 mod golden_formats;

@@ -23,6 +23,8 @@ pub struct Options {
     pub macros: Vec<(String, String)>,
     /// The only user, with its password; else `default` without one.
     pub user: Option<(String, String)>,
+    /// What its user's profile says, as XML.
+    pub profile: String,
     /// More clusters in `remote_servers`, as XML.
     pub clusters: String,
     /// The cluster `peers` in `remote_servers`, for ClickHouse's own Distributed tables.
@@ -109,7 +111,7 @@ impl ClickHouse18 {
             "config.xml",
             config_xml(home.path(), http_port, tcp_port, options),
         );
-        home.write("users.xml", users_xml(options.user.as_ref()));
+        home.write("users.xml", users_xml(options));
         let http = Endpoint {
             address: loopback(http_port),
             user: options.user.clone(),
@@ -214,11 +216,13 @@ fn config_xml(home: &Path, http_port: u16, tcp_port: u16, options: &Options) -> 
     xml + "  </peers></remote_servers>\n</yandex>\n"
 }
 
-fn users_xml(user: Option<&(String, String)>) -> String {
+fn users_xml(options: &Options) -> String {
+    let user = options.user.as_ref();
     let (name, password) = user.map_or(("default", ""), |(name, password)| (name, password));
+    let profile = &options.profile;
     format!(
         "<yandex>
-  <profiles><default/></profiles>
+  <profiles><default>{profile}</default></profiles>
   <quotas><default/></quotas>
   <users><{name}>
     <password>{password}</password>

@@ -55,5 +55,5 @@ pub use rows::{COLUMNS, Row, SplitMix, row, rows};
 pub use scratch::Scratch;
 pub use small_disk::SmallDisk;
 pub use wait::{stays, wait_for};
-pub use weir::{Weir, WeirConfig, weir_command};
+pub use weir::{Weir, WeirConfig, weir_child, weir_command};
 pub use zookeeper::ZooKeeper;

@@ -1,7 +1,7 @@
 //! The router itself: the `weir` binary as cargo builds it, on free ports and a spool of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -223,6 +223,19 @@ pub fn weir_command(arguments: &[&str]) -> Output {
     command
         .args(arguments)
         .output()
+        .unwrap_or_else(|e| panic!("cannot run {}: {e}", binary().display()))
+}
+
+/// Starts `weir ARGUMENTS`; what it prints is there when it has ended.
+#[track_caller]
+pub fn weir_child(arguments: &[&str]) -> Child {
+    let mut command = Command::new(binary());
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+        .spawn()
         .unwrap_or_else(|e| panic!("cannot run {}: {e}", binary().display()))
 }
 

@@ -2,13 +2,28 @@
 //!
 //! Beyond the file itself it looks at what a start would look at: whether the slot layout may follow the one
 //! in force, and whether each sharding key fits its table. It changes nothing and opens no spool.
+//!
+//! With `--live` every replica is asked what stands in the way of the guarantees ([`live`]): [`ask`] fills [`facts`], of which
+//! [`at_replica`], [`across`] and [`placement`] make [`finding`]s; with `--canary` they are proved on scratch tables ([`canary`]).
+
+mod across;
+mod ask;
+mod at_replica;
+mod canary;
+mod facts;
+mod finding;
+mod live;
+mod placement;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write as _;
 
 use clap::Args;
-use config::{Cluster, Config, Remark, Table as RoutedTable};
+use config::{Cluster, Config, Remark, Table as RoutedTable, TableName};
 
-use super::output::say;
+use super::output::{Output, say};
 use super::reach::{self, Origin};
 use super::table::{Align, Table, counted};
 use super::{CommandError, ConfigArgs, block_on};
@@ -17,11 +32,19 @@ use crate::schema::TableSchema;
 use crate::{discovery, layouts};
 
 const EXAMPLE: &str = "\
-Example:
+Examples:
   weir check --config weir.toml && systemctl reload weir
+  weir check --config weir.toml --live
+  weir check --config weir.toml --live --canary --table logs.events
 
 Exit code 0: sound (warnings included); 1: mistakes. Sharding keys are compiled against the columns that a replica \
-tells, or that were kept in the spool's meta/ when none answers; the summary says which.";
+tells, or that were kept in the spool's meta/ when none answers; the summary says which.
+
+--live changes nothing. Each table gets a verdict: exactly once; at least once, with the reason; not known, where a replica does not \
+answer; or not deliverable as it stands. Exit code 1: one of the latter two, or a failed step of the canary. At least once is a warning.
+
+--canary makes tables named _weir_canary_… beside each target, and removes them, also after ^C. The user needs CREATE TABLE, \
+CREATE VIEW, DROP TABLE, INSERT and SELECT there; a step that cannot be tried says why.";
 
 /// Validate a configuration: every mistake with its line, or what it means.
 #[derive(Debug, Args)]
@@ -29,29 +52,53 @@ tells, or that were kept in the spool's meta/ when none answers; the summary say
 pub struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Ask every replica, and tell table by table what stands in the way of the guarantees.
+    #[arg(long)]
+    live: bool,
+    /// Prove the guarantees on scratch tables, which are removed again.
+    #[arg(long, requires = "live")]
+    canary: bool,
+    /// Look at this distributed table only.
+    #[arg(long, requires = "live", value_name = "DATABASE.TABLE")]
+    table: Option<String>,
+    /// The form of what --live tells.
+    #[arg(long, value_enum, requires = "live")]
+    output: Option<Output>,
 }
 
-/// Tells all mistakes, or the summary.
+impl CheckArgs {
+    fn live(&self) -> Result<Option<live::Live>, CommandError> {
+        if !self.live {
+            return Ok(None);
+        }
+        let only = self.table.as_deref().map(TableName::parse).transpose();
+        Ok(Some(live::Live {
+            canary: self.canary,
+            only: only.map_err(|error| CommandError(format!("--table: {error}")))?,
+            output: self.output.unwrap_or_default(),
+        }))
+    }
+}
+
+/// Tells all mistakes, or the summary; then what the replicas say.
 pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
+    let live = args.live()?;
     let config = args.config.load().map_err(|CommandError(mistakes)| {
         let number = counted(mistakes.lines().count() as u64, "mistake");
         CommandError(format!("{number}\n{mistakes}"))
     })?;
     let file = args.config.config.display();
-    let report = block_on(examine(&config, &file.to_string()))?;
-    say(report.text.trim_end())?;
-    if report.mistakes.is_empty() {
-        let but = match report.warnings {
-            0 => String::new(),
-            many => format!(", with {}", counted(many, "warning")),
+    block_on(async {
+        let (config, report) = examine(&config, &file.to_string()).await;
+        let Some(live) = live else {
+            return report.tell(&file);
         };
-        return say(format!("\n{file} is sound{but}"));
-    }
-    let number = counted(report.mistakes.len() as u64, "mistake");
-    Err(CommandError(format!(
-        "{number} in {file}\n{}",
-        report.mistakes.join("\n")
-    )))
+        match live.output {
+            Output::Table => report.tell(&file)?,
+            Output::Json => report.refuse_mistakes(&file)?,
+        }
+        live::run(&config, &live).await
+    })?
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +110,28 @@ struct Report {
 }
 
 impl Report {
+    /// The summary, and whether the file is sound.
+    fn tell(&self, file: &impl std::fmt::Display) -> Result<(), CommandError> {
+        say(self.text.trim_end())?;
+        self.refuse_mistakes(file)?;
+        let but = match self.warnings {
+            0 => String::new(),
+            many => format!(", with {}", counted(many, "warning")),
+        };
+        say(format!("\n{file} is sound{but}"))
+    }
+
+    fn refuse_mistakes(&self, file: &impl std::fmt::Display) -> Result<(), CommandError> {
+        if self.mistakes.is_empty() {
+            return Ok(());
+        }
+        let number = counted(self.mistakes.len() as u64, "mistake");
+        Err(CommandError(format!(
+            "{number} in {file}\n{}",
+            self.mistakes.join("\n")
+        )))
+    }
+
     fn line(&mut self, line: impl std::fmt::Display) {
         // Writing into a String cannot fail.
         let _ = writeln!(self.text, "{line}");
@@ -94,7 +163,8 @@ impl Report {
     }
 }
 
-async fn examine(config: &Config, file: &str) -> Report {
+/// The configuration with what the seeds show, and what there is to say of it.
+async fn examine(config: &Config, file: &str) -> (Config, Report) {
     let mut report = Report {
         file: file.to_owned(),
         ..Report::default()
@@ -102,15 +172,15 @@ async fn examine(config: &Config, file: &str) -> Report {
     for warning in &config.warnings {
         report.warning(warning);
     }
-    let config = &with_discovered(config, &mut report).await;
+    let config = with_discovered(config, &mut report).await;
     for cluster in &config.clusters {
-        tell_cluster(config, cluster, &mut report);
+        tell_cluster(&config, cluster, &mut report);
         for table in config.tables.iter().filter(|table| table.cluster == cluster.name) {
-            tell_table(config, cluster, table, &mut report).await;
+            tell_table(&config, cluster, table, &mut report).await;
         }
         report.line("");
     }
-    report
+    (config, report)
 }
 
 /// With the tables that the seeds show now; what they say that differs from the file is a mistake.

@@ -12,6 +12,7 @@
 //! every `max_sleep_time`.
 
 mod divide;
+pub mod doubt;
 pub mod file_body;
 pub mod request;
 pub mod route;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use shard_client::{Facts, InsertRequest, Inserted, ShardError, Views, Wrote};
+use shard_client::{Facts, InsertRequest, Inserted, ShardError, Target, Views, Wrote};
 use spool::{Batch, Closed, Destination, NotDivided, Outcome, QueueError, Settled, Turn};
 use tokio::time::Instant;
 
@@ -32,6 +33,7 @@ use crate::insert::shapes::ShapeKey;
 use crate::logs::Repeats;
 use crate::replica::ReplicaRuntime;
 use crate::tasks::Stop;
+use doubt::{Search, Standing};
 use route::Route;
 use verdict::{Bare, Next};
 
@@ -72,6 +74,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, place: Place,
         backoff: Backoff::default(),
         repeats: Repeats::default(),
         unclear: (0, 0),
+        search: Search::default(),
         app,
         destination,
     };
@@ -109,6 +112,8 @@ struct Sender {
     repeats: Repeats,
     /// The batch in hand, and how many answers to it proved nothing.
     unclear: (u64, u32),
+    /// What became of an earlier attempt at it, where that is looked for.
+    search: Search,
 }
 
 /// What one round over the replicas came to.
@@ -116,6 +121,20 @@ enum Tried {
     Ended(Outcome),
     /// A replica's words that prove nothing.
     Unclear(String),
+}
+
+/// How an attempt failed.
+struct Failed {
+    next: Next,
+    /// What the replica said of the statement alone.
+    bare: Bare,
+}
+
+impl From<Next> for Failed {
+    fn from(next: Next) -> Failed {
+        let bare = Bare::NotAsked;
+        Failed { next, bare }
+    }
 }
 
 impl Sender {
@@ -224,7 +243,7 @@ impl Sender {
     }
 
     /// Tries the replicas in turn as long as nothing was written; the last one's outcome holds.
-    async fn try_replicas(&self, batch: &mut Batch, route: &Route) -> Tried {
+    async fn try_replicas(&mut self, batch: &mut Batch, route: &Route) -> Tried {
         if batch.may_have().is_some() {
             self.meet_all(route).await;
         }
@@ -247,16 +266,44 @@ impl Sender {
         Tried::Ended(outcome)
     }
 
-    /// One attempt at one replica: recorded before the first byte is sent.
-    async fn attempt(&self, batch: &mut Batch, route: &Route, replica: &ReplicaRuntime) -> Result<(), Next> {
+    /// One attempt at one replica, and a second where it refused the batch and took the statement alone: a table that was missing
+    /// may be there since, a login in order again. Only rows that are refused then too are at fault.
+    async fn attempt(
+        &mut self,
+        batch: &mut Batch,
+        route: &Route,
+        replica: &ReplicaRuntime,
+    ) -> Result<(), Next> {
+        match self.attempt_once(batch, route, replica).await {
+            Err(Failed {
+                bare: Bare::Taken, ..
+            }) => {}
+            ended => return ended.map_err(|failed| failed.next),
+        }
+        let again = self.attempt_once(batch, route, replica).await;
+        again.map_err(|failed| failed.next)
+    }
+
+    /// Recorded before the first byte is sent.
+    async fn attempt_once(
+        &mut self,
+        batch: &mut Batch,
+        route: &Route,
+        replica: &ReplicaRuntime,
+    ) -> Result<(), Failed> {
         let facts = replica.facts().await;
         replica.observed(&facts);
         let facts = facts.map_err(|error| verdict::not_asked(&error))?;
         if let Some(error) = request::cannot_read(batch.shape(), &facts) {
             let error = format!("{}: {error}", replica.address());
-            return Err(Next::OtherReplica(Outcome::HoldDestination { error }));
+            return Err(Next::OtherReplica(Outcome::HoldDestination { error }).into());
         }
-        self.meet(route, replica, &facts).await?;
+        if let Some(target) = self.meet(route, replica, &facts).await?
+            && self.is_there(batch, route, replica, &target).await?
+        {
+            self.shape_is_good(batch, route);
+            return Ok(());
+        }
         let _place = replica.place().await;
         let number = self.app.spool.attempt(batch, replica.address()).await;
         let number = number.map_err(|error| {
@@ -297,7 +344,8 @@ impl Sender {
                     }
                     false => Bare::NotAsked,
                 };
-                Err(verdict::next(&error, views, bare))
+                let next = verdict::next(&error, views, bare);
+                Err(Failed { next, bare })
             }
         }
     }
@@ -317,26 +365,55 @@ impl Sender {
         }
     }
 
-    /// A replica shows who it is before anything is written to it. One without the table says so itself.
-    async fn meet(&self, route: &Route, replica: &ReplicaRuntime, facts: &Facts) -> Result<(), Next> {
+    /// Whether a batch that some replica may have turns out to be there. Where it may be and a repeat is not safe, there is no
+    /// attempt.
+    async fn is_there(
+        &mut self,
+        batch: &mut Batch,
+        route: &Route,
+        replica: &ReplicaRuntime,
+        target: &Target,
+    ) -> Result<bool, Next> {
+        match doubt::standing(batch, route, replica, target, &mut self.search).await {
+            Standing::Repeat => Ok(false),
+            Standing::NothingWritten => {
+                batch.disproved();
+                Ok(false)
+            }
+            Standing::Delivered => {
+                self.app.metrics.delivered(&self.destination, batch.rows());
+                tracing::info!(destination = %self.destination, batch = batch.seq(), rows = batch.rows(), "an attempt whose answer was lost is known to have been executed");
+                Ok(true)
+            }
+            Standing::Wait(error) => Err(Next::SameReplica(Outcome::Retry { error })),
+            Standing::Hold(error) => Err(Next::Settled(Outcome::HoldBatch { error })),
+        }
+    }
+
+    /// A replica shows who it is before anything is written to it, and what the target is to it. One without the table says so
+    /// itself.
+    async fn meet(
+        &self,
+        route: &Route,
+        replica: &ReplicaRuntime,
+        facts: &Facts,
+    ) -> Result<Option<Arc<Target>>, Next> {
         let place = route.place(replica.address());
         let target = replica.target(&place.database, &place.table).await;
         replica.observed(&target);
-        let Some(target) = target.map_err(|error| verdict::not_asked(&error))? else {
-            return Ok(());
+        let target = target.map_err(|error| verdict::not_asked(&error))?;
+        let identities = &self.app.identities;
+        let met = match &target {
+            Some(target) => identities.check(&place, &Identity::of(facts, target)).await,
+            None => identities.check_server(&place, facts),
         };
-        let met = self
-            .app
-            .identities
-            .check(&place, &Identity::of(facts, &target))
-            .await;
         met.map_err(|not_met| {
             Next::OtherReplica(match not_met {
                 NotMet::Other(error) => Outcome::HoldDestination { error },
                 NotMet::NotKept(error) => Outcome::Retry { error },
             })
         })?;
-        if target.is_readonly {
+        if target.as_ref().is_some_and(|target| target.is_readonly) {
             replica.look_again(&place.database, &place.table);
             let error = format!(
                 "{}: {}.{} is read-only there: its ZooKeeper session is lost, or it was never begun",
@@ -344,7 +421,7 @@ impl Sender {
             );
             return Err(Next::OtherReplica(Outcome::Retry { error }));
         }
-        Ok(())
+        Ok(target)
     }
 
     /// A shard has read the batch as the target is now.

@@ -14,8 +14,9 @@
 //! | no table, no rights, wrong password | anything | the destination is held |
 //!
 //! Codes alone do not tell a client's expression in VALUES (`nosuchfn('x')`, `(SELECT 1 FROM nosuch)`) from a table that has
-//! changed. Today's servers say where it was thrown; of others the replica is asked to take the statement without rows. So a
-//! changed table costs two requests, and is not mistaken for the rows of every INSERT in the batch.
+//! changed. Today's servers say where it was thrown; of others the replica is asked to take the statement without rows, and where it
+//! does, the batch once more: what was wrong may just have been mended. So a changed table costs two requests, and is not mistaken
+//! for the rows of every INSERT in the batch.
 
 use shard_client::{Class, Failure, Overload, ShardError, Views, Wrote};
 use spool::{Outcome, Strain};
@@ -60,7 +61,7 @@ pub fn asks_for_bare(error: &ShardError, views: Views) -> bool {
         error.class(),
         Class::Schema | Class::Statement | Class::Destination
     );
-    may_be_rows && error.server().is_some() && error.wrote(views) == Wrote::Nothing
+    may_be_rows && error.server().is_some() && !error.refuses_login() && error.wrote(views) == Wrote::Nothing
 }
 
 /// What the replica has too much of, where other batches would help.
@@ -267,7 +268,6 @@ mod tests {
     fn rows_that_no_shard_can_take_are_refused() {
         let parse = "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'x': (at row 3)";
         check(&answered(parse), "settled: refused");
-        check(&answered(parse), "settled: refused");
     }
 
     #[test]
@@ -282,6 +282,12 @@ mod tests {
             &answered("Code: 516. DB::Exception: default: Authentication failed"),
             "other replica: hold destination",
         );
+    }
+
+    #[test]
+    fn a_refused_login_is_never_the_rows_fault() {
+        let login = answered("Code: 516. DB::Exception: default: Authentication failed");
+        assert!(!asks_for_bare(&login, Views::None));
     }
 
     #[test]

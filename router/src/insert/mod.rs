@@ -15,9 +15,12 @@ mod stage;
 mod versions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use spool::{Accepted, CommitError, CommitHead, PendingOutcome, QueueError, StageError};
+use spool::{
+    Accepted, CommitError, CommitHead, InsertId, PendingOutcome, PendingWait, QueueError, Spool, StageError,
+};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -35,6 +38,9 @@ const INLINE_BODY_BYTES: u64 = 256 * 1024;
 
 /// Bytes of a large body that are split at once.
 const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Between two tries to record the end of an INSERT's wait, while the disk has no room.
+const RECORD_PAUSE: Duration = Duration::from_millis(100);
 
 /// How an INSERT ended that was accepted.
 #[derive(Debug)]
@@ -278,19 +284,7 @@ async fn wait_for_shard(
     let kind = if pending.is_probe() { "shape" } else { "local" };
     let outcome = match tokio::time::timeout_at(deadline, pending.outcome()).await {
         Ok(outcome) => outcome,
-        // It may be delivered or undone this very moment: the spool has the last word.
-        Err(_) => {
-            match app
-                .spool
-                .go(accepted.insert, "local_insert_timeout ran out")
-                .await
-            {
-                Ok(outcome) => outcome,
-                // It came to its end first, and that end is what counts.
-                Err(QueueError::NotPending(_)) => pending.outcome().await,
-                Err(error) => PendingOutcome::Waiting(error.to_string()),
-            }
-        }
+        Err(_) => end_wait(&app.spool, accepted.insert, &mut pending).await,
     };
     match outcome {
         PendingOutcome::Delivered => Ok(Waited::Fine(None)),
@@ -304,6 +298,24 @@ async fn wait_for_shard(
             Ok(Waited::Fine(Some(format!("{kind}: {why}"))))
         }
         PendingOutcome::Aborted(refusal) => Err(refused_by_shard(&table.name, &refusal)),
+    }
+}
+
+/// Ends the wait of an INSERT whose client has waited long enough. It may be delivered or undone this very moment: the spool has
+/// the last word, and until that is on disk the INSERT may still be undone, so that its client cannot be told that it is kept.
+pub async fn end_wait(spool: &Spool, insert: InsertId, pending: &mut PendingWait) -> PendingOutcome {
+    loop {
+        match spool.go(insert, "local_insert_timeout ran out").await {
+            Ok(outcome) => return outcome,
+            // It came to its end first, and that end is what counts.
+            Err(QueueError::NotPending(_)) => return pending.outcome().await,
+            // As for a commit in a failed group: what is true only a restart can tell.
+            Err(QueueError::Poisoned(_) | QueueError::Closed) => return std::future::pending().await,
+            Err(error) => {
+                tracing::warn!(%insert, %error, "the end of an INSERT's wait is not recorded yet");
+                tokio::time::sleep(RECORD_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -156,21 +156,10 @@ impl Staging {
         self.shares.key
     }
 
-    /// Where a batch of its rows may go ahead of the others: destinations of shards that it has rows for and whose replica
-    /// is up, in the order of the shards. Local replicas are not among them: they are waited for anyway.
+    /// Where a batch of its rows may go ahead of the others.
     pub fn probe_targets(&self) -> Vec<ProbeTarget> {
         let LazyStage { table, used, .. } = &self.shares;
-        let with_rows = (table.cluster.shards.iter())
-            .zip(&table.lanes)
-            .zip(used)
-            .filter(|(_, used)| **used);
-        let lanes = with_rows.filter_map(|((shard, lanes), _)| Some((shard, lanes.remote?)));
-        lanes
-            .flat_map(|(shard, lane)| {
-                let up = shard.remote_destinations_up().into_iter();
-                up.map(move |destination| ProbeTarget { lane, destination })
-            })
-            .collect()
+        table.probe_targets(|shard| used[shard])
     }
 
     /// Rows of all shares.

@@ -5,23 +5,14 @@ use bincode::Decode;
 use bincode::de::Decoder;
 use bincode::error::DecodeError;
 
-use super::{CHECKPOINT, CodecError, decode};
+use super::{CHECKPOINT, CodecError, OldCheckpoint, decode};
 use crate::doubt::Doubt;
-use crate::event::{self, PendingMark, Seq, UncutMark, Verdict, WaitingMark};
-use crate::model::{Destination, LaneKey};
+use crate::event::{self, Seq, Verdict, WaitingMark};
+use crate::model::Destination;
 
 /// Reads a checkpoint's body.
 pub fn decode_checkpoint(body: &[u8]) -> Result<event::Checkpoint, CodecError> {
-    decode::<Checkpoint>(CHECKPOINT, body).map(event::Checkpoint::from)
-}
-
-struct Checkpoint {
-    segment: u64,
-    next_insert: u64,
-    lanes: Vec<LaneKey>,
-    uncut: Vec<UncutMark>,
-    pending: Vec<PendingMark>,
-    destinations: Vec<DestinationMark>,
+    decode::<OldCheckpoint<DestinationMark>>(CHECKPOINT, body).map(event::Checkpoint::from)
 }
 
 struct DestinationMark {
@@ -40,14 +31,6 @@ struct BatchMark {
     verdict: Option<Verdict>,
 }
 
-read_fields!(Checkpoint {
-    segment,
-    next_insert,
-    lanes,
-    uncut,
-    pending,
-    destinations
-});
 read_fields!(DestinationMark {
     destination,
     next_seq,
@@ -61,19 +44,6 @@ read_fields!(BatchMark {
     replica,
     verdict
 });
-
-impl From<Checkpoint> for event::Checkpoint {
-    fn from(old: Checkpoint) -> event::Checkpoint {
-        event::Checkpoint {
-            segment: old.segment,
-            next_insert: old.next_insert,
-            lanes: old.lanes,
-            uncut: old.uncut,
-            pending: old.pending,
-            destinations: old.destinations.into_iter().map(DestinationMark::into).collect(),
-        }
-    }
-}
 
 impl From<DestinationMark> for event::DestinationMark {
     fn from(old: DestinationMark) -> event::DestinationMark {

@@ -4,13 +4,13 @@ use bincode::Decode;
 use bincode::de::Decoder;
 use bincode::error::DecodeError;
 
-use super::{CHECKPOINT, CodecError, decode};
-use crate::event::{self, Event, PendingMark, Seq, UncutMark, Verdict, WaitingMark};
-use crate::model::{Destination, LaneKey};
+use super::{CHECKPOINT, CodecError, OldCheckpoint, decode};
+use crate::doubt::Doubt;
+use crate::event::{self, Event};
 
 /// Reads a checkpoint's body.
 pub fn decode_checkpoint(body: &[u8]) -> Result<event::Checkpoint, CodecError> {
-    decode::<Checkpoint>(CHECKPOINT, body).map(event::Checkpoint::from)
+    decode::<OldCheckpoint<DestinationMark>>(CHECKPOINT, body).map(event::Checkpoint::from)
 }
 
 /// What follows the tag that an attempt had.
@@ -24,95 +24,44 @@ pub fn attempting<C, D: Decoder<Context = C>>(from: &mut D) -> Result<Event, Dec
     })
 }
 
-struct Checkpoint {
-    segment: u64,
-    next_insert: u64,
-    lanes: Vec<LaneKey>,
-    uncut: Vec<UncutMark>,
-    pending: Vec<PendingMark>,
-    destinations: Vec<DestinationMark>,
+/// With the marks of its batches as they were.
+struct DestinationMark(event::DestinationMark);
+
+/// With a doubt that has no time.
+struct BatchMark(event::BatchMark);
+
+impl<C> Decode<C> for DestinationMark {
+    fn decode<D: Decoder<Context = C>>(from: &mut D) -> Result<Self, DecodeError> {
+        Ok(DestinationMark(event::DestinationMark {
+            destination: Decode::decode(from)?,
+            next_seq: Decode::decode(from)?,
+            held: Decode::decode(from)?,
+            waiting: Decode::decode(from)?,
+            batches: Vec::<BatchMark>::decode(from)?
+                .into_iter()
+                .map(|BatchMark(mark)| mark)
+                .collect(),
+        }))
+    }
 }
 
-struct DestinationMark {
-    destination: Destination,
-    next_seq: Seq,
-    held: Option<String>,
-    waiting: Vec<WaitingMark>,
-    batches: Vec<BatchMark>,
-}
-
-struct BatchMark {
-    seq: Seq,
-    attempts: u32,
-    doubt: Doubt,
-    verdict: Option<Verdict>,
-}
-
-struct Doubt {
-    open: Option<String>,
-    earlier: Option<String>,
-}
-
-read_fields!(Checkpoint {
-    segment,
-    next_insert,
-    lanes,
-    uncut,
-    pending,
-    destinations
-});
-read_fields!(DestinationMark {
-    destination,
-    next_seq,
-    held,
-    waiting,
-    batches
-});
-read_fields!(BatchMark {
-    seq,
-    attempts,
-    doubt,
-    verdict
-});
-read_fields!(Doubt { open, earlier });
-
-impl From<Checkpoint> for event::Checkpoint {
-    fn from(old: Checkpoint) -> event::Checkpoint {
-        event::Checkpoint {
-            segment: old.segment,
-            next_insert: old.next_insert,
-            lanes: old.lanes,
-            uncut: old.uncut,
-            pending: old.pending,
-            destinations: old.destinations.into_iter().map(DestinationMark::into).collect(),
-        }
+impl<C> Decode<C> for BatchMark {
+    fn decode<D: Decoder<Context = C>>(from: &mut D) -> Result<Self, DecodeError> {
+        Ok(BatchMark(event::BatchMark {
+            seq: Decode::decode(from)?,
+            attempts: Decode::decode(from)?,
+            doubt: Doubt {
+                open: Decode::decode(from)?,
+                earlier: Decode::decode(from)?,
+                since_ms: 0,
+            },
+            verdict: Decode::decode(from)?,
+        }))
     }
 }
 
 impl From<DestinationMark> for event::DestinationMark {
-    fn from(old: DestinationMark) -> event::DestinationMark {
-        event::DestinationMark {
-            destination: old.destination,
-            next_seq: old.next_seq,
-            held: old.held,
-            waiting: old.waiting,
-            batches: old.batches.into_iter().map(BatchMark::into).collect(),
-        }
-    }
-}
-
-impl From<BatchMark> for event::BatchMark {
-    fn from(old: BatchMark) -> event::BatchMark {
-        let Doubt { open, earlier } = old.doubt;
-        event::BatchMark {
-            seq: old.seq,
-            attempts: old.attempts,
-            doubt: crate::doubt::Doubt {
-                open,
-                earlier,
-                since_ms: 0,
-            },
-            verdict: old.verdict,
-        }
+    fn from(DestinationMark(mark): DestinationMark) -> event::DestinationMark {
+        mark
     }
 }

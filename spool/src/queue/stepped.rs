@@ -80,7 +80,7 @@ impl Stepper {
     /// One group of the journal, or one piece of the other threads' work; false when there is neither.
     pub fn step(&mut self) -> bool {
         let drawn = host::random();
-        if drawn % RETENTION_ONE_IN == 0 {
+        if drawn.is_multiple_of(RETENTION_ONE_IN) {
             retain::sweep(&self.shared);
         }
         match drawn & 0x100 {

@@ -335,6 +335,9 @@ impl Queue {
         if let Some(mut entry) = self.aside.remove(&seq) {
             self.held_batches.subtract(entry.tally());
             entry.phase = Phase::Retry;
+            if let Some(note) = self.notes.get_mut(&seq) {
+                note.doubt.vouched_for();
+            }
             self.insert(seq, entry);
         }
     }

@@ -18,6 +18,7 @@ use super::support::*;
 use crate::bin_file::BinReader;
 use crate::disk::Disk;
 use crate::disk::sim::{Op, SimDisk};
+use crate::sim::assert_undamaged;
 use crate::*;
 
 const ROW_BYTES: usize = 12;
@@ -181,16 +182,7 @@ fn open(disk: &SimDisk) -> (Spool, RecoveryReport) {
         ..Options::at("/spool")
     };
     let (spool, report) = Spool::open_on(Arc::new(disk.clone()), options, None).unwrap();
-    assert_eq!(
-        (
-            &report.corrupt,
-            &report.damaged,
-            &report.unknown,
-            &report.unreadable
-        ),
-        (&vec![], &vec![], &vec![], &vec![])
-    );
-    assert_eq!((report.lost_records, report.lost_shares), (false, 0));
+    assert_undamaged(&report);
     lanes(&spool);
     (spool, report)
 }
