@@ -219,7 +219,7 @@ mod tests {
         check("CSV", &[b"1,\"a\nb\"\n", b"2,b\n"]);
         check("RowBinary", &[b"\x01\x01a", b"\x02\x02bb", b"\x03\x00"]);
         check("JSONEachRow", &[b"{\"k\":1,\"s\":\"}\"}\n", b"{\"k\":2}\n"]);
-        check("Values", &[b"(1,'a)')\n", b"(2,'b')\n"]);
+        check("Values", &[b"(1,'a)'),", b"(2,'b'),"]);
     }
 
     #[test]
