@@ -11,6 +11,7 @@
 
 mod arrival;
 mod bad_input;
+mod batches;
 mod cached_answers;
 mod check_live;
 mod client_rules;
