@@ -319,9 +319,10 @@ const SPOOL_FIGURES: &[SpoolFigure] = &[
     }),
 ];
 
-/// Whether anything of a destination is worth a series.
-fn something_waits(status: &DestinationStatus) -> bool {
-    status.uncut.rows + status.waiting.files + status.held.files + status.broken.files > 0
+/// Whether a destination is worth a series: something waits, or its batches are not as usual.
+fn is_worth_a_series(status: &DestinationStatus) -> bool {
+    let waits = status.uncut.rows + status.waiting.files + status.held.files + status.broken.files;
+    waits > 0 || !status.pace.is_usual()
 }
 
 struct Page(String);
@@ -333,7 +334,7 @@ impl Page {
             for status in snapshot
                 .destinations
                 .iter()
-                .filter(|status| something_waits(status))
+                .filter(|status| is_worth_a_series(status))
             {
                 let destination = &status.destination;
                 let mut labels = vec![("table", &*destination.table), ("shard", &*destination.shard)];

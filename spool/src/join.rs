@@ -17,9 +17,8 @@ use crate::error::FileError;
 use crate::event::{BatchInfo, Joined, Seq};
 use crate::files::{Files, bin_error};
 use crate::model::{BatchLimits, Destination};
-use crate::names;
 use crate::queue::send::read_batch_file;
-use crate::recut;
+use crate::recut::{self, Part};
 use crate::shared::Shared;
 
 /// Writes the first of the candidates and as many like it as fit into one batch as a new file, durably; `None` where there are
@@ -119,9 +118,10 @@ fn write_file(
     into: Seq,
 ) -> Result<BatchInfo, FileError> {
     let directory = files.layout.destination(destination);
-    let (temporary, file) = files.create(directory.join(names::temporary_name()))?;
-    let mut writer = BinWriter::new(DiskWriter::new(file, 0), files.spool)
-        .map_err(bin_error("writing", temporary.path()))?;
+    let Part {
+        temporary,
+        mut writer,
+    } = Part::create(files, &directory)?;
     for (_, batch) in chosen {
         append(files, batch, &mut writer)?;
     }

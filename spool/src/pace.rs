@@ -62,14 +62,14 @@ impl Pace {
     #[must_use]
     pub fn eased(self) -> Pace {
         let taken = self.taken + 1;
-        if self == Pace::default() || taken < TAKEN_PER_STEP {
-            let taken = if self.is_usual() { 0 } else { taken };
-            return Pace { taken, ..self };
-        }
-        Pace {
-            rarer: self.rarer.saturating_sub(1),
-            smaller: self.smaller.saturating_sub(1),
-            taken: 0,
+        match taken {
+            _ if self.is_usual() => self,
+            ..TAKEN_PER_STEP => Pace { taken, ..self },
+            _ => Pace {
+                rarer: self.rarer.saturating_sub(1),
+                smaller: self.smaller.saturating_sub(1),
+                taken: 0,
+            },
         }
     }
 

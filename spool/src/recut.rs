@@ -79,10 +79,11 @@ fn write_part(
     seq: Seq,
     source: &mut Source,
 ) -> Result<BatchInfo, FileError> {
-    let directory = files.layout.destination(destination);
-    let (temporary, file) = files.create(directory.join(names::temporary_name()))?;
+    let Part {
+        temporary,
+        mut writer,
+    } = Part::create(files, &files.layout.destination(destination))?;
     let failed = || bin_error("cutting again", &batch.path);
-    let mut writer = BinWriter::new(DiskWriter::new(file, 0), files.spool).map_err(failed())?;
     for segment in segments {
         source.copy(segment, &mut writer).map_err(failed())?;
     }
@@ -168,19 +169,36 @@ fn write_divided(
         return Err(NotDivided::Rows("it has rows of several INSERTs".to_owned()));
     };
     let directory = files.layout.destination(destination);
-    let mut temporaries = Vec::new();
-    let mut writers = Vec::new();
-    for _ in 0..parts {
-        let (temporary, file) = files.create(directory.join(names::temporary_name()))?;
-        let writer = BinWriter::new(DiskWriter::new(file, 0), files.spool);
-        writers.push(writer.map_err(bin_error("writing", temporary.path()))?);
-        temporaries.push(temporary);
+    let parts = (0..parts).map(|_| Part::create(files, &directory));
+    let mut parts = parts.collect::<Result<Vec<_>, FileError>>()?;
+    fill(files, batch, segment, divider, &mut parts)?;
+    for Part { temporary, writer } in parts {
+        let seq = shared.state().queue(destination).reserve();
+        let head = BatchHead {
+            shape: &batch.shape,
+            shard: &destination.shard,
+            created_at_ms: batch.created_at_ms,
+        };
+        let batch = finish(files, writer, head, &temporary, &files.batch(destination, seq))?;
+        let insert = segment.insert;
+        written.push(Recut { seq, insert, batch });
     }
-    let mut give = |part: usize, raw: &[u8], rows: u64| {
-        let no_such = || NotDivided::Rows(format!("a part {part} of {parts}"));
-        let writer = writers.get_mut(part).ok_or_else(no_such)?;
+    Ok(files.sync_dir(&directory)?)
+}
+
+/// Gives each part its rows; all of the batch's are in one of them then, and none is empty.
+fn fill(
+    files: &Files,
+    batch: &BatchFile,
+    segment: &Segment,
+    divider: &mut dyn Divide,
+    parts: &mut [Part],
+) -> Result<(), NotDivided> {
+    let mut give = |place: usize, raw: &[u8], rows: u64| {
+        let no_such = || NotDivided::Rows(format!("there is no part {place}"));
+        let part = parts.get_mut(place).ok_or_else(no_such)?;
         let token = segment.client_token.as_deref();
-        let added = writer.append_rows(segment.insert, token, raw, rows);
+        let added = part.writer.append_rows(segment.insert, token, raw, rows);
         Ok(added.map_err(bin_error("cutting by rows", &batch.path))?)
     };
     let mut source = Source::open(files, batch)?;
@@ -188,22 +206,29 @@ fn write_divided(
         divider.push(raw, &mut give)?;
     }
     divider.finish(&mut give)?;
-    let rows: u64 = writers.iter().map(BinWriter::rows).sum();
-    if rows != batch.rows || writers.iter().any(|writer| writer.rows() == 0) {
+    let rows: u64 = parts.iter().map(|part| part.writer.rows()).sum();
+    if rows != batch.rows || parts.iter().any(|part| part.writer.rows() == 0) {
         return Err(NotDivided::Rows(format!("{rows} of {} were found", batch.rows)));
     }
-    for (writer, temporary) in writers.into_iter().zip(&temporaries) {
-        let seq = shared.state().queue(destination).reserve();
-        let head = BatchHead {
-            shape: &batch.shape,
-            shard: &destination.shard,
-            created_at_ms: batch.created_at_ms,
-        };
-        let batch = finish(files, writer, head, temporary, &files.batch(destination, seq))?;
-        let insert = segment.insert;
-        written.push(Recut { seq, insert, batch });
+    Ok(())
+}
+
+/// A batch file that is being written.
+pub struct Part {
+    /// Its file, which is removed unless it gets a name.
+    pub temporary: Temporary,
+    /// What its bytes go through.
+    pub writer: BinWriter<DiskWriter>,
+}
+
+impl Part {
+    /// An empty one there.
+    pub fn create(files: &Files, directory: &Path) -> Result<Part, FileError> {
+        let (temporary, file) = files.create(directory.join(names::temporary_name()))?;
+        let writer = BinWriter::new(DiskWriter::new(file, 0), files.spool);
+        let writer = writer.map_err(bin_error("writing", temporary.path()))?;
+        Ok(Part { temporary, writer })
     }
-    Ok(files.sync_dir(&directory)?)
 }
 
 /// The old batch's rows, read once from front to back. Frames tell neither rows nor INSERTs apart, the

@@ -7,7 +7,7 @@ use support::{Fault, Format, Modern, Proxy, Row, Weir, WeirConfig, body_of, rows
 
 use crate::setup::{DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, insert, patient, send, table};
 use crate::tables::{check_holds, count};
-use crate::troubles::{WINDOW, batch_files, bed, bed_with, goes_down, wait_apart};
+use crate::troubles::{WINDOW, batch_files, bed, bed_with, create_as, goes_down, retry, wait_apart};
 
 /// A partition for each `duration`, and a window that remembers all of them.
 const PARTITIONED: &str =
@@ -44,47 +44,86 @@ fn one_insert_of_more_partitions_than_a_block_may_have_arrives_whole_and_once() 
     check_holds(&shard.http, TARGET, first().chain(partitioned(1_000, 500)));
 }
 
+/// A stopped router with one batch of 160 partitions, which no attempt put in doubt, and its shard behind a relay.
+struct TooMuch {
+    shard: Modern,
+    proxy: Proxy,
+    weir: Weir,
+    /// Size of the batch.
+    bytes: u64,
+}
+
+/// What [`TooMuch`] waits with.
+fn too_much() -> impl Iterator<Item = Row> {
+    partitioned(20_000, 160)
+}
+
+impl TooMuch {
+    fn new() -> Self {
+        let shard = Modern::start();
+        create_as(&shard, PARTITIONED);
+        let proxy = Proxy::start(shard.http.address);
+        let mut weir = Weir::start(&WeirConfig {
+            sections: cluster(true, &all_remote(&[proxy.address()])) + &table(TABLE, TARGET),
+            ..patient()
+        });
+        send(&weir.http, Format::CSV, first()).expect_success();
+        weir.wait_until_delivered(DELIVERY_LIMIT);
+        // "Too many simultaneous queries" proves that nothing was written.
+        shard.fault(Fault::Fail {
+            code: 202,
+            times: 1_000_000,
+        });
+        send(&weir.http, Format::CSV, too_much()).expect_success();
+        wait_for("its batch", DELIVERY_LIMIT, || {
+            (weir.metric("weir_spool_files") > 0.0).then_some(())
+        });
+        assert!(weir.terminate().success());
+        shard.fault(Fault::None);
+        let bytes = fs::metadata(&batch_files(&weir)[0]).expect("it is there").len();
+        Self {
+            shard,
+            proxy,
+            weir,
+            bytes,
+        }
+    }
+
+    /// The router starts, and dies when it has sent so many bytes.
+    #[track_caller]
+    fn die_after(&mut self, bytes: u64) {
+        self.proxy.hold_after(bytes);
+        self.weir.restart();
+        self.proxy.wait_until_it_holds(DELIVERY_LIMIT);
+        self.weir.kill9();
+        self.proxy.release();
+    }
+}
+
 #[test]
 fn a_router_killed_while_it_sends_the_parts_of_one_insert_delivers_each_row_once() {
-    let shard = Modern::start();
-    let columns = support::COLUMNS;
-    shard.http.query(&format!(
-        "CREATE TABLE {TARGET} ({columns}) ENGINE = {PARTITIONED}"
-    ));
-    let proxy = Proxy::start(shard.http.address);
-    let mut weir = Weir::start(&WeirConfig {
-        sections: cluster(true, &all_remote(&[proxy.address()])) + &table(TABLE, TARGET),
-        ..patient()
-    });
-    send(&weir.http, Format::CSV, first()).expect_success();
-    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let mut bed = TooMuch::new();
+    // The whole is refused; it dies in the middle of the first half, then of the second.
+    bed.die_after(bed.bytes + bed.bytes / 4);
+    bed.die_after(bed.bytes / 2 + bed.bytes / 4);
+    assert_eq!(count(&bed.shard.http, TARGET), 10 + 10_000);
+    bed.weir.restart();
+    bed.weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&bed.shard.http, TARGET, first().chain(too_much()));
+}
 
-    // "Too many simultaneous queries" proves that nothing was written: the batch waits, and is not in doubt.
-    shard.fault(Fault::Fail {
-        code: 202,
-        times: 1_000_000,
+#[test]
+fn an_insert_in_doubt_that_is_too_much_is_held_and_cut_when_an_operator_vouches_for_it() {
+    let mut bed = TooMuch::new();
+    bed.die_after(bed.bytes / 2);
+    bed.weir.restart();
+    wait_for("it to be held", DELIVERY_LIMIT, || {
+        (bed.weir.metric("weir_held_batches") == 1.0).then_some(())
     });
-    send(&weir.http, Format::CSV, partitioned(20_000, 160)).expect_success();
-    wait_for("its batch", DELIVERY_LIMIT, || {
-        (weir.metric("weir_spool_files") > 0.0).then_some(())
-    });
-    assert!(weir.terminate().success());
-    let batch = &batch_files(&weir)[0];
-    let bytes = fs::metadata(batch).expect("it is there").len();
-    shard.fault(Fault::None);
-
-    // The whole is refused; then the router dies in the middle of the first half, and of the second.
-    for allowance in [bytes + bytes / 4, bytes / 2 + bytes / 4] {
-        proxy.hold_after(allowance);
-        weir.restart();
-        proxy.wait_until_it_holds(DELIVERY_LIMIT);
-        weir.kill9();
-        proxy.release();
-    }
-    assert_eq!(count(&shard.http, TARGET), 10 + 10_000, "the first half is there");
-    weir.restart();
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(&shard.http, TARGET, first().chain(partitioned(20_000, 160)));
+    assert_eq!(count(&bed.shard.http, TARGET), 10);
+    retry(&bed.weir, [2]);
+    bed.weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&bed.shard.http, TARGET, first().chain(too_much()));
 }
 
 // === many small ones ===

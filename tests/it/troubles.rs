@@ -19,11 +19,10 @@ pub fn bed(engine: &str) -> (Modern, Weir) {
     bed_with(engine, &patient())
 }
 
+/// The same with this configuration.
 pub fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
     let shard = Modern::start();
-    shard
-        .http
-        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    create_as(&shard, engine);
     let sections = cluster(true, &all_remote(&[shard.http.address])) + &table(TABLE, TARGET);
     let weir = Weir::start(&WeirConfig {
         sections,
@@ -34,6 +33,13 @@ pub fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
     (shard, weir)
 }
 
+/// The target.
+pub fn create_as(shard: &Modern, engine: &str) {
+    let sql = format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}");
+    shard.http.query(&sql);
+}
+
+/// A target that recognises a repeat by its token.
 pub const WINDOW: &str = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
 
 /// As if it were down, but that it can be told to be up again at once.
@@ -61,7 +67,7 @@ pub fn wait_apart(weir: &Weir, seed: u64, inserts: u64) {
 
 /// An operator puts held batches of `s1` back.
 #[track_caller]
-fn retry(weir: &Weir, seqs: impl IntoIterator<Item = u64>) {
+pub fn retry(weir: &Weir, seqs: impl IntoIterator<Item = u64>) {
     for seq in seqs {
         let batch = ["--table", TABLE, "--shard", "s1", "--seq", &seq.to_string()];
         weir.command(&[&["spool", "retry"][..], &batch].concat());

@@ -4,17 +4,33 @@ use std::fmt;
 
 use formats::{Block, Format, FormatError, Payload, RowStream, Rows, RowsBody, Settings, Spec};
 use spool::frames::RAW_BYTES_MAX;
-use spool::{Batch, Divide, Give, NotDivided};
+use spool::{Batch, Divide, Give, NotDivided, Outcome, QueueError, Settled, Spool};
 use types::{ColumnDef, DataType};
 
 /// Batches that one is cut into: the fewer, the fewer parts on the shard once they are small enough.
-pub const PARTS: usize = 2;
+const PARTS: usize = 2;
 
 /// Bytes of rows that are handed over at once.
 const RUN_BYTES: usize = 64 * 1024;
 
+/// Cuts a batch of one INSERT in two, after an answer that calls it too much; one whose rows cannot be told apart is set aside.
+pub async fn in_two(spool: &Spool, batch: &Batch, too_much: &str) -> Result<Settled, QueueError> {
+    let divided = match rows_of(batch) {
+        Ok(rows) => spool.divide(batch, PARTS, Box::new(rows)).await,
+        Err(error) => Err(error),
+    };
+    match divided {
+        Ok(settled) => Ok(settled),
+        Err(NotDivided::Queue(error)) => Err(error),
+        Err(error @ NotDivided::Rows(_)) => {
+            let error = format!("{too_much}; {error}");
+            spool.settle(batch, Outcome::HoldBatch { error }).await
+        }
+    }
+}
+
 /// The rows of one batch, on their way into [`PARTS`] others.
-pub struct BatchRows {
+struct BatchRows {
     stream: RowStream,
     halves: Halves,
 }
@@ -33,7 +49,7 @@ struct Halves {
 }
 
 /// The rows of that batch, unless its format is one whose rows nobody can tell apart.
-pub fn rows_of(batch: &Batch) -> Result<BatchRows, NotDivided> {
+fn rows_of(batch: &Batch) -> Result<BatchRows, NotDivided> {
     let shape = batch.shape();
     BatchRows::new(&shape.format, &shape.columns, &shape.settings, batch.rows())
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use shard_client::{Facts, InsertRequest, Inserted, ShardError, Target, Views, Wrote};
-use spool::{Batch, Closed, Destination, NotDivided, Outcome, QueueError, Settled, Turn};
+use spool::{Batch, Closed, Destination, Outcome, QueueError, Settled, Turn};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -187,27 +187,17 @@ impl Sender {
         }
     }
 
-    /// Records the outcome. One INSERT that is too much is cut by rows; one whose rows cannot be told apart is set aside.
+    /// Records the outcome. One INSERT that is too much is cut by rows.
     async fn settle(&self, batch: &Batch, outcome: Outcome) -> Result<Settled, QueueError> {
         let spool = &self.app.spool;
-        let error = match &outcome {
+        let too_much = match &outcome {
             Outcome::TooMuch { error, .. } => error.clone(),
             _ => return spool.settle(batch, outcome).await,
         };
-        let settled = spool.settle(batch, outcome).await?;
-        if settled != Settled::ToBeDivided {
-            return Ok(settled);
+        match spool.settle(batch, outcome).await? {
+            Settled::ToBeDivided => divide::in_two(spool, batch, &too_much).await,
+            settled => Ok(settled),
         }
-        let why = match divide::rows_of(batch) {
-            Ok(rows) => match spool.divide(batch, divide::PARTS, Box::new(rows)).await {
-                Ok(settled) => return Ok(settled),
-                Err(NotDivided::Queue(error)) => return Err(error),
-                Err(error @ NotDivided::Rows(_)) => error.to_string(),
-            },
-            Err(error) => error.to_string(),
-        };
-        let error = format!("{error}; {why}");
-        spool.settle(batch, Outcome::HoldBatch { error }).await
     }
 
     /// What is to be recorded of the batch. A body that nobody has looked into is tried again at once after an unclear answer:
