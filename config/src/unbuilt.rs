@@ -12,14 +12,6 @@ struct Unbuilt {
     word: Option<&'static str>,
 }
 
-const fn key(section: &'static str, key: &'static str) -> Unbuilt {
-    Unbuilt {
-        section,
-        key,
-        word: None,
-    }
-}
-
 const fn word(section: &'static str, key: &'static str, word: &'static str) -> Unbuilt {
     Unbuilt {
         section,
@@ -33,11 +25,7 @@ const UNBUILT: &[Unbuilt] = &[
     word("cluster", "ddl", "forward"),
     word("cluster", "ddl", "replicate"),
     word("send", "client_tokens", "shard"),
-    word("send", "ack", "delivered"),
-    key("send", "foreground_fallback_timeout"),
     word("table", "client_tokens", "shard"),
-    word("table", "ack", "delivered"),
-    key("table", "foreground_fallback_timeout"),
     word("table", "when_shard_down", "reroute"),
 ];
 

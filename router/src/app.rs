@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use config::{Config, Mistakes};
 use spool::{Destination, OpenError, RecoveryReport, Spool};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::answers::files::AnswerFiles;
 use crate::answers::{self, Answers};
@@ -72,6 +72,8 @@ pub struct App {
     tasks: Tasks,
     senders: Mutex<BTreeMap<(Destination, Place), Tasks>>,
     is_ready: AtomicBool,
+    /// Told when a shutdown begins.
+    stopping: watch::Sender<bool>,
     /// Wakes senders from their rest: a replica came back, somebody mended something.
     pub nudge: Notify,
     /// One reload at a time.
@@ -132,6 +134,7 @@ impl App {
             tasks: Tasks::default(),
             senders: Mutex::default(),
             is_ready: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
             nudge: Notify::new(),
             reloading: tokio::sync::Mutex::default(),
         }
@@ -199,6 +202,13 @@ impl App {
     /// Load balancers are told first, then listeners stop.
     pub fn not_ready(&self) {
         self.is_ready.store(false, Ordering::Release);
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves when a shutdown has begun: an answer that waits for shards is given then.
+    pub async fn stopping(&self) {
+        // An error means that the router is gone, which is a shutdown too.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Resolves with the reason once the spool's journal has failed: nothing can be accepted or recorded any

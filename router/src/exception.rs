@@ -45,6 +45,7 @@ pub mod code {
     pub const LZ4_DECODER_FAILED: i32 = 618;
     pub const SNAPPY_UNCOMPRESS_FAILED: i32 = 638;
     pub const INVALID_SHARD_ID: i32 = 577;
+    pub const TOO_FEW_LIVE_REPLICAS: i32 = 285;
 }
 
 /// What a client is told instead of a result.

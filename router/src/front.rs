@@ -31,6 +31,7 @@ use crate::http::decode::{Decoder, Encoding};
 use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
+use crate::insert::foreground::Foreground;
 use crate::insert::plan::{Plan, Surroundings};
 use crate::insert::retries::{self, BodyHash};
 use crate::insert::select::Reader;
@@ -431,11 +432,14 @@ impl Question<'_> {
         self.check_insert(table)?;
         let settings = self.head.settings.iter().chain(&statement.settings);
         let settings = InsertSettings::read(settings, &table.config.forward_settings)?;
-        let asker = self.asker();
+        let asker = Asker {
+            foreground: Foreground::of(&table.config.send, &settings.own, self.since),
+            ..self.asker()
+        };
         let token = settings.own.deduplication_token.as_deref();
         if let Some(first) = retries::known_before(app, table, &asker, token) {
             body.read_off().await?;
-            return Ok(insert::answered_before(&first, asker.since));
+            return Ok(insert::answered_before(app, table, &first, &asker).await);
         }
         app.admit_insert(table).await?;
         let schema = table.schema(app).await?;
@@ -464,9 +468,13 @@ impl Question<'_> {
         self.check_select()?;
         let settings = self.head.settings.iter().chain(&statement.settings);
         let own = InsertSettings::of_select(settings.clone())?;
+        let asker = Asker {
+            foreground: Foreground::of(&table.config.send, &own.own, self.since),
+            ..asker
+        };
         let token = own.own.deduplication_token.as_deref();
         if let Some(first) = retries::known_before(app, table, &asker, token) {
-            return Ok(insert::answered_before(&first, asker.since));
+            return Ok(insert::answered_before(app, table, &first, &asker).await);
         }
         app.admit_insert(table).await?;
         let schema = table.schema(app).await?;
@@ -520,6 +528,7 @@ impl Question<'_> {
             },
             since: self.since,
             selected: None,
+            foreground: None,
         }
     }
 

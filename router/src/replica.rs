@@ -14,7 +14,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::chance;
-use crate::insert::settings::payload_names;
+use crate::insert::settings::{QUORUM_SETTINGS, payload_names};
 use crate::wire::Wire;
 
 /// How long a replica that failed is left alone: not long, since its shard's rows wait for it.
@@ -261,6 +261,7 @@ pub fn reading_settings() -> Vec<&'static str> {
 pub fn asked_settings() -> Vec<&'static str> {
     let mut asked = reading_settings();
     asked.extend(payload_names());
+    asked.extend(QUORUM_SETTINGS);
     asked
 }
 

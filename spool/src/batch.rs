@@ -268,3 +268,44 @@ pub struct ShardRefusal {
     /// The shard's words.
     pub text: String,
 }
+
+impl ShardRefusal {
+    /// As it is written beside the rows.
+    pub(crate) fn told(&self) -> String {
+        match self.code {
+            Some(code) => format!("code {code}: {}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
+    /// What was written so.
+    pub fn read(told: &str) -> ShardRefusal {
+        let coded = told.strip_prefix("code ").and_then(|rest| rest.split_once(": "));
+        let coded = coded.and_then(|(code, text)| Some((code.parse().ok()?, text)));
+        let (code, text) = coded.map_or((None, told), |(code, text)| (Some(code), text));
+        ShardRefusal {
+            code,
+            text: text.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_as_it_was_told() {
+        for refusal in [
+            (Some(27), "Cannot parse: x"),
+            (None, "code of conduct: broken"),
+            (None, ""),
+        ] {
+            let refusal = ShardRefusal {
+                code: refusal.0,
+                text: refusal.1.to_owned(),
+            };
+            assert_eq!(ShardRefusal::read(&refusal.told()), refusal);
+        }
+    }
+}

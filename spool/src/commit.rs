@@ -17,6 +17,7 @@ use crate::group::{Committed, First, Group, Wait};
 use crate::journal::{self, JournalError, Writer};
 use crate::model::{InsertId, ProbeTarget};
 use crate::names::temporary_name;
+use crate::receipt::Watching;
 use crate::retry::{RetryWindows, Signature};
 use crate::shared::{Shared, lock};
 use crate::stage::Staged;
@@ -43,6 +44,8 @@ pub struct CommitHead {
     /// alone and at once, and the INSERT is pending until that is settled. Empty for a shape that is known to be good; not
     /// looked at when the INSERT waits for a local replica anyway.
     pub probe: Vec<ProbeTarget>,
+    /// Its client waits until all shards have its rows: they are cut at once, and [`Accepted::watching`] follows them.
+    pub watch: bool,
 }
 
 /// A durable INSERT.
@@ -58,6 +61,9 @@ pub struct Accepted {
     pub is_duplicate: bool,
     /// There when rows go to a local lane, or one destination is to take some first: the client's answer waits for it.
     pub pending: Option<PendingWait>,
+    /// There when [`CommitHead::watch`] asked for it; not of a retry, for which [`Spool::watch`](crate::Spool::watch) is to be
+    /// asked.
+    pub watching: Option<Watching>,
 }
 
 /// The wait for an INSERT's local rows, or for its probe. Dropping it changes nothing.
@@ -112,6 +118,7 @@ enum Answerable {
     Commit {
         staged: Staged,
         wait: Wait,
+        watch: bool,
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     },
     /// An INSERT that is in the queue already, or in this very group.
@@ -241,7 +248,7 @@ impl JournalThread {
             match job {
                 Job::Commit { staged, head, reply } => {
                     let committed = group.commit(&state, &staged, &head, now_ms());
-                    answerable.push(Answerable::of(committed, staged, reply));
+                    answerable.push(Answerable::of(committed, staged, head.watch, reply));
                 }
                 Job::Request { request, reply } if group.defers(&state, &request) => {
                     deferred.push_back(Job::Request { request, reply });
@@ -304,16 +311,19 @@ impl JournalThread {
             Answerable::Commit {
                 mut staged,
                 wait,
+                watch,
                 reply,
             } => {
                 staged.keep_files();
                 let pending = self.waiter(staged.insert, wait);
+                let watching = watch.then(|| Watching::begin(&self.shared, staged.insert));
                 let accepted = Accepted {
                     insert: staged.insert,
                     rows: staged.rows(),
                     raw_bytes: staged.raw_bytes(),
                     is_duplicate: false,
                     pending,
+                    watching,
                 };
                 Reply::Commit(accepted, reply)
             }
@@ -519,10 +529,16 @@ impl Answerable {
     fn of(
         committed: Committed,
         staged: Staged,
+        watch: bool,
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     ) -> Answerable {
         match committed {
-            Committed::New(wait) => Answerable::Commit { staged, wait, reply },
+            Committed::New(wait) => Answerable::Commit {
+                staged,
+                wait,
+                watch,
+                reply,
+            },
             Committed::Retry { first, is_in_group } => Answerable::Retry {
                 first,
                 is_in_group,

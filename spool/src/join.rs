@@ -128,15 +128,24 @@ fn write_file(
     let head = BatchHead {
         shape: &first.shape,
         shard: &destination.shard,
-        // As old as its oldest row.
-        created_at_ms: first.created_at_ms,
+        // Who looks for an INSERT in sent/ finds it in no file that was cut before it was accepted.
+        created_at_ms: chosen
+            .iter()
+            .map(|(_, batch)| batch.created_at_ms)
+            .max()
+            .unwrap_or(0),
     };
     let name = files.batch(destination, into);
-    let batch = recut::finish(files, writer, head, &temporary, &name)?;
+    let written = recut::finish(files, writer, head, &temporary, &name)?;
     let synced = files.sync_dir(&directory);
     // Without its name on disk no record may name it.
     synced.inspect_err(|_| drop(files.remove(&name)))?;
-    Ok(batch)
+    // In line it is as old as its oldest row.
+    let created_at_ms = first.created_at_ms;
+    Ok(BatchInfo {
+        created_at_ms,
+        ..written
+    })
 }
 
 fn append(files: &Files, batch: &BatchFile, writer: &mut BinWriter<DiskWriter>) -> Result<(), FileError> {

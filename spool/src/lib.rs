@@ -69,6 +69,8 @@
 //! | memory of uncut shares | `uncut_memory_bytes` | they are cut at once |
 //! | memory of waiting files | 64 bytes a file | |
 //! | INSERTs remembered for their retries | `retry_entries_max`, 80 bytes each | the oldest is forgotten |
+//! | receipts | a quarter of that number, 48 bytes each, and a day | the oldest is forgotten |
+//! | INSERTs that are followed though nobody waits | 16,384 places and batches | found again in the files |
 //! | the whole spool | `max_bytes` | sent/ is evicted, then [`CommitError::Full`] |
 //! | sent/ | `sent_retention_time`, `sent_retention_bytes`, 10,000 files a destination | oldest first |
 //! | broken/ | `broken_bytes_max` a destination | the batch is held in its place |
@@ -99,6 +101,7 @@ mod names;
 mod own;
 mod pace;
 mod queue;
+mod receipt;
 mod recover;
 mod recut;
 mod retain;
@@ -123,6 +126,7 @@ pub use model::{
 pub use pace::{Pace, Strain};
 pub use queue::Spool;
 pub use queue::accept::check_lane;
+pub use receipt::{Receipt, ReceiptShare, ReceiptState, Watching};
 pub use recut::{Divide, Give, NotDivided};
 pub use retry::{RetryStatus, RetryWindows, Signature};
 pub use stage::{Stage, Staged};

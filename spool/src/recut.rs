@@ -177,7 +177,7 @@ fn write_divided(
         let head = BatchHead {
             shape: &batch.shape,
             shard: &destination.shard,
-            created_at_ms: batch.created_at_ms,
+            created_at_ms: now_ms(),
         };
         let batch = finish(files, writer, head, &temporary, &files.batch(destination, seq))?;
         let insert = segment.insert;

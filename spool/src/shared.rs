@@ -36,6 +36,10 @@ pub struct Shared {
     pub retain: Inbox<()>,
     /// Clients that wait for their local rows.
     waiters: Mutex<HashMap<InsertId, Vec<oneshot::Sender<PendingOutcome>>>>,
+    /// Rung when a watched INSERT has come further.
+    watchers: Mutex<HashMap<InsertId, Arc<Notify>>>,
+    /// One search of files for a watched INSERT at a time.
+    pub searching: tokio::sync::Mutex<()>,
     /// Senders that wait for a batch.
     senders: Mutex<BTreeMap<Destination, Arc<Notify>>>,
     /// Rung after each record: somebody waits for cuts to be done.
@@ -63,6 +67,8 @@ impl Shared {
             work: Inbox::default(),
             retain: Inbox::default(),
             waiters: Mutex::default(),
+            watchers: Mutex::default(),
+            searching: tokio::sync::Mutex::default(),
             senders: Mutex::default(),
             progress: Notify::new(),
             moved: Mutex::default(),
@@ -116,7 +122,7 @@ impl Shared {
         self.work.ring();
         self.retain.ring();
         self.progress.notify_waiters();
-        for notify in lock(&self.senders).values() {
+        for notify in lock(&self.senders).values().chain(lock(&self.watchers).values()) {
             notify.notify_waiters();
         }
     }
@@ -179,6 +185,7 @@ impl Shared {
             match effect {
                 Effect::Wake(destination) => self.wake(&destination),
                 Effect::Answer { insert, outcome } => self.answer(insert, &outcome),
+                Effect::Moved(insert) => self.moved(insert),
                 Effect::Depart { destination, seq } => self.hand_over(Work::Depart { destination, seq }),
                 Effect::RemoveStaged(insert) => {
                     self.hand_over(Work::Remove(self.files.layout.staged(insert.0)));
@@ -215,6 +222,7 @@ impl Shared {
             pending: first
                 .awaits_probe
                 .map(|is_probe| self.wait_for(first.insert, is_probe)),
+            watching: None,
         }
     }
 
@@ -223,6 +231,26 @@ impl Shared {
         for waiter in lock(&self.waiters).remove(&insert).unwrap_or_default() {
             // The client may have gone.
             let _ = waiter.send(outcome.clone());
+        }
+    }
+
+    /// What is rung when a watched INSERT has come further.
+    pub fn watch_bell(&self, insert: InsertId) -> Arc<Notify> {
+        Arc::clone(lock(&self.watchers).entry(insert).or_default())
+    }
+
+    /// Somebody follows an INSERT no longer. Nobody else does when its bell goes: both are seen under the state's lock.
+    pub fn leave_watch(&self, insert: InsertId) {
+        let mut state = self.state();
+        if state.watches.leave(insert) {
+            lock(&self.watchers).remove(&insert);
+        }
+    }
+
+    /// A watched INSERT has come further.
+    pub fn moved(&self, insert: InsertId) {
+        if let Some(bell) = lock(&self.watchers).get(&insert) {
+            bell.notify_waiters();
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   0  8  magic "WEIR.WIN"
 //!   8  4  version, 1
-//!  12  4  zeros
+//!  12  4  receipts (older files have zeros there)
 //!  16 16  the spool's id
 //!  32  8  number of the segment
 //!  40  8  INSERTs below this number are in this file and those before it
@@ -14,7 +14,9 @@
 //!  80  8  keys that are free again
 //!  88  8  XXH3 of the 88 bytes before and everything behind
 //!  96  …  entries of 64 bytes: key 16, INSERT id 16, its number 8, committed at 8, rows 8, raw bytes 8
-//!   …  …  free keys of 32 bytes: kind 8 (0, 1, 2), key 16, the number of the INSERT that had it 8
+//!   …  …  free keys of 32 bytes: kind 8 (0, 1, 2), key 16, the number of the INSERT that had it 8; or kind 3, zeros, and the
+//!         number of an INSERT whose receipt is no more
+//!   …  …  receipts of 48 bytes: INSERT id 16, its number 8, committed at 8, rows 8, raw bytes 8
 //! ```
 //!
 //! Numbers are little endian. The file is written once, beside and renamed, and never changed.
@@ -25,6 +27,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::event::InsertNo;
 use crate::model::InsertId;
 use crate::retry::Kind;
+use crate::state::receipts::KnownReceipt;
 use crate::state::window::{Freed, Known, Window};
 
 /// The version that is written.
@@ -35,6 +38,10 @@ const HEAD_BYTES: usize = 96;
 const CHECKED_BYTES: usize = HEAD_BYTES - 8;
 const KNOWN_BYTES: usize = 64;
 const FREED_BYTES: usize = 32;
+const RECEIPT_BYTES: usize = 48;
+
+/// In the place of a kind of key: a receipt is no more.
+const FREED_RECEIPT: u64 = Kind::ALL.len() as u64;
 
 /// Why a window file is not read. What it knew is forgotten; nothing else is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +81,7 @@ pub struct WindowFile<'a> {
     counts: [usize; Kind::ALL.len()],
     entries: &'a [u8],
     freed: &'a [u8],
+    receipts: &'a [u8],
 }
 
 /// The whole file: what of `window` is in none yet.
@@ -91,11 +99,22 @@ pub fn encode(head: &WindowHead, window: &Window) -> Vec<u8> {
         let count = (file.len() - start) / KNOWN_BYTES;
         put(&mut file, at, count as u64);
     }
-    put(&mut file, 80, window.freed().len() as u64);
-    window
-        .freed()
-        .iter()
-        .for_each(|freed| put_freed(&mut file, freed));
+    let receipts = &window.receipts;
+    put(
+        &mut file,
+        80,
+        (window.freed().len() + receipts.freed().len()) as u64,
+    );
+    let freed = window.freed().iter();
+    let keys = freed.map(|freed| (freed.kind as u64, freed.key, freed.number));
+    let no_more = receipts.freed().iter().map(|number| (FREED_RECEIPT, 0, *number));
+    keys.chain(no_more)
+        .for_each(|(kind, key, number)| put_freed(&mut file, kind, key, number));
+    let start = file.len();
+    receipts.unsaved().for_each(|known| put_receipt(&mut file, known));
+    // There are never more than the windows' million entries, and fewer of these.
+    let count = ((file.len() - start) / RECEIPT_BYTES) as u32;
+    file[12..16].copy_from_slice(&count.to_le_bytes());
     let checksum = checksum(&file);
     put(&mut file, CHECKED_BYTES, checksum);
     file
@@ -122,10 +141,14 @@ pub fn decode(file: &[u8]) -> Result<WindowFile<'_>, WindowFileError> {
         .iter()
         .fold(0_usize, |sum, count| sum.saturating_add(*count))
         .saturating_mul(KNOWN_BYTES);
-    let (entries, freed) = file[HEAD_BYTES..]
+    let (entries, rest) = file[HEAD_BYTES..]
         .split_at_checked(entries_bytes)
         .ok_or_else(|| damaged("it has fewer entries than it says"))?;
-    if freed.len() != count_at(file, 80).saturating_mul(FREED_BYTES) {
+    let (freed, receipts) = rest
+        .split_at_checked(count_at(file, 80).saturating_mul(FREED_BYTES))
+        .ok_or_else(|| damaged("it has fewer free keys than it says"))?;
+    let receipts_count = u32::from_le_bytes(bytes_at(file, 12)) as usize;
+    if receipts.len() != receipts_count.saturating_mul(RECEIPT_BYTES) {
         return Err(damaged("it does not have the length that it says"));
     }
     Ok(WindowFile {
@@ -138,6 +161,7 @@ pub fn decode(file: &[u8]) -> Result<WindowFile<'_>, WindowFileError> {
         counts,
         entries,
         freed,
+        receipts,
     })
 }
 
@@ -153,6 +177,18 @@ impl WindowFile<'_> {
     pub fn freed(&self) -> impl Iterator<Item = Freed> {
         self.freed.chunks_exact(FREED_BYTES).filter_map(freed)
     }
+
+    /// Its receipts, in the order of their commits.
+    pub fn receipts(&self) -> impl Iterator<Item = KnownReceipt> {
+        self.receipts.chunks_exact(RECEIPT_BYTES).map(receipt)
+    }
+
+    /// INSERTs of earlier files whose receipts are no more.
+    pub fn freed_receipts(&self) -> impl Iterator<Item = InsertNo> {
+        let freed = self.freed.chunks_exact(FREED_BYTES);
+        let of_receipts = freed.filter(|bytes| number_at(bytes, 0) == FREED_RECEIPT);
+        of_receipts.map(|bytes| number_at(bytes, 24))
+    }
 }
 
 fn put(file: &mut [u8], at: usize, number: u64) {
@@ -167,10 +203,27 @@ fn put_known(file: &mut Vec<u8>, known: &Known) {
     }
 }
 
-fn put_freed(file: &mut Vec<u8>, freed: &Freed) {
-    file.extend_from_slice(&(freed.kind as u64).to_le_bytes());
-    file.extend_from_slice(&freed.key.to_le_bytes());
-    file.extend_from_slice(&freed.number.to_le_bytes());
+fn put_freed(file: &mut Vec<u8>, kind: u64, key: u128, number: InsertNo) {
+    file.extend_from_slice(&kind.to_le_bytes());
+    file.extend_from_slice(&key.to_le_bytes());
+    file.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_receipt(file: &mut Vec<u8>, known: &KnownReceipt) {
+    file.extend_from_slice(known.insert.0.as_bytes());
+    for number in [known.number, known.at_ms, known.rows, known.raw_bytes] {
+        file.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+fn receipt(bytes: &[u8]) -> KnownReceipt {
+    KnownReceipt {
+        insert: InsertId(Uuid::from_bytes(bytes_at(bytes, 0))),
+        number: number_at(bytes, 16),
+        at_ms: number_at(bytes, 24),
+        rows: number_at(bytes, 32),
+        raw_bytes: number_at(bytes, 40),
+    }
 }
 
 fn known(bytes: &[u8]) -> Known {
@@ -184,7 +237,7 @@ fn known(bytes: &[u8]) -> Known {
     }
 }
 
-/// None for a kind that there is not: the checksum held, so a release of the same version wrote it.
+/// None for what is no key.
 fn freed(bytes: &[u8]) -> Option<Freed> {
     let kind = *Kind::ALL.get(count_at(bytes, 0))?;
     Some(Freed {

@@ -24,6 +24,7 @@ mod discovery;
 mod doubts;
 mod facts_18;
 mod facts_modern;
+mod foreground;
 mod golden_formats;
 mod identity;
 mod insert_select;

@@ -242,32 +242,14 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
             2,
         );
     }
-    for (key, line) in [
-        ("client_tokens = 'shard'", "client_tokens = 'shard'"),
-        ("ack = 'delivered'", "ack = 'delivered'"),
-        (
-            "foreground_fallback_timeout",
-            "foreground_fallback_timeout = '1s'",
-        ),
-    ] {
-        refused(key, &with(&format!("[send]\n{line}")), 2);
-        refused(key, &format!("{LEAST}{line}"), 6);
-    }
+    let line = "client_tokens = 'shard'";
+    refused(line, &with(&format!("[send]\n{line}")), 2);
+    refused(line, &format!("{LEAST}{line}"), 6);
     refused(
         "when_shard_down = 'reroute'",
         &format!("{LEAST}when_shard_down = 'reroute'"),
         6,
     );
-}
-
-#[test]
-fn a_setting_that_is_not_built_yet_is_checked_all_the_same() {
-    let text = format!("{LEAST}foreground_fallback_timeout = '7'");
-    let expected = [
-        "6: foreground_fallback_timeout is not supported yet by this version",
-        "6: foreground_fallback_timeout: '7' is not a duration: write it as '100ms', '30s', '10m', '1h' or '7d'",
-    ];
-    check_mistakes(&text, &expected);
 }
 
 #[test]

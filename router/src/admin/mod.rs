@@ -11,8 +11,10 @@
 //! | `GET /tables` | what is routed: target, key, whether listed or discovered, whether stopped; JSON |
 //! | `POST /clusters/accept` | `?table=…`: a discovered table's new sharding key is meant; `?shard=…`, `&replica=…`: its replicas are who they are now |
 //! | `POST /route` | `?table=…&format=…[&explain=1]`, rows in the body: where each would go, as `weir route --output json` |
+//! | `GET /receipts/<id>` | what became of the INSERT with that `X-Weir-Receipt`, shard by shard; JSON, 404 for one that is not known |
 //! | `POST /spool/retry`, `/spool/drop` | `?table=…&shard=…[&replica=…][&seq=…]`; the change as JSON |
 
+mod receipts;
 mod route;
 
 use std::sync::Arc;
@@ -92,6 +94,9 @@ async fn trusted_page(app: &Arc<App>, request: Request<Incoming>) -> Answer {
         };
     }
     let request = &request;
+    if let (&Method::GET, Some(id)) = (request.method(), request.uri().path().strip_prefix("/receipts/")) {
+        return changed(receipts::receipt(app, id).await);
+    }
     match (request.method(), request.uri().path()) {
         (&Method::POST, "/-/reload") => match app.reload().await {
             Ok(()) => answer::text(StatusCode::OK, "reloaded\n"),

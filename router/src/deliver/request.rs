@@ -4,6 +4,7 @@
 use shard_client::{Facts, InsertRequest};
 use spool::Shape;
 
+use crate::insert::settings::QUORUM_SETTINGS;
 use crate::replica::reading_settings;
 
 /// The setting by which a shard recognises a repeat (22.2 and later).
@@ -89,10 +90,12 @@ pub fn may_be_empty(format: &str) -> bool {
         .any(|payload| payload.name() == format)
 }
 
-/// Settings that Weir itself puts into shapes: a server that does not know one has nothing to be told.
+/// Settings that Weir itself puts into shapes, and what is said of a quorum: a server that does not know one has nothing to be
+/// told.
 fn pinned() -> Vec<&'static str> {
     let blocks = shard_client::PINNED_SETTINGS.iter().map(|(name, _)| *name);
-    blocks.chain(reading_settings()).collect()
+    let quorum = QUORUM_SETTINGS.iter().copied();
+    blocks.chain(reading_settings()).chain(quorum).collect()
 }
 
 /// Why a replica that said `facts` of itself cannot read a batch, whatever is in it. Rows in a format that no replica of a

@@ -4,6 +4,7 @@
 //! undone by the client.
 
 pub mod defaults;
+pub mod foreground;
 pub mod plan;
 pub mod retries;
 pub mod select;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use spool::{
     Accepted, CommitError, CommitHead, InsertId, PendingOutcome, PendingWait, QueueError, Spool, StageError,
+    Watching,
 };
 use tokio::time::Instant;
 
@@ -27,6 +29,7 @@ use crate::app::App;
 use crate::exception::{Exception, code};
 use crate::http::answer::InsertSummary;
 use crate::routing::RoutedTable;
+use foreground::{Ended, Foreground};
 use plan::Plan;
 use select::Rows;
 use shapes::Turn;
@@ -70,6 +73,8 @@ pub struct Asker {
     pub since: std::time::Instant,
     /// What an `INSERT … SELECT` says, hashed.
     pub selected: Option<u128>,
+    /// What its answer waits for beyond its acceptance.
+    pub foreground: Option<Foreground>,
 }
 
 /// Reads the body, splits it, commits it, and waits for what the answer has to wait for. A retry of an INSERT that was
@@ -98,27 +103,79 @@ pub async fn insert(
     }
     let signature = retries::signature(&table, &asker, staging.token(), staging.body_hash());
     if let Some(first) = retries::settled(app, &signature, &windows) {
-        return Ok(answered_before(&first, asker.since));
+        return Ok(answered_before(app, &table, &first, &asker).await);
     }
     app.admit_shares(&staging.destinations()).await?;
+    let foreground = asker.foreground;
+    let since = asker.since;
     // On its own from here on: a client that goes away must not leave an accepted INSERT pending with nobody
     // to end its wait.
-    let accepted = tokio::spawn(commit_and_wait(app.clone(), table, staging, asker)).await;
-    accepted.unwrap_or_else(|error| {
+    let accepted = tokio::spawn(commit_and_wait(app.clone(), table.clone(), staging, asker)).await;
+    let committed = accepted.unwrap_or_else(|error| {
         Err(Exception::internal(format!(
             "Committing an INSERT failed: {error}"
         )))
-    })
+    })?;
+    let mut inserted = committed.inserted;
+    // Not with the above: a client that goes away waits no longer, and nothing of its INSERT hangs on that.
+    if let (Some(foreground), None) = (foreground, &inserted.refusal) {
+        wait_for_all(
+            app,
+            &table,
+            &mut inserted,
+            (committed.insert, committed.watching),
+            &foreground,
+        )
+        .await;
+        inserted.summary.elapsed_ns = elapsed_ns(since);
+    }
+    Ok(inserted)
 }
 
-/// What the retry of an accepted INSERT is told.
-pub fn answered_before(first: &Accepted, since: std::time::Instant) -> Inserted {
-    Inserted {
-        summary: InsertSummary {
-            elapsed_ns: elapsed_ns(since),
-            ..summary_of(first)
-        },
+/// An INSERT that is accepted, with what its foreground waits by.
+struct Committed {
+    inserted: Inserted,
+    insert: InsertId,
+    watching: Option<Watching>,
+}
+
+/// What the retry of an accepted INSERT is told. In the foreground it waits for what the first one still lacks.
+pub async fn answered_before(app: &App, table: &RoutedTable, first: &Accepted, asker: &Asker) -> Inserted {
+    let mut inserted = Inserted {
+        summary: summary_of(first),
         refusal: None,
+    };
+    if let Some(foreground) = &asker.foreground {
+        wait_for_all(app, table, &mut inserted, (first.insert, None), foreground).await;
+    }
+    inserted.summary.elapsed_ns = elapsed_ns(asker.since);
+    inserted
+}
+
+/// The answer waits until all shards have the rows. A retry's watch is found again.
+async fn wait_for_all(
+    app: &App,
+    table: &RoutedTable,
+    inserted: &mut Inserted,
+    (insert, watching): (InsertId, Option<Watching>),
+    foreground: &Foreground,
+) {
+    let watching = match watching {
+        Some(watching) => Ok(Some(watching)),
+        None => app.spool.watch(insert, Some(&table.name)).await,
+    };
+    let ended = match watching {
+        Ok(Some(watching)) => {
+            watching.hurry();
+            foreground.wait(app, table, &watching).await
+        }
+        Ok(None) => Ended::Failed(foreground::unknown(&table.name, "its receipt is no longer known")),
+        Err(error) => Ended::Failed(foreground::unknown(&table.name, &error.to_string())),
+    };
+    match ended {
+        Ended::Delivered => inserted.summary.waiting = None,
+        Ended::Fallback(why) => inserted.summary.waiting = Some(why),
+        Ended::Failed(exception) => inserted.refusal = Some(exception),
     }
 }
 
@@ -138,15 +195,16 @@ async fn commit_and_wait(
     table: Arc<RoutedTable>,
     staging: Staging,
     asker: Asker,
-) -> Result<Inserted, Exception> {
+) -> Result<Committed, Exception> {
     let deadline = Instant::now() + table.config.send.local_insert_timeout;
     let turn = match staging.shape_key() {
         Some(_) if staging.is_unchecked() => Turn::Unchecked,
         Some(key) => app.shapes.turn(key, deadline).await,
         None => Turn::Proven,
     };
-    let accepted = commit(&app, &table, staging, &asker, &turn).await?;
+    let mut accepted = commit(&app, &table, staging, &asker, &turn).await?;
     let mut summary = summary_of(&accepted);
+    let (insert, watching) = (accepted.insert, accepted.watching.take());
     let waited = wait_for_shard(&app, &table, accepted, &turn, deadline).await?;
     let refusal = match waited {
         Waited::Fine(waiting) => {
@@ -156,7 +214,11 @@ async fn commit_and_wait(
         Waited::SetAside(exception) => Some(exception),
     };
     summary.elapsed_ns = elapsed_ns(asker.since);
-    Ok(Inserted { summary, refusal })
+    Ok(Committed {
+        inserted: Inserted { summary, refusal },
+        insert,
+        watching,
+    })
 }
 
 fn elapsed_ns(since: std::time::Instant) -> u64 {
@@ -227,6 +289,7 @@ async fn commit(
         body_hash: asker.selected.or(staging.body_hash()),
         retry_windows: retries::windows(table, asker),
         probe,
+        watch: asker.foreground.is_some(),
     };
     let began = Instant::now();
     // The part of the budget is given back when the spool has the rows, not before.

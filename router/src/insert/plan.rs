@@ -10,6 +10,7 @@ use formats::{Format, RowStream, Spec};
 use sharding::Context;
 
 use super::defaults::Filling;
+use super::foreground;
 use super::retries::BodyHash;
 use super::settings::{InsertSettings, OwnSettings};
 use super::split::{Placement, random_shard};
@@ -45,6 +46,8 @@ pub struct Plan {
     pub reading: formats::Settings,
     /// The client's payload settings, sorted.
     pub payload_settings: Vec<(String, String)>,
+    /// What servers are told that see to the client's quorum themselves.
+    pub quorum_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
     pub token: Option<String>,
     /// Which target the rows were planned for: [`TableSchema::fingerprint`].
@@ -105,7 +108,9 @@ impl Plan {
         let passed_on = settings.payload.iter().map(|(name, _)| name.as_str());
         let passed_on = passed_on.filter(|name| !formats::Settings::is_obeyed(name));
         versions::check_settings(&table, &passed_on)?;
-        let body_hash = Some(BodyHash::of_rows(insert, format, &settings));
+        let is_foreground = foreground::is_asked(&table.config.send, &settings.own);
+        let body_hash = Some(BodyHash::of_rows(insert, format, &settings, is_foreground));
+        let quorum_settings = quorum_settings(&table, &settings.own)?;
         let token = settings.own.deduplication_token;
         let own_types = versions::own_types(&table, payload, &schema.insertable);
         Ok(Self {
@@ -116,6 +121,7 @@ impl Plan {
             filling,
             reading,
             payload_settings: settings.payload,
+            quorum_settings,
             token,
             schema: schema.fingerprint,
             own_types,
@@ -130,6 +136,7 @@ impl Plan {
         let reading = self.reading.pinned(self.stream.payload());
         let is_left = |(name, _): &&(String, String)| !formats::Settings::is_obeyed(name);
         let all = (self.payload_settings.iter().filter(is_left).cloned())
+            .chain(self.quorum_settings.iter().cloned())
             .chain(
                 self.table
                     .config
@@ -156,6 +163,18 @@ impl Plan {
         let names = ["max_insert_block_size", "min_insert_block_size_rows"];
         names.map(|name| (name.to_owned(), size.clone())).to_vec()
     }
+}
+
+/// A quorum makes a shape of its own, so that nobody else's rows wait for it.
+fn quorum_settings(table: &RoutedTable, own: &OwnSettings) -> Result<Vec<(String, String)>, Exception> {
+    let Some(quorum) = own.quorum else {
+        return Ok(Vec::new());
+    };
+    foreground::check_quorum(table, quorum)?;
+    Ok(match foreground::is_forwarded(table) {
+        true => own.quorum_settings.clone(),
+        false => Vec::new(),
+    })
 }
 
 fn format_of(insert: &Insert, default_format: Option<&str>) -> Result<Format, Exception> {

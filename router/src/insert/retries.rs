@@ -35,10 +35,14 @@ const MEMORY_SHARE: u64 = 8;
 pub struct BodyHash(Xxh3);
 
 impl BodyHash {
-    /// Of rows that follow in that format under those settings.
-    pub fn of_rows(insert: &Insert, format: Format, settings: &InsertSettings) -> Self {
+    /// Of rows that follow in that format under those settings. One whose client waits for all shards is another INSERT than one
+    /// whose client does not: it alone is recognised by its body on any target.
+    pub fn of_rows(insert: &Insert, format: Format, settings: &InsertSettings, is_foreground: bool) -> Self {
         let mut hash = Self(Xxh3::new());
         hash.part(b"rows");
+        if is_foreground {
+            hash.part(b"foreground");
+        }
         hash.part(format.name().as_bytes());
         hash.columns(&insert.columns);
         hash.settings(&settings.payload);
@@ -129,13 +133,12 @@ fn windows_of(send: &SendSettings) -> RetryWindows {
 /// How long ago this INSERT may have been accepted that it is taken for a retry.
 pub fn windows(table: &RoutedTable, asker: &Asker) -> RetryWindows {
     let windows = windows_of(&table.config.send);
-    match asker.selected {
-        Some(_) => RetryWindows {
-            identical: Duration::ZERO,
-            ..windows
-        },
-        None => windows,
-    }
+    let identical = match (&asker.selected, &asker.foreground) {
+        (Some(_), _) => Duration::ZERO,
+        (None, Some(_)) => table.config.send.identical_insert_window,
+        (None, None) => windows.identical,
+    };
+    RetryWindows { identical, ..windows }
 }
 
 /// How long the spool has to remember: of each the longest that any table wants.
@@ -143,8 +146,12 @@ pub fn windows_kept(config: &config::Config) -> RetryWindows {
     let tables = config.tables.iter().map(|table| &table.send);
     let overrides = config.overrides.iter().map(|over| &over.send);
     let all = std::iter::once(&config.send).chain(tables).chain(overrides);
-    all.map(windows_of)
-        .fold(RetryWindows::default(), RetryWindows::longest)
+    let kept = |send: &SendSettings| RetryWindows {
+        // A foreground INSERT is recognised by its body on any target.
+        identical: send.identical_insert_window,
+        ..windows_of(send)
+    };
+    all.map(kept).fold(RetryWindows::default(), RetryWindows::longest)
 }
 
 /// How many entries a memory limit allows.
@@ -207,7 +214,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let settings = InsertSettings::read(&settings, &[]).unwrap();
-        let mut hash = BodyHash::of_rows(&insert, format, &settings);
+        let mut hash = BodyHash::of_rows(&insert, format, &settings, false);
         body.iter().for_each(|byte| hash.update(&[*byte]));
         hash.digest()
     }

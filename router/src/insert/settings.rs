@@ -5,6 +5,9 @@
 //! code 115 at accept, unless the table's `forward_settings` names it: a limit frozen into a waiting file has
 //! kept ClickHouse's own spool from ever delivering it.
 
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
 use super::setting_values;
 use crate::exception::{Exception, code};
 
@@ -150,6 +153,9 @@ const CLASSES: &[(&str, Class)] = &[
     ("enable_variant_type", Class::Own),
 ];
 
+/// What a server that sees to a quorum itself is told of it, where its version knows it.
+pub const QUORUM_SETTINGS: &[&str] = &["insert_quorum", "insert_quorum_timeout", "insert_quorum_parallel"];
+
 /// The class of a setting.
 pub fn class(name: &str) -> Class {
     place(name).map_or(Class::Other, |at| CLASSES[at].1)
@@ -179,6 +185,7 @@ pub fn goes_with_a_select(name: &str) -> bool {
         "wait_for_async_insert",
         "deduplicate_",
         "distributed_foreground_insert",
+        "distributed_background_insert_timeout",
         "http_",
         "output_format_",
         "date_time_output_format",
@@ -217,6 +224,16 @@ pub struct OwnSettings {
     pub shard_id: Option<u64>,
     /// insert_distributed_one_random_shard
     pub one_random_shard: bool,
+    /// distributed_foreground_insert, or insert_distributed_sync as it was called: the answer waits for every shard.
+    pub foreground: bool,
+    /// insert_quorum, where it asks for more than one replica.
+    pub quorum: Option<Quorum>,
+    /// insert_quorum and its like as the client gave them, for servers that see to a quorum themselves; sorted by name.
+    pub quorum_settings: Vec<(String, String)>,
+    /// distributed_background_insert_timeout, or insert_distributed_timeout as it was called: how long a foreground INSERT waits.
+    pub insert_timeout: Option<Duration>,
+    /// max_execution_time: no answer takes longer, a foreground INSERT's included.
+    pub max_execution_time: Option<Duration>,
     /// client_protocol_version: the revision in which Native blocks are written.
     pub client_protocol_version: Option<String>,
     /// The query parameters, each with its `param_`: values that the rows of a VALUES may name.
@@ -272,17 +289,93 @@ impl OwnSettings {
             "insert_shard_id" => self.shard_id = Some(number(name, value)?).filter(|id| *id > 0),
             "client_protocol_version" => self.client_protocol_version = Some(value.to_owned()),
             "insert_distributed_one_random_shard" => self.one_random_shard = flag(name, value)?,
-            "distributed_foreground_insert" | "insert_distributed_sync" if flag(name, value)? => {
-                return Err(not_yet(name, "waiting for every shard"));
+            "distributed_foreground_insert" | "insert_distributed_sync" => {
+                self.foreground = flag(name, value)?;
             }
-            "insert_quorum" if value != "0" && value != "1" && !value.is_empty() => {
-                return Err(not_yet(name, "a quorum"));
+            "distributed_background_insert_timeout" | "insert_distributed_timeout" => {
+                self.insert_timeout = seconds(name, value)?;
             }
+            "max_execution_time" => self.max_execution_time = seconds(name, value)?,
+            "insert_quorum" => {
+                self.quorum = Quorum::read(value)?;
+                self.set_quorum(name, value);
+            }
+            name if QUORUM_SETTINGS.contains(&name) => self.set_quorum(name, value),
             name if name.starts_with("param_") => self.parameters.push((name.to_owned(), value.to_owned())),
             _ => {}
         }
         Ok(())
     }
+}
+
+impl OwnSettings {
+    fn set_quorum(&mut self, name: &str, value: &str) {
+        self.quorum_settings.retain(|(known, _)| known != name);
+        self.quorum_settings.push((name.to_owned(), value.to_owned()));
+        self.quorum_settings.sort_unstable();
+    }
+
+    /// How long the client waits for an answer at most, if it says so.
+    pub fn patience(&self) -> Option<Duration> {
+        self.insert_timeout
+            .into_iter()
+            .chain(self.max_execution_time)
+            .min()
+    }
+}
+
+/// How many replicas of a shard have to have an INSERT's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    /// So many, two at least.
+    Count(NonZeroUsize),
+    /// More than half of them.
+    Majority,
+}
+
+impl Quorum {
+    /// As ClickHouse reads insert_quorum: a number, below two none; or `auto`.
+    fn read(value: &str) -> Result<Option<Self>, Exception> {
+        if value == "auto" {
+            return Ok(Some(Self::Majority));
+        }
+        let count = if value.is_empty() {
+            0
+        } else {
+            number("insert_quorum", value)?
+        };
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(NonZeroUsize::new(count)
+            .filter(|count| count.get() > 1)
+            .map(Self::Count))
+    }
+
+    /// Of so many replicas.
+    pub fn of(self, replicas: usize) -> usize {
+        match self {
+            Self::Count(count) => count.get(),
+            Self::Majority => replicas / 2 + 1,
+        }
+    }
+}
+
+/// A time in seconds, which newer clients give in fractions; 0 is no limit.
+fn seconds(name: &str, value: &str) -> Result<Option<Duration>, Exception> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let seconds = value
+        .trim()
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = seconds.ok_or_else(|| {
+        Exception::bad_input(
+            code::BAD_ARGUMENTS,
+            format!("Setting {name} needs a number of seconds, not '{value}'."),
+        )
+    })?;
+    Ok(Some(seconds).filter(|seconds| !seconds.is_zero()))
 }
 
 fn number(name: &str, value: &str) -> Result<u64, Exception> {
@@ -303,14 +396,6 @@ fn flag(name: &str, value: &str) -> Result<bool, Exception> {
             format!("Setting {name} needs 0 or 1, not '{value}'."),
         )),
     }
-}
-
-/// A promise that this version cannot keep is refused, never taken lightly.
-fn not_yet(name: &str, what: &str) -> Exception {
-    Exception::not_implemented(format!(
-        "Setting {name} asks for {what}, which this version of Weir does not do yet: leave {name} out. Without it the INSERT \
-         is durable in the spool once it is answered."
-    ))
 }
 
 fn refused(name: &str) -> Exception {
@@ -576,29 +661,70 @@ mod tests {
         assert_eq!(read.payload, given);
     }
 
+    fn own(given: &[(&str, &str)]) -> Result<OwnSettings, Exception> {
+        InsertSettings::read(&pairs(given), &[]).map(|read| read.own)
+    }
+
     #[test]
-    fn a_promise_that_cannot_be_kept_yet_is_refused_and_a_wrong_value_named() {
-        let refused = |name, value| {
-            InsertSettings::read(&pairs(&[(name, value)]), &[])
-                .unwrap_err()
-                .code
+    fn the_last_word_on_the_foreground_holds_under_the_setting_s_old_name_too() {
+        assert!(own(&[("insert_distributed_sync", "1")]).unwrap().foreground);
+        let taken_back = [
+            ("insert_distributed_sync", "1"),
+            ("distributed_foreground_insert", "0"),
+        ];
+        assert!(!own(&taken_back).unwrap().foreground);
+    }
+
+    #[test]
+    fn a_quorum_is_of_two_at_least_or_the_majority() {
+        let quorum = |value| {
+            own(&[("insert_quorum", value)])
+                .unwrap()
+                .quorum
+                .map(|quorum| quorum.of(3))
         };
         assert_eq!(
-            refused("distributed_foreground_insert", "1"),
-            code::NOT_IMPLEMENTED
+            ["", "0", "1", "2", "3", "auto"].map(quorum),
+            [None, None, None, Some(2), Some(3), Some(2)]
         );
-        assert_eq!(refused("insert_quorum", "2"), code::NOT_IMPLEMENTED);
-        let dbt = InsertSettings::read(&pairs(&[("insert_quorum", "auto")]), &[]).unwrap_err();
-        assert!(dbt.message.contains("leave insert_quorum out"), "{}", dbt.message);
-        assert_eq!(refused("insert_shard_id", "one"), code::BAD_ARGUMENTS);
-        let harmless = pairs(&[
+        assert_eq!(Quorum::Majority.of(4), 3);
+        let given = [
+            ("insert_quorum_timeout", "9"),
+            ("insert_quorum", "2"),
+            ("insert_quorum", "3"),
+        ];
+        assert_eq!(
+            own(&given).unwrap().quorum_settings,
+            pairs(&[("insert_quorum", "3"), ("insert_quorum_timeout", "9")])
+        );
+    }
+
+    #[test]
+    fn the_shorter_of_two_limits_ends_a_wait_and_zero_is_none() {
+        let patience = |given: &[(&str, &str)]| own(given).unwrap().patience();
+        let both = [("insert_distributed_timeout", "7"), ("max_execution_time", "0.5")];
+        assert_eq!(patience(&both), Some(Duration::from_millis(500)));
+        assert_eq!(patience(&[("max_execution_time", "0")]), None);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        for (name, value) in [
+            ("insert_shard_id", "one"),
+            ("insert_quorum", "most"),
+            ("distributed_foreground_insert", "perhaps"),
+            ("max_execution_time", "-1"),
+            ("insert_distributed_timeout", "soon"),
+        ] {
+            let refused = own(&[(name, value)]).unwrap_err();
+            assert_eq!(refused.code, code::BAD_ARGUMENTS, "{name}");
+            assert!(refused.message.contains(name), "{refused}");
+        }
+        let harmless = [
             ("insert_distributed_sync", "0"),
             ("async_insert", "1"),
             ("insert_shard_id", "0"),
-        ]);
-        assert_eq!(
-            InsertSettings::read(&harmless, &[]).unwrap(),
-            InsertSettings::default()
-        );
+        ];
+        assert_eq!(own(&harmless).unwrap(), OwnSettings::default());
     }
 }

@@ -10,6 +10,7 @@ mod local;
 mod lost;
 mod model;
 mod probe;
+mod receipts;
 mod retries;
 pub mod support;
 

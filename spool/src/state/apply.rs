@@ -135,6 +135,7 @@ impl State {
             self.pending
                 .insert(commit.number, Pending::new(commit.insert, awaited));
         }
+        let is_watched = self.watches.committed(commit);
         let token: Option<Arc<str>> = commit.token.as_deref().map(Arc::from);
         let (mut rows, mut raw_bytes) = (0, 0);
         for (share, content) in commit.shares.iter().zip(contents) {
@@ -148,9 +149,13 @@ impl State {
                 .iter()
                 .filter_map(|lane| tables.lanes.get(*lane as usize))
             {
+                if is_watched {
+                    self.watch_uncut(commit.number, *lane, share.shard);
+                }
                 self.enqueue(*lane, shape, uncut.clone());
             }
         }
+        self.watch_sizes(commit.number, rows, raw_bytes);
         self.remember(commit, tables, rows, raw_bytes);
     }
 
@@ -253,6 +258,7 @@ impl State {
             // What stood behind a withheld one may go.
             effects.push(Effect::Wake(destination.clone()));
         }
+        effects.extend(self.watches.aborted(insert).map(Effect::Moved));
         effects.push(Effect::Answer {
             insert: pending.id,
             outcome: PendingOutcome::Aborted(refusal),
@@ -311,6 +317,7 @@ impl State {
                 continue;
             };
             self.let_go_of(&taking.share, taking.from, taking.emptied, effects);
+            self.watch_cut(id, taken, taking.emptied, cut);
             let pending = self.pending.get_mut(taken.insert);
             match pending.filter(|pending| pending.awaited.covers(id, is_local)) {
                 Some(pending) => {
@@ -362,6 +369,8 @@ impl State {
                 self.departs(to, seq, Verdict::Dropped, effects);
             }
         }
+        let moved = self.watches.settled(to, seq, verdict);
+        effects.extend(moved.into_iter().map(Effect::Moved));
         effects.push(Effect::Wake(to.clone()));
     }
 
@@ -426,6 +435,8 @@ impl State {
                 .filter(|number| before.inserts.contains(number));
             self.recut_pending(to, seq, piece.seq, number);
         }
+        let moved = self.watches.recut(to, seq, into);
+        effects.extend(moved.into_iter().map(Effect::Moved));
         self.departs(to, seq, Verdict::Dropped, effects);
         effects.push(Effect::Wake(to.clone()));
     }
@@ -438,6 +449,7 @@ impl State {
             into,
             batch,
         } = joined;
+        self.watches.joined(destination, seqs, *into);
         let is_doubted = self.is_doubted;
         let queue = self.queue(destination);
         queue.join(seqs, *into, Entry::of(batch));

@@ -3,7 +3,7 @@
 use super::destination::Queue;
 use super::lane::CutPlan;
 use super::{PendingBatch, State};
-use crate::batch::{Outcome, Settled};
+use crate::batch::{Outcome, Settled, ShardRefusal};
 use crate::error::QueueError;
 use crate::event::{Event, InsertNo, Joined, Recut, Seq, Verdict};
 use crate::model::{Destination, InsertId};
@@ -391,10 +391,8 @@ impl State {
         if let Some(insert) = self.undoable(to, seq) {
             return self.decide_abort(insert, code, text);
         }
-        let error = match code {
-            Some(code) => format!("code {code}: {text}"),
-            None => text.to_owned(),
-        };
+        let text = text.to_owned();
+        let error = ShardRefusal { code, text }.told();
         if has_room {
             return self.verdict(
                 to,

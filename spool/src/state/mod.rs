@@ -17,8 +17,10 @@ pub mod lane;
 pub mod lost;
 mod pacing;
 pub mod pending;
+pub mod receipts;
 pub mod share;
 mod status;
+pub mod watch;
 pub mod window;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use self::destination::Queue;
 use self::lane::Lane;
 use self::pending::PendingInserts;
+use self::watch::Watches;
 use self::window::Window;
 use crate::batch::PendingOutcome;
 use crate::event::{InsertNo, Seq, StagedFile};
@@ -69,6 +72,8 @@ pub struct State {
     is_doubted: bool,
     /// What is remembered of accepted INSERTs.
     pub window: Window,
+    /// INSERTs whose way is followed.
+    pub watches: Watches,
 }
 
 /// What is left to be done after an event.
@@ -83,6 +88,8 @@ pub enum Effect {
         /// How its wait ended.
         outcome: PendingOutcome,
     },
+    /// A watched INSERT has come further.
+    Moved(InsertId),
     /// The file of a settled batch belongs elsewhere.
     Depart {
         /// Its destination.
@@ -190,6 +197,10 @@ impl State {
             self.window.recall(kind, known, undoable);
         }
         file.freed().for_each(|freed| self.window.recall_freed(freed));
+        let receipts = &mut self.window.receipts;
+        file.receipts().for_each(|known| receipts.recall(known));
+        file.freed_receipts()
+            .for_each(|number| receipts.recall_freed(number));
     }
 
     /// The accepted INSERT that one with this signature is a retry of.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
+use super::receipts::{KnownReceipt, Receipts};
 use crate::event::{Commit, InsertNo};
 use crate::model::InsertId;
 use crate::retry::{Kind, RetryStatus, RetryWindows, Signature};
@@ -68,6 +69,8 @@ pub struct Window {
     unsaved_from: InsertNo,
     /// Keys that a file has and that are free again.
     freed: Vec<Freed>,
+    /// Every INSERT by its receipt, as long as there is room.
+    pub receipts: Receipts,
 }
 
 /// Entries of one kind.
@@ -92,6 +95,7 @@ impl Window {
             seed,
             lengths,
             entries_max,
+            receipts: Receipts::beside(entries_max),
             ..Window::default()
         }
     }
@@ -150,7 +154,7 @@ fn millis(length: Duration) -> u64 {
 }
 
 /// A moment in the future is one before the clock was set back.
-fn is_within(length: Duration, moment_ms: u64, now_ms: u64) -> bool {
+pub fn is_within(length: Duration, moment_ms: u64, now_ms: u64) -> bool {
     now_ms.saturating_sub(moment_ms) < millis(length)
 }
 
@@ -159,6 +163,13 @@ fn is_within(length: Duration, moment_ms: u64, now_ms: u64) -> bool {
 impl Window {
     /// An INSERT is accepted. `undoable`: `go` or `abort` is still to come.
     pub fn committed(&mut self, commit: &Commit, table: &str, rows: u64, raw_bytes: u64, undoable: bool) {
+        self.receipts.committed(KnownReceipt {
+            insert: commit.insert,
+            number: commit.number,
+            at_ms: commit.committed_at_ms,
+            rows,
+            raw_bytes,
+        });
         let keys: Vec<_> = self.keys_kept(&commit.signature(table)).collect();
         // What is read again from the journal may be in a file already.
         if commit.number >= self.unsaved_from {
@@ -186,6 +197,7 @@ impl Window {
 
     /// It is undone: its keys are free.
     pub fn aborted(&mut self, insert: InsertNo) {
+        self.receipts.aborted(insert);
         for (kind, key) in self.undoable.remove(&insert).unwrap_or_default() {
             let freed = Freed {
                 kind,
@@ -263,7 +275,7 @@ impl Window {
     /// Whether something is in no file yet.
     pub fn has_unsaved(&self) -> bool {
         let has = |kind: &Kind| self.unsaved(*kind).next().is_some();
-        !self.freed.is_empty() || Kind::ALL.iter().any(has)
+        !self.freed.is_empty() || Kind::ALL.iter().any(has) || self.receipts.has_unsaved()
     }
 
     /// Entries of a kind that are in no file.
@@ -280,6 +292,7 @@ impl Window {
     pub fn saved(&mut self, before: InsertNo) {
         self.unsaved_from = before;
         self.freed.clear();
+        self.receipts.saved(before);
     }
 
     /// Takes an entry from a file; files come in their order.
@@ -307,7 +320,8 @@ impl Window {
         let fronts = self.kinds.iter().filter_map(|kind| kind.order.front());
         let oldest = fronts.map(|known| known.number).min();
         let is_young = |kind: &Kind| is_within(self.lengths.of(*kind), written_at_ms, now_ms);
-        oldest.is_some_and(|oldest| oldest < before) && Kind::ALL.iter().any(is_young)
+        let by_keys = oldest.is_some_and(|oldest| oldest < before) && Kind::ALL.iter().any(is_young);
+        by_keys || self.receipts.needs(before, written_at_ms, now_ms)
     }
 }
 
