@@ -135,14 +135,7 @@ impl Default for SendSettings {
 impl SendSettings {
     /// What `[send]` says over the defaults.
     pub(crate) fn of_file(section: &Section<'_>) -> SendSettings {
-        let settings = SendSettings::default().overridden_by(section);
-        let key = "identical_insert_window";
-        if section.has(key) && settings.identical_insert_window > Duration::ZERO {
-            let text = "identical_insert_window has no effect here yet, since this version does not know which targets \
-                        deduplicate: say it in the [[table]]s whose targets do";
-            section.source.warning(section.offset_of(key), text);
-        }
-        settings
+        SendSettings::default().overridden_by(section)
     }
 
     /// What a `[[table]]` says over `[send]`.

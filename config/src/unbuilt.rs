@@ -26,7 +26,6 @@ const UNBUILT: &[Unbuilt] = &[
     word("cluster", "ddl", "replicate"),
     word("send", "client_tokens", "shard"),
     word("table", "client_tokens", "shard"),
-    word("table", "when_shard_down", "reroute"),
 ];
 
 /// Whether this version has to refuse `key = word` (or `key` at all) in a section of this kind.

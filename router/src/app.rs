@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::{Config, Mistakes};
-use spool::{Destination, OpenError, RecoveryReport, Spool};
+use spool::{Destination, OpenError, Spool};
 
 use tokio::sync::{Notify, watch};
 
@@ -105,13 +105,13 @@ pub enum StartError {
 
 impl App {
     /// Opens the spool and makes everything ready, without listening yet.
-    pub fn open(config: &Config, config_path: &Path) -> Result<(Arc<Self>, RecoveryReport), StartError> {
-        let (spool, report) = Spool::open(spool_options(config))?;
+    pub fn open(config: &Config, config_path: &Path) -> Result<Arc<Self>, StartError> {
+        let spool = Spool::open(spool_options(config))?;
         let discovery = Discovery::of_spool(&config.spool.path);
         let routing = take(config, &discovery, &spool, None)?;
         kept_facts::recall(&routing, &config.spool.path);
         let app = Self::around(spool, routing, discovery, config_path);
-        Ok((Arc::new(app), report))
+        Ok(Arc::new(app))
     }
 
     /// What was kept below the spool is read.
@@ -353,7 +353,7 @@ impl App {
             ));
         }
         let routing = self.routing();
-        backpressure::refuse_full_disk(&routing.config.spool)?;
+        backpressure::refuse_full_disk(&self.spool, &routing.config.spool).await?;
         backpressure::admit(&self.spool, &routing.config.spool, &table.destinations, Full::All).await
     }
 
@@ -519,6 +519,7 @@ pub fn spool_options(config: &Config) -> spool::Options {
         fsync: spool.fsync_after_insert,
         uncut_memory_bytes: uncut,
         max_bytes: spool.max_bytes,
+        reserve_bytes: backpressure::reserve_bytes(spool),
         sent_retention_time: spool.sent_retention_time,
         sent_retention_bytes: spool.sent_retention_bytes,
         broken_bytes_max: spool.broken_bytes_max,

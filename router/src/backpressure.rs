@@ -82,19 +82,44 @@ fn too_much_waits(status: &DestinationStatus, limits: &config::Spool) -> Excepti
 }
 
 /// Keeps `reserve_bytes` of the disk free of new INSERTs, so that what was accepted can still be cut and
-/// settled.
-pub fn refuse_full_disk(limits: &config::Spool) -> Result<(), Exception> {
-    // A system that does not say how full the disk is will say so when it is written to.
-    let Ok(stat) = rustix::fs::statvfs(&limits.path) else {
+/// settled. What sent/ holds goes before an INSERT is refused.
+pub async fn refuse_full_disk(spool: &Spool, limits: &config::Spool) -> Result<(), Exception> {
+    let Some(lacking_bytes) = lacking_bytes(limits) else {
         return Ok(());
     };
-    let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let reserve_bytes = limits
-        .reserve
-        .bytes_of(stat.f_blocks.saturating_mul(stat.f_frsize));
-    if free_bytes >= reserve_bytes {
-        return Ok(());
+    if spool.destinations().iter().any(|status| status.sent.files > 0) {
+        spool.evict(lacking_bytes).await;
     }
+    check_disk(limits)
+}
+
+/// Bytes that `reserve_bytes` asks for on this disk, and those that are free; none on a system that does not say: it will say so
+/// when it is written to.
+fn reserve_and_free(limits: &config::Spool) -> Option<(u64, u64)> {
+    // Before the first start there is no directory yet, and the disk is that of the one above.
+    let stat = (limits.path.ancestors()).find_map(|path| rustix::fs::statvfs(path).ok())?;
+    let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let disk_bytes = stat.f_blocks.saturating_mul(stat.f_frsize);
+    Some((limits.reserve.bytes_of(disk_bytes), free_bytes))
+}
+
+/// `reserve_bytes` of this disk; 0 where it is not known.
+pub fn reserve_bytes(limits: &config::Spool) -> u64 {
+    reserve_and_free(limits).map_or(0, |(reserve_bytes, _)| reserve_bytes)
+}
+
+fn lacking_bytes(limits: &config::Spool) -> Option<u64> {
+    let (reserve_bytes, free_bytes) = reserve_and_free(limits)?;
+    reserve_bytes
+        .checked_sub(free_bytes)
+        .filter(|lacking| *lacking > 0)
+}
+
+fn check_disk(limits: &config::Spool) -> Result<(), Exception> {
+    let Some((reserve_bytes, free_bytes)) = reserve_and_free(limits).filter(|(kept, free)| free < kept)
+    else {
+        return Ok(());
+    };
     Err(Exception::try_again(
         code::TOO_MANY_SIMULTANEOUS_QUERIES,
         RETRY_AFTER_S,

@@ -9,13 +9,14 @@
 //!
 //! `weir clusters accept SHARD[@REPLICA]` forgets what was known, and the next contact is the first.
 //!
-//! What is known of `zookeeper_path` also says which replicas recognise each other's blocks: a batch in doubt may go to those.
+//! What is known of a target's memory for blocks says whether an equal INSERT is a retry. What is known of `zookeeper_path` also says which replicas recognise each other's blocks: a batch in doubt may go to those.
 //! Losing the file costs that, until each replica has been met again. An entry stays when its replica leaves the configuration:
 //! it may come back as another.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -43,6 +44,8 @@ pub struct Place {
 pub struct Identity {
     server: Server,
     zookeeper_path: Option<String>,
+    /// The target remembers blocks there. No mark: anybody may ALTER it.
+    deduplicates: bool,
 }
 
 /// What a server is known by, the best that it tells.
@@ -61,6 +64,7 @@ impl Identity {
         Identity {
             server: server.unwrap_or_else(|| Server::HostName(facts.host_name.clone())),
             zookeeper_path: target.zookeeper_path.clone(),
+            deduplicates: target.deduplicates(),
         }
     }
 }
@@ -175,6 +179,8 @@ pub enum NotMet {
 pub struct Identities {
     path: PathBuf,
     known: Arc<Mutex<Known>>,
+    /// Counts what was learned and forgotten.
+    changes: AtomicU64,
     /// One writer at a time.
     writing: tokio::sync::Mutex<()>,
     /// Memory is as good as a disk.
@@ -193,6 +199,7 @@ impl Identities {
         Identities {
             path,
             known: Arc::new(Mutex::new(known)),
+            changes: AtomicU64::new(0),
             writing: tokio::sync::Mutex::default(),
             #[cfg(test)]
             is_simulated: false,
@@ -224,6 +231,7 @@ impl Identities {
             Verdict::Same => Ok(()),
             Verdict::Other(why) => Err(not_who_it_was(place, &why)),
             Verdict::Learned => {
+                self.changes.fetch_add(1, Ordering::Release);
                 tracing::info!(shard = place.shard, replica = place.replica, database = place.database, table = place.table, identity = %now, "a replica is known from now on");
                 self.write().await.map_err(NotMet::NotKept)
             }
@@ -241,6 +249,7 @@ impl Identities {
     /// Forgets who the shard's replicas were, or one of them; how many entries that were.
     pub async fn forget(&self, shard: &str, replica: Option<&str>) -> Result<usize, String> {
         let forgotten = forget(&mut self.known(), shard, replica);
+        self.changes.fetch_add(1, Ordering::Release);
         self.write().await.map(|()| forgotten)
     }
 
@@ -258,6 +267,19 @@ impl Identities {
                 .and_then(|identity: &Identity| identity.zookeeper_path.as_ref())
         };
         path(one).is_some() && path(one) == path(other)
+    }
+
+    /// Grows with everything that is learned or forgotten: what follows from it may be kept as long as this stays.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether the target drops a repeated block at each of these places where it was met; none where it was met at none.
+    pub fn deduplicate(&self, places: impl Iterator<Item = Place>) -> Option<bool> {
+        let known = self.known();
+        let mut met = places.filter_map(|place| Some(known.get(&place)?.deduplicates));
+        met.next()
+            .map(|first| first && met.all(|deduplicates| deduplicates))
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -317,6 +339,17 @@ pub fn forget_offline(spool: &Path, shard: &str, replica: Option<&str>) -> Resul
     write(&path, &known).map(|()| forgotten)
 }
 
+/// Whether a replica may be who it was for the router of that spool; nothing is learned. The error says who it was.
+pub fn check_offline(spool: &Path, place: &Place, now: &Identity) -> Result<(), String> {
+    match compare(place, now, &read(&file(spool))?) {
+        Verdict::Same | Verdict::Learned => Ok(()),
+        Verdict::Other(why) => Err(format!(
+            "replica {} of shard {} is not who it was: {why}; if it is meant, `weir clusters accept {}@{}`",
+            place.replica, place.shard, place.shard, place.replica
+        )),
+    }
+}
+
 fn forget(known: &mut Known, shard: &str, replica: Option<&str>) -> usize {
     let before = known.len();
     known.retain(|place, _| place.shard != shard || replica.is_some_and(|replica| place.replica != replica));
@@ -355,6 +388,7 @@ fn to_json(known: &Known) -> Value {
             "database": place.database,
             "table": place.table,
             "zookeeper_path": identity.zookeeper_path,
+            "deduplicates": identity.deduplicates,
             kind: name,
         })
     };
@@ -375,6 +409,11 @@ fn of_json(value: &Value) -> Option<(Place, Identity)> {
     let identity = Identity {
         server: server.or_else(|| text("host_name").map(Server::HostName))?,
         zookeeper_path: text("zookeeper_path"),
+        // Older files do not have it: it is learned with the next batch.
+        deduplicates: value
+            .get("deduplicates")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
     };
     Some((place, identity))
 }
@@ -397,6 +436,7 @@ mod tests {
         Identity {
             server,
             zookeeper_path: path.map(str::to_owned),
+            deduplicates: path.is_some(),
         }
     }
 
@@ -471,6 +511,23 @@ mod tests {
             "zookeeper_path /s1 is known as shard s1's",
         );
         check("s2", "new:1", &uuid("B", None), "known as shard s1's (b:1)");
+    }
+
+    #[test]
+    fn a_target_deduplicates_if_it_does_wherever_it_was_met() {
+        let identities = Identities {
+            known: Arc::new(Mutex::new(known())),
+            ..Identities::simulated()
+        };
+        let check = |places: &[(&str, &str)], expected: Option<bool>| {
+            let places = places.iter().map(|(shard, replica)| place(shard, replica));
+            assert_eq!(identities.deduplicate(places), expected);
+        };
+        check(&[("s1", "a:1"), ("s2", "c:1")], Some(true));
+        check(&[("s1", "new:1"), ("s1", "a:1"), ("s2", "new:1")], Some(true));
+        check(&[("s1", "new:1")], None);
+        check(&[("s1", "a:1"), ("s3", "d:1")], Some(false));
+        check(&[("s3", "d:1"), ("s1", "a:1")], Some(false));
     }
 
     #[test]

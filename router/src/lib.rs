@@ -49,6 +49,7 @@ pub mod logins;
 pub mod logs;
 pub mod metrics;
 pub mod pass;
+pub mod ramp;
 pub mod replica;
 pub mod routing;
 pub mod schema;

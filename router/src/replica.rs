@@ -10,11 +10,12 @@ use formats::Payload;
 use shard_client::{
     Backoff, Candidate, Chooser, Facts, Failure, Health, LoadBalancing, Phase, Replica, ShardError, Target,
 };
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::chance;
 use crate::insert::settings::{QUORUM_SETTINGS, payload_names};
+use crate::ramp::{self, Ramp};
 use crate::wire::Wire;
 
 /// How long a replica that failed is left alone: not long, since its shard's rows wait for it.
@@ -53,8 +54,7 @@ pub struct ReplicaRuntime {
     /// What it said of targets, by database and table, and when.
     targets: Mutex<Targets>,
     /// Batches being sent to it at once.
-    inflight: Semaphore,
-    inflight_max: usize,
+    ramp: Ramp,
     /// Reads passed through: a client that does not read its answer keeps a connection, and must not keep the senders'.
     reads: Arc<Semaphore>,
 }
@@ -73,21 +73,24 @@ impl ReplicaRuntime {
             facts: Mutex::default(),
             said: Mutex::default(),
             targets: Mutex::default(),
-            inflight: Semaphore::new(inflight_max),
-            inflight_max,
+            ramp: Ramp::new(inflight_max),
             reads: Arc::new(Semaphore::new(READS_MAX)),
         }
     }
 
     /// A place among the batches being sent to it; waits for one.
-    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed.
-        self.inflight.acquire().await.ok()
+    pub async fn place(&self) -> ramp::Place<'_> {
+        self.ramp.place().await
+    }
+
+    /// It took a batch: the next need wait less.
+    pub fn took_a_batch(&self) {
+        self.ramp.took();
     }
 
     /// Whether it is this replica under these limits, so that a reload may keep it.
     pub fn is_the_same(&self, config: &config::Replica, inflight_max: usize) -> bool {
-        self.config == *config && self.inflight_max == inflight_max
+        self.config == *config && self.ramp.places_max() == inflight_max.max(1)
     }
 
     /// `host:port`
@@ -217,6 +220,7 @@ impl ReplicaRuntime {
             health.failed(&BACKOFF, Instant::now(), &mut chance::rng());
             *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
             self.targets().clear();
+            self.ramp.failed();
         }
         if was_up != health.is_up() {
             let replica = &self.address;

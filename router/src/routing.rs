@@ -12,6 +12,7 @@ use spool::{BatchLimits, Destination, LaneSpec, ProbeTarget, ShareLanes, Spool};
 use crate::app::App;
 use crate::deliver::route::Route;
 use crate::exception::{Exception, code};
+use crate::identity::{Identities, Place};
 use crate::replica::ReplicaRuntime;
 use crate::schema::{SharedSchema, learn};
 
@@ -92,6 +93,8 @@ pub struct RoutedTable {
     schema_trouble: Mutex<String>,
     /// One DESCRIBE at a time.
     learning: tokio::sync::Mutex<()>,
+    /// The answer of [`RoutedTable::deduplicates`], and the [`Identities::changes`] as of which it holds.
+    deduplicates: Mutex<Option<(u64, Option<bool>)>>,
 }
 
 /// What an INSERT's table is to Weir.
@@ -509,6 +512,7 @@ impl PreparedTable {
             schema_trouble: Mutex::default(),
             chooser: Mutex::new(crate::replica::chooser(cluster.config.load_balancing)),
             learning: tokio::sync::Mutex::default(),
+            deduplicates: Mutex::default(),
             cluster,
             name,
         })
@@ -571,6 +575,50 @@ impl RoutedTable {
     pub fn in_order(&self, replicas: &[Arc<ReplicaRuntime>]) -> Vec<Arc<ReplicaRuntime>> {
         let mut chooser = self.chooser.lock().unwrap_or_else(PoisonError::into_inner);
         crate::replica::order(replicas, &mut chooser)
+    }
+
+    /// The slots of those shards alone that have a replica which is not known to be down; none where that is no shard.
+    pub fn slots_of_up(&self) -> Option<Slots> {
+        let weight = |shard: &Shard, config: &config::Shard| {
+            let is_up = shard.replicas.iter().any(|replica| replica.health().is_usable());
+            if is_up { config.weight } else { 0 }
+        };
+        let shards = self.cluster.shards.iter().zip(&self.cluster.config.shards);
+        let weights: Vec<_> = shards.map(|(shard, config)| weight(shard, config)).collect();
+        Slots::new(&weights).ok()
+    }
+
+    /// The target on one replica of a shard; of an address that is not configured any more as on most.
+    pub fn place(&self, shard: &str, address: &str, replica: Option<&ReplicaRuntime>) -> Place {
+        let target = &self.config.target;
+        let database = replica.map_or(target.database.as_str(), |replica| {
+            replica.database(&target.database)
+        });
+        Place {
+            cluster: self.cluster.name.clone(),
+            shard: shard.to_owned(),
+            replica: address.to_owned(),
+            database: database.to_owned(),
+            table: target.table.clone(),
+        }
+    }
+
+    /// Whether the target drops a repeated block by itself; none while no replica was met. Asked for every INSERT, so kept.
+    pub fn deduplicates(&self, identities: &Identities) -> Option<bool> {
+        let mut kept = self.deduplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = identities.changes();
+        if let Some((of, answer)) = *kept
+            && of == changes
+        {
+            return answer;
+        }
+        let places = self.cluster.shards.iter().flat_map(|shard| {
+            let replicas = shard.replicas.iter();
+            replicas.map(|replica| self.place(&shard.name, replica.address(), Some(replica)))
+        });
+        let answer = identities.deduplicate(places);
+        *kept = Some((changes, answer));
+        answer
     }
 
     /// A new schema is in force from the next INSERT on.

@@ -1,17 +1,15 @@
 //! Whether a replica is worth asking: pure over `now`, told of successes and failures, never asking itself.
 //!
 //! ```text
-//!            failure                          probe_due(now), once a pause
-//!  Unknown ───────────▶ Down(errors, pause) ◀──────────────▶ one probe
-//!     │  ▲                   │
-//!     └──┴──── success ──▶  Up ──── failure ──▶ Down
+//!  Unknown ── failure ──▶ Down(errors, pause) ◀── failure: more errors, a longer pause
+//!     │                     │        ▲
+//!     └────── success ────▶ Up ──────┘ failure
 //! ```
 //!
-//! The first failure takes a replica down: the next request goes to another one at once. The pause until a
-//! probe starts at [`Backoff::first`], doubles with each failure up to [`Backoff::max`], and is drawn from
-//! its upper half, so that many routers do not knock at the same moment. The last replica is never banned:
-//! that is the
-//! [`Chooser`](crate::Chooser)'s.
+//! The first failure takes a replica down: the next request goes to another one at once. Of replicas that are all down the one
+//! whose pause ends first is asked first, since the last replica is never banned ([`Chooser`](crate::Chooser)). The pause starts
+//! at [`Backoff::first`], doubles with each failure up to [`Backoff::max`], and is drawn from its upper half, so that many
+//! routers do not knock at the same moment.
 
 use std::time::Duration;
 
@@ -114,25 +112,11 @@ impl Health {
         }
     }
 
-    /// When the next probe is due; `None` unless it is down.
+    /// When its pause ends; `None` unless it is down.
     pub fn next_probe(&self) -> Option<Instant> {
         match self.state {
             State::Down { next_probe, .. } => Some(next_probe),
             State::Unknown | State::Up => None,
-        }
-    }
-
-    /// Whether the caller shall probe now. Says yes to one caller a pause: the next is counted from this one,
-    /// whatever becomes of it.
-    pub fn probe_due(&mut self, backoff: &Backoff, now: Instant, rng: &mut impl Rng) -> bool {
-        match &mut self.state {
-            State::Down {
-                errors, next_probe, ..
-            } if *next_probe <= now => {
-                *next_probe = now + backoff.pause(*errors, rng);
-                true
-            }
-            State::Down { .. } | State::Unknown | State::Up => false,
         }
     }
 }
@@ -175,20 +159,6 @@ mod tests {
         assert_eq!(
             (health.is_up(), health.errors(), health.down_since()),
             (true, 0, None)
-        );
-    }
-
-    #[test]
-    fn one_caller_a_pause_is_told_to_probe() {
-        let (mut health, now, mut rng) = (Health::new(), Instant::now(), rng());
-        health.failed(&BACKOFF, now, &mut rng);
-        assert!(!health.probe_due(&BACKOFF, now, &mut rng));
-        let due = health.next_probe().unwrap();
-        assert!(health.probe_due(&BACKOFF, due, &mut rng));
-        assert!(!health.probe_due(&BACKOFF, due, &mut rng));
-        assert!(
-            health.next_probe().unwrap() > due,
-            "a probe that never reports does not end the probing"
         );
     }
 

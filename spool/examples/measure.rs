@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn commits(path: &str, fsync: bool) -> Result<(), Failure> {
-    let (spool, _) = Spool::open(Options {
+    let spool = Spool::open(Options {
         fsync,
         ..Options::at(path)
     })?;
@@ -55,11 +55,13 @@ async fn commits(path: &str, fsync: bool) -> Result<(), Failure> {
         peak_memory()
     );
     let began = Instant::now();
-    let (spool, report) = Spool::open(Options::at(path))?;
+    let spool = Spool::open(Options::at(path))?;
+    let opened = began.elapsed();
+    let report = spool.recovered().await.ok_or("the spool was closed")?;
     println!(
-        "  opened again in {:?}: {} batches wait",
-        began.elapsed(),
-        report.waiting
+        "  opened again in {opened:?}, {} batches wait; all read after {:?}",
+        report.waiting,
+        began.elapsed()
     );
     spool.shutdown().await;
     Ok(())
@@ -84,7 +86,7 @@ async fn committer(
 }
 
 async fn large_insert(path: &str, shards: usize) -> Result<(), Failure> {
-    let (spool, _) = Spool::open(Options::at(path))?;
+    let spool = Spool::open(Options::at(path))?;
     let lanes = lanes(&spool, shards)?;
     let before = peak_memory();
     let began = Instant::now();

@@ -12,12 +12,15 @@ use tokio::sync::oneshot;
 
 use crate::batch::PendingOutcome;
 use crate::error::{CommitError, FileError, QueueError};
+use crate::event::Record;
 use crate::files::{Files, now_ms};
 use crate::group::{Committed, First, Group, Wait};
 use crate::journal::{self, JournalError, Writer};
 use crate::model::{InsertId, ProbeTarget};
 use crate::names::temporary_name;
 use crate::receipt::Watching;
+use crate::recover::sweep::Swept;
+use crate::retain;
 use crate::retry::{RetryWindows, Signature};
 use crate::shared::{Shared, lock};
 use crate::stage::Staged;
@@ -104,6 +107,8 @@ pub enum Job {
         /// Who waits for the answer.
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     },
+    /// The directories of an earlier process are read; or why they cannot be put in order.
+    Swept(Result<Swept, FileError>),
     /// Anything else.
     Request {
         /// What.
@@ -130,6 +135,7 @@ enum Answerable {
         reply: oneshot::Sender<Result<Accepted, CommitError>>,
     },
     Request {
+        request: Request,
         answer: Answer,
         reply: oneshot::Sender<Result<Answer, QueueError>>,
     },
@@ -145,6 +151,10 @@ pub struct JournalThread {
     /// What the last checkpoint rests on. It is kept when the next one is written, and so are these.
     needed: Needed,
     windows: WindowFiles,
+    /// What waits until the directories are read.
+    parked: VecDeque<Job>,
+    /// The next group is one without INSERTs: there was no room for them, and is for the rest.
+    commits_wait: bool,
 }
 
 /// The segments that a checkpoint is read with.
@@ -178,6 +188,8 @@ impl JournalThread {
             segments,
             needed,
             windows,
+            parked: VecDeque::new(),
+            commits_wait: false,
         };
         thread.segments.push_back((thread.writer.segment(), 0));
         thread
@@ -213,7 +225,8 @@ impl JournalThread {
             self.refuse_all(deferred);
             return ControlFlow::Break(());
         }
-        if self.writer.is_full() {
+        // What is decided of the directories is in the state before it is in the journal, and no checkpoint comes in between.
+        if self.writer.is_full() && self.shared.state().is_swept() {
             self.roll();
         }
         ControlFlow::Continue(deferred)
@@ -223,7 +236,9 @@ impl JournalThread {
     fn commit_group(&mut self, mut jobs: VecDeque<Job>) -> VecDeque<Job> {
         let mut deferred = VecDeque::new();
         let mut answerable = Vec::new();
+        self.take_in_sweep(&mut jobs);
         let mut group = self.gather(&mut jobs, &mut deferred, &mut answerable);
+        self.commits_wait = false;
         deferred.append(&mut jobs);
         let record_is_written = match group.is_empty() {
             true => Ok(()),
@@ -231,9 +246,53 @@ impl JournalThread {
         };
         match record_is_written {
             Ok(()) => self.apply_and_answer(&mut group, answerable),
-            Err(error) => self.fail(&error, answerable),
+            Err(error) => {
+                let mut again = self.fail(&error, answerable);
+                again.append(&mut deferred);
+                deferred = again;
+            }
         }
         deferred
+    }
+
+    /// Before the directories are read INSERTs alone are looked at; what came of reading them comes first.
+    fn take_in_sweep(&mut self, jobs: &mut VecDeque<Job>) {
+        if self.shared.state().is_swept() {
+            return;
+        }
+        let (mut commits, mut swept) = (VecDeque::new(), None);
+        for job in jobs.drain(..) {
+            match job {
+                Job::Swept(end) => swept = Some(end),
+                Job::Commit { .. } => commits.push_back(job),
+                Job::Request { .. } => self.parked.push_back(job),
+            }
+        }
+        if let Some(end) = swept {
+            self.end_sweep(end);
+            jobs.append(&mut self.parked);
+        }
+        jobs.append(&mut commits);
+    }
+
+    /// Writes what was decided of the directories, which is in the state already.
+    fn end_sweep(&mut self, end: Result<Swept, FileError>) {
+        let written = end.map_err(|error| error.to_string()).and_then(|swept| {
+            let written = write_all(&mut self.writer, &swept.records);
+            written.map(|()| swept).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(swept) => {
+                self.shared.end_sweep(swept.report);
+                // What is in no record, a doubt, is in the checkpoint.
+                if !swept.records.is_empty() {
+                    self.roll();
+                }
+            }
+            Err(cause) => self.shared.poison(format!(
+                "what lies in the spool's directories could not be put in order: {cause}"
+            )),
+        }
     }
 
     fn gather(
@@ -246,15 +305,22 @@ impl JournalThread {
         let mut group = Group::new(&state);
         while let Some(job) = jobs.pop_front() {
             match job {
+                job @ Job::Commit { .. } if self.commits_wait => deferred.push_back(job),
                 Job::Commit { staged, head, reply } => {
                     let committed = group.commit(&state, &staged, &head, now_ms());
                     answerable.push(Answerable::of(committed, staged, head.watch, reply));
                 }
+                // There is one, and it was taken before.
+                Job::Swept(_) => {}
                 Job::Request { request, reply } if group.defers(&state, &request) => {
                     deferred.push_back(Job::Request { request, reply });
                 }
                 Job::Request { request, reply } => match group.request(&state, &request) {
-                    Ok(answer) => answerable.push(Answerable::Request { answer, reply }),
+                    Ok(answer) => answerable.push(Answerable::Request {
+                        request,
+                        answer,
+                        reply,
+                    }),
                     Err(error) => drop(reply.send(Err(error))),
                 },
             }
@@ -265,12 +331,28 @@ impl JournalThread {
         group
     }
 
+    /// Where there is no room, what sent/ holds goes first.
     fn write(&mut self, group: &Group) -> Result<(), JournalError> {
-        self.writer.append(&group.record)?;
+        match self.writer.append(&group.record) {
+            Err(JournalError::NoSpace { .. }) if self.make_room() => self.writer.append(&group.record)?,
+            other => other?,
+        };
         if self.shared.options.fsync && group.needs_sync() {
             self.writer.sync()?;
         }
         Ok(())
+    }
+
+    /// Evicts some of sent/; whether there was something.
+    fn make_room(&self) -> bool {
+        let shared = &self.shared;
+        // What lies in sent/ may be evidence until the directories are read.
+        let has_sent = || shared.state().queues().any(|(_, queue)| queue.sent.files > 0);
+        let can_evict = shared.state().is_swept() && has_sent();
+        if can_evict {
+            retain::evict(shared, shared.options.segment_bytes);
+        }
+        can_evict
     }
 
     /// The record is on disk: now it is true.
@@ -307,7 +389,7 @@ impl JournalThread {
     /// Whoever waits for local rows must be known before the record is applied.
     fn prepare(&self, job: Answerable) -> Reply {
         match job {
-            Answerable::Request { answer, reply } => Reply::Request(answer, reply),
+            Answerable::Request { answer, reply, .. } => Reply::Request(answer, reply),
             Answerable::Commit {
                 mut staged,
                 wait,
@@ -350,9 +432,15 @@ impl JournalThread {
         }
     }
 
-    /// The record was not written, or nobody knows whether it was.
-    fn fail(&mut self, error: &JournalError, answerable: Vec<Answerable>) {
+    /// The record was not written, or nobody knows whether it was. Gives back what is to be tried without the INSERTs, for which
+    /// there was no room: there is some that is kept for all else.
+    fn fail(&mut self, error: &JournalError, answerable: Vec<Answerable>) -> VecDeque<Job> {
         let is_final = matches!(error, JournalError::Poisoned { .. });
+        let has_commits = answerable
+            .iter()
+            .any(|job| matches!(job, Answerable::Commit { .. }));
+        let may_fit = has_commits && matches!(error, JournalError::NoSpace { .. });
+        let mut again = VecDeque::new();
         if is_final {
             self.shared.poison(error.to_string());
         } else {
@@ -378,17 +466,24 @@ impl JournalThread {
                 Answerable::Retry { first, reply, .. } => {
                     drop(reply.send(Ok(self.shared.accepted_before(first))));
                 }
+                Answerable::Request { request, reply, .. } if may_fit => {
+                    again.push_back(Job::Request { request, reply });
+                }
                 Answerable::Request { reply, .. } => drop(reply.send(Err(QueueError::from(error)))),
             }
         }
+        self.commits_wait = !again.is_empty();
+        again
     }
 
     /// After the end: everybody gets its reason, and the next start a note of what happened.
-    fn refuse_all(&self, waiting: VecDeque<Job>) {
+    fn refuse_all(&mut self, waiting: VecDeque<Job>) {
         self.shared.inbox.close();
+        let parked = mem::take(&mut self.parked);
         let late = self.shared.inbox.take_all().unwrap_or_default();
-        for job in waiting.into_iter().chain(late) {
+        for job in waiting.into_iter().chain(parked).chain(late) {
             match job {
+                Job::Swept(_) => {}
                 Job::Commit { reply, .. } => drop(reply.send(Err(self.shared.commit_error()))),
                 Job::Request { reply, .. } => drop(reply.send(Err(self.shared.queue_error()))),
             }
@@ -418,7 +513,11 @@ impl JournalThread {
     /// Begins the next segment, and lets go of those that nothing needs.
     fn roll(&mut self) {
         let bytes = self.writer.used_bytes();
-        match self.writer.roll() {
+        let rolled = match self.writer.roll() {
+            Err(JournalError::NoSpace { .. }) if self.make_room() => self.writer.roll(),
+            other => other,
+        };
+        match rolled {
             Ok(segment) => {
                 if let Some(last) = self.segments.back_mut() {
                     last.1 = bytes;
@@ -473,11 +572,30 @@ impl JournalThread {
 
     /// Ends the journal in order.
     pub fn close(mut self) {
-        self.roll();
+        for job in mem::take(&mut self.parked) {
+            if let Job::Request { reply, .. } = job {
+                drop(reply.send(Err(self.shared.queue_error())));
+            }
+        }
+        // A sweep that was stopped half way is begun anew by the next start, from the checkpoint that it began with here.
+        if self.shared.state().is_swept() {
+            self.roll();
+        }
         if let Err(error) = self.writer.close() {
             tracing::error!(%error, "the journal was not closed in order; the next start reads what is there");
         }
     }
+}
+
+/// Appends all records and syncs.
+pub fn write_all(writer: &mut Writer, records: &[Record]) -> Result<(), JournalError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    records
+        .iter()
+        .try_for_each(|record| writer.append(record).map(drop))?;
+    writer.sync()
 }
 
 /// Writes the checkpoint file; the one before is kept under another name. Files that were moved are where they belong for good

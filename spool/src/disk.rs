@@ -56,8 +56,19 @@ pub trait Disk: Send + Sync + Debug {
     /// What lies in a directory, sorted by name.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
 
+    /// Shows every name in a directory and whether it is a directory's, in no order: nothing else is read, and nothing kept.
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&str, bool)) -> io::Result<()> {
+        for entry in self.read_dir(path)? {
+            visit(&entry.name, entry.is_dir);
+        }
+        Ok(())
+    }
+
     /// Whether something has that name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Bytes that the file system of that path has left for us; `None` where it does not say.
+    fn free_bytes(&self, path: &Path) -> Option<u64>;
 
     /// When the file was last written, or got its name, in milliseconds since 1970.
     fn changed_at_ms(&self, path: &Path) -> io::Result<u64>;

@@ -20,6 +20,12 @@ pub struct FileError {
 }
 
 impl FileError {
+    /// Whether it is for want of room on the disk.
+    pub fn is_want_of_room(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+
     /// For `map_err`: names what was tried on which path.
     pub(crate) fn at(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> FileError {
         let path = path.into();
@@ -43,7 +49,7 @@ pub enum OpenError {
         /// `process 4711`, or `another process` where its id is not known.
         holder: String,
     },
-    /// The directory belongs to a later version of Weir, or its `id` file is no id.
+    /// The directory belongs to a later version of Weir; or, for a command that only looks, nothing in it says whose it is.
     #[error("the spool {} cannot be used: {reason}", path.display())]
     Foreign {
         /// The spool's directory.
@@ -119,9 +125,31 @@ pub enum StageError {
     /// Rows could not be compressed; sizes are checked before, so this is a fault of ours.
     #[error("staging an INSERT: {0}")]
     Frame(#[from] FrameError),
+    /// The rows would take what is left of the disk below [`Options::reserve_bytes`](crate::Options::reserve_bytes); again
+    /// later.
+    #[error(
+        "staging an INSERT: the disk has {free_bytes} bytes free, and {reserve_bytes} are kept for what was accepted"
+    )]
+    NoRoom {
+        /// What is left.
+        free_bytes: u64,
+        /// What must stay.
+        reserve_bytes: u64,
+    },
     /// The disk refused; our trouble, the client may try again.
     #[error("staging an INSERT: {0}")]
     File(#[from] FileError),
+}
+
+impl StageError {
+    /// Whether it is for want of room on the disk.
+    pub fn is_want_of_room(&self) -> bool {
+        match self {
+            StageError::NoRoom { .. } => true,
+            StageError::File(error) => error.is_want_of_room(),
+            StageError::RunTooLarge { .. } | StageError::NoShard { .. } | StageError::Frame(_) => false,
+        }
+    }
 }
 
 /// Why an INSERT was not committed: nothing of it will be delivered.

@@ -1,8 +1,9 @@
 //! The spool's file operations, each failing with the name of what it was about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
@@ -29,6 +30,10 @@ pub struct Files {
     pub fsync: bool,
     /// Directories whose names this process has made durable.
     pub durable: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// While the directories of an earlier process are read: files that this one has made.
+    pub fresh: Arc<Mutex<Option<HashSet<PathBuf>>>>,
+    /// Bytes that INSERTs on their way have on disk.
+    pub underway: Arc<AtomicU64>,
 }
 
 /// A file that is being written, removed when it is dropped before [`Temporary::keep`].
@@ -40,8 +45,33 @@ pub struct Temporary {
 }
 
 impl Files {
+    /// From now on what is made is told apart from what lies there.
+    pub fn begin_fresh(&self) {
+        *lock(&self.fresh) = Some(HashSet::new());
+    }
+
+    /// Nobody asks any more who made a file.
+    pub fn end_fresh(&self) {
+        *lock(&self.fresh) = None;
+    }
+
+    /// Whether this process made the file.
+    pub fn is_fresh(&self, path: &Path) -> bool {
+        lock(&self.fresh)
+            .as_ref()
+            .is_some_and(|fresh| fresh.contains(path))
+    }
+
+    /// To be called before the name is on the disk, where somebody may come upon it.
+    fn note_fresh(&self, path: &Path) {
+        if let Some(fresh) = lock(&self.fresh).as_mut() {
+            fresh.insert(path.to_owned());
+        }
+    }
+
     /// Makes an empty file of that name, removed again unless it is kept.
     pub fn create(&self, path: PathBuf) -> Result<(Temporary, Arc<dyn DiskFile>), FileError> {
+        self.note_fresh(&path);
         let file = self
             .disk
             .create_new(&path)
@@ -103,6 +133,7 @@ impl Files {
 
     /// Gives a file a further name.
     pub fn link(&self, file: &Path, link: &Path) -> Result<(), FileError> {
+        self.note_fresh(link);
         self.disk
             .hard_link(file, link)
             .map_err(FileError::at("linking", link))
@@ -125,6 +156,14 @@ impl Files {
     pub fn list(&self, path: &Path) -> Result<Vec<DirEntry>, FileError> {
         match self.disk.read_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(FileError::at("listing", path)),
+        }
+    }
+
+    /// Shows every name in a directory and whether it is a directory's, in no order; none when there is no such directory.
+    pub fn visit(&self, path: &Path, visit: &mut dyn FnMut(&str, bool)) -> Result<(), FileError> {
+        match self.disk.visit_dir(path, visit) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(FileError::at("listing", path)),
         }
     }

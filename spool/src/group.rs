@@ -115,7 +115,10 @@ impl Group {
         if let Some(retry) = self.recognise(state, &signature, &head.retry_windows, now_ms) {
             return retry;
         }
-        let wait = wait_of(state, staged, &head.probe);
+        let wait = match state.is_swept() {
+            true => wait_of(state, staged, &head.probe),
+            false => wait_unswept(state, staged, &head.probe),
+        };
         self.remember(state, &signature, staged, &wait);
         self.add(state, staged, head, now_ms, &wait);
         Committed::New(wait)
@@ -290,6 +293,18 @@ fn wait_of(state: &State, staged: &Staged, probe: &[ProbeTarget]) -> Wait {
             Wait::None | Wait::Stalled { .. } | Wait::Local => Wait::Stalled { why, is_probe: false },
         },
         (true, _) => wait_of_probe(state, staged, probe),
+    }
+}
+
+/// Nothing is sent before the directories are read: who would wait is told so.
+fn wait_unswept(state: &State, staged: &Staged, probe: &[ProbeTarget]) -> Wait {
+    match wait_of(state, staged, probe) {
+        Wait::None => Wait::None,
+        stalled @ Wait::Stalled { .. } => stalled,
+        wait @ (Wait::Local | Wait::Probe(_)) => Wait::Stalled {
+            why: "the spool's directories are still read after a start".to_owned(),
+            is_probe: wait != Wait::Local,
+        },
     }
 }
 

@@ -18,7 +18,7 @@ use crate::files::Files;
 use crate::model::Destination;
 use crate::names::{Layout, error_name, seq_of};
 use crate::own::known_id;
-use crate::recover::{look, sweep::destination_directories};
+use crate::recover::{directories, look};
 use crate::state::State;
 use crate::state::destination::{Phase, Queue};
 use crate::status::{DestinationStatus, RecoveryReport};
@@ -160,7 +160,7 @@ fn list_files(
     report: &mut RecoveryReport,
 ) -> Result<Vec<FileListing>, OpenError> {
     let mut found = Vec::new();
-    for destination in destination_directories(files, report) {
+    for destination in directories::on_disk(files, report) {
         if filter.wants_destination(&destination) {
             list_destination(files, state, &destination, filter, &mut found)?;
         }
@@ -221,6 +221,8 @@ fn look_at(path: &Path) -> Result<(Files, State, RecoveryReport), OpenError> {
         spool: uuid::Uuid::nil(),
         fsync: false,
         durable: Arc::default(),
+        fresh: Arc::default(),
+        underway: Arc::default(),
     };
     files.spool = known_id(&files)?;
     let found = look(&files)?;

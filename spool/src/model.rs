@@ -30,6 +30,8 @@ pub struct Options {
     /// All files of the spool together. Above it sent/ is evicted, then commits are refused with
     /// [`CommitError::Full`](crate::CommitError::Full).
     pub max_bytes: u64,
+    /// Bytes of the disk that INSERTs which go to disk while they are read leave free.
+    pub reserve_bytes: u64,
     /// How long an acknowledged batch is kept in sent/.
     pub sent_retention_time: Duration,
     /// Bytes that sent/ of all destinations together may hold; the oldest go first.
@@ -59,6 +61,7 @@ impl Options {
             inline_bytes_max: 1 << 20,
             uncut_memory_bytes: 64 << 20,
             max_bytes: 100 << 30,
+            reserve_bytes: 0,
             sent_retention_time: Duration::from_secs(3600),
             sent_retention_bytes: 10 << 30,
             broken_bytes_max: 1 << 30,

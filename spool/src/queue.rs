@@ -7,14 +7,15 @@ pub(crate) mod send;
 mod stepped;
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 #[cfg(any(test, feature = "sim"))]
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::commit::{JournalThread, write_checkpoint};
+use crate::commit::{Job, JournalThread, write_all, write_checkpoint};
 use crate::disk::{Disk, RealDisk};
 use crate::error::{FileError, OpenError};
 use crate::event::Record;
@@ -22,8 +23,10 @@ use crate::files::Files;
 use crate::journal::{JournalError, Writer, WriterOptions};
 use crate::model::Options;
 use crate::names::Layout;
-use crate::own::{Lock, spool_id};
-use crate::recover::{Recovered, recover};
+use crate::own::{Lock, SpoolId, spool_id};
+use crate::recover::directories::Hands;
+use crate::recover::sweep::Swept;
+use crate::recover::{self, Recovered, recover};
 use crate::retain;
 use crate::shared::{Shared, lock};
 use crate::state::window::Window;
@@ -55,68 +58,40 @@ struct Running {
 }
 
 impl Spool {
-    /// Opens the spool and rolls forward what the last process left. Takes as long as reading the journal's
-    /// last segments and two ends of each waiting file.
-    pub fn open(options: Options) -> Result<(Spool, RecoveryReport), OpenError> {
+    /// Opens the spool and rolls forward what the last process left. INSERTs are accepted when this returns, which takes as
+    /// long as reading the journal's last segments; the directories are read behind that ([`Spool::recovered`]), and then
+    /// batches are cut and given out.
+    pub fn open(options: Options) -> Result<Spool, OpenError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let layout = Layout::at(&options.path);
         disk.create_dir_all(layout.root())
             .map_err(FileError::at("making", layout.root()))?;
         let lock = Lock::take(&layout)?;
-        Spool::open_on(disk, options, Some(lock))
+        Spool::open_behind(disk, options, Some(lock))
     }
 
     /// As [`Spool::open`], on any disk, and with the lock in hand.
-    pub(crate) fn open_on(
+    pub(crate) fn open_behind(
         disk: Arc<dyn Disk>,
         options: Options,
         lock: Option<Lock>,
-    ) -> Result<(Spool, RecoveryReport), OpenError> {
-        let (shared, journal, report) = Spool::roll_forward(disk, options)?;
-        let running = Running::start(shared, journal, lock)?;
-        let running = Arc::new(running);
-        Ok((Spool { running }, report))
+    ) -> Result<Spool, OpenError> {
+        let opened = Opened::roll_forward(disk, options, Sweeping::Behind)?;
+        let running = Running::start(opened, lock)?;
+        Ok(Spool {
+            running: Arc::new(running),
+        })
     }
 
-    /// Takes over what the last process left; nothing runs yet.
-    fn roll_forward(
-        disk: Arc<dyn Disk>,
-        options: Options,
-    ) -> Result<(Arc<Shared>, JournalThread, RecoveryReport), OpenError> {
-        let mut files = Files {
-            disk,
-            layout: Layout::at(&options.path),
-            spool: uuid::Uuid::nil(),
-            fsync: options.fsync,
-            durable: Arc::default(),
-        };
-        for directory in [files.layout.journal(), files.layout.meta()] {
-            files.create_dir(&directory)?;
-        }
-        files.spool = spool_id(&files)?;
-        let Recovered {
-            state,
-            report,
-            mut segments,
-            next_segment,
-            needed: of_previous,
-            repairs,
-            mut windows,
-        } = recover(&files, window(&files, &options))?;
-        let mut writer = create_writer(&files, &options, next_segment)?;
-        if !repairs.is_empty() {
-            write_repairs(&files, &mut writer, &repairs)?;
-            segments.push_back((next_segment, 0));
-        }
-        let shared = Arc::new(Shared::new(options, files, state));
-        windows.write(&shared, next_segment - 1)?;
-        let needed = write_checkpoint(&shared, writer.segment())?;
-        shared.files.remove(&shared.files.layout.failure())?;
-        windows.remove_old(&shared);
-        let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments, needed, windows);
-        // Here and not only when the segment is full: a router that is killed again and again would keep one of each life.
-        journal.remove_segments(&of_previous);
-        Ok((shared, journal, report))
+    /// What the start found and did, once the directories are read; `None` if the spool is closed before.
+    pub async fn recovered(&self) -> Option<RecoveryReport> {
+        self.shared().swept().await;
+        self.shared().recovery().cloned()
+    }
+
+    /// Whether the directories are read: before, nothing is cut or sent, and what sent/ and broken/ hold is not counted.
+    pub fn is_recovered(&self) -> bool {
+        self.shared().recovery().is_some()
     }
 
     /// Commits what is queued, cuts what waits, syncs, stops the threads. Other handles get `Closed` from
@@ -140,6 +115,126 @@ impl Spool {
     }
 }
 
+/// A spool whose journal is read, before its threads run.
+struct Opened {
+    shared: Arc<Shared>,
+    journal: JournalThread,
+    /// What is known so far, and the segment in which the sweep's records come; none when that is done.
+    unswept: Option<(RecoveryReport, u64)>,
+}
+
+/// When the directories are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweeping {
+    /// Behind the start, unless the journal is damaged.
+    Behind,
+    /// Before the first INSERT, by one thread: for a spool without threads.
+    #[cfg(any(test, feature = "sim"))]
+    Alone,
+}
+
+impl Opened {
+    /// Takes over what the last process left: checkpoint and journal. The directories only where the journal is damaged.
+    fn roll_forward(disk: Arc<dyn Disk>, options: Options, sweeping: Sweeping) -> Result<Opened, OpenError> {
+        let mut files = Files {
+            disk,
+            layout: Layout::at(&options.path),
+            spool: uuid::Uuid::nil(),
+            fsync: options.fsync,
+            durable: Arc::default(),
+            fresh: Arc::default(),
+            underway: Arc::default(),
+        };
+        for directory in [files.layout.journal(), files.layout.meta()] {
+            files.create_dir(&directory)?;
+        }
+        let SpoolId { id, set_aside } = spool_id(&files)?;
+        files.spool = id;
+        let Recovered {
+            mut state,
+            mut report,
+            mut segments,
+            next_segment,
+            needed: of_previous,
+            mut windows,
+        } = recover(&files, window(&files, &options))?;
+        report.corrupt.extend(set_aside);
+        let threads_in_front = match sweeping {
+            Sweeping::Behind => state.is_doubted().then_some(recover::THREADS),
+            #[cfg(any(test, feature = "sim"))]
+            Sweeping::Alone => Some(1),
+        };
+        state.begin_sweep();
+        let shared = Arc::new(Shared::new(options, files, state));
+        let swept = match threads_in_front {
+            Some(threads) => sweep(&shared, report.clone(), next_segment, threads)?,
+            None => None,
+        };
+        let mut writer = create_writer(&shared.files, &shared.options, next_segment)?;
+        if let Some(swept) = swept.as_ref().filter(|swept| !swept.records.is_empty()) {
+            write_repairs(&shared.files, &mut writer, &swept.records)?;
+            segments.push_back((next_segment, 0));
+        }
+        shared.files.begin_fresh();
+        windows.write(&shared, next_segment - 1)?;
+        let needed = write_checkpoint(&shared, writer.segment())?;
+        shared.files.remove(&shared.files.layout.failure())?;
+        windows.remove_old(&shared);
+        let segment = writer.segment();
+        let mut journal = JournalThread::new(Arc::clone(&shared), writer, segments, needed, windows);
+        // Here and not only when the segment is full: a router that is killed again and again would keep one of each life.
+        journal.remove_segments(&of_previous);
+        let unswept = match swept {
+            Some(swept) => {
+                shared.end_sweep(swept.report);
+                None
+            }
+            None => Some((report, segment)),
+        };
+        Ok(Opened {
+            shared,
+            journal,
+            unswept,
+        })
+    }
+}
+
+/// Reads the directories; `None` when the spool is closed meanwhile.
+fn sweep(
+    shared: &Shared,
+    report: RecoveryReport,
+    segment: u64,
+    threads: usize,
+) -> Result<Option<Swept>, FileError> {
+    let began = Instant::now();
+    let is_stopped = || shared.is_closed();
+    let hands = Hands {
+        threads,
+        is_stopped: &is_stopped,
+    };
+    let swept = recover::sweep::sweep(&shared.files, shared.state_cell(), report, segment, hands)?;
+    Ok(swept.map(|mut swept| {
+        recover::summarise(&shared.state(), &mut swept.report);
+        swept.report.took += began.elapsed();
+        swept
+    }))
+}
+
+/// Reads the directories behind the start, and hands what came of it to the journal's thread.
+fn sweep_behind(shared: &Shared, report: RecoveryReport, segment: u64) {
+    let swept = panic::catch_unwind(AssertUnwindSafe(|| {
+        sweep(shared, report, segment, recover::THREADS)
+    }));
+    let swept = swept.unwrap_or_else(|_| {
+        let cause = io::Error::other("its thread ended in the middle");
+        Err(FileError::at("reading", shared.files.layout.root())(cause))
+    });
+    if let Some(end) = swept.transpose() {
+        // Refused only at the end: the next start does it again.
+        drop(shared.inbox.push(Job::Swept(end)));
+    }
+}
+
 /// Its seed is the spool's own, and stays.
 fn window(files: &Files, options: &Options) -> Window {
     let (high, low) = files.spool.as_u64_pair();
@@ -159,11 +254,8 @@ fn create_writer(files: &Files, options: &Options, segment: u64) -> Result<Write
 
 /// What recovery decided, in a segment of its own: the checkpoint that follows has it.
 fn write_repairs(files: &Files, writer: &mut Writer, repairs: &[Record]) -> Result<(), OpenError> {
-    let written = repairs
-        .iter()
-        .try_for_each(|record| writer.append(record).map(drop));
-    let rolled = written.and_then(|()| writer.roll());
-    rolled
+    let written = write_all(writer, repairs).and_then(|()| writer.roll());
+    written
         .map(drop)
         .map_err(cannot_write("writing to", files.layout.journal()))
 }
@@ -173,13 +265,24 @@ fn cannot_write(action: &'static str, journal: PathBuf) -> impl FnOnce(JournalEr
 }
 
 impl Running {
-    fn start(shared: Arc<Shared>, journal: JournalThread, lock: Option<Lock>) -> Result<Running, FileError> {
+    fn start(opened: Opened, lock: Option<Lock>) -> Result<Running, FileError> {
+        let Opened {
+            shared,
+            journal,
+            unswept,
+        } = opened;
         let journal = spawn("weir-journal".to_owned(), move || journal.run())?;
         let mut files = Vec::new();
         for number in 1..=CUT_THREADS {
             let of_thread = Arc::clone(&shared);
             files.push(spawn(format!("weir-cut-{number}"), move || {
                 work::run(&of_thread);
+            })?);
+        }
+        if let Some((report, segment)) = unswept {
+            let of_thread = Arc::clone(&shared);
+            files.push(spawn("weir-recover".to_owned(), move || {
+                sweep_behind(&of_thread, report, segment);
             })?);
         }
         let of_thread = Arc::clone(&shared);
@@ -224,6 +327,32 @@ fn join_all(threads: impl IntoIterator<Item = JoinHandle<()>>) {
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, FileError> {
     let spawned = std::thread::Builder::new().name(name.clone()).spawn(run);
     spawned.map_err(FileError::at("starting the thread", name))
+}
+
+#[cfg(test)]
+impl Spool {
+    /// As [`Spool::open_behind`], with the directories read when it returns.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        lock: Option<Lock>,
+    ) -> Result<(Spool, RecoveryReport), OpenError> {
+        let spool = Spool::open_behind(disk, options, lock)?;
+        let report = spool.wait_recovered();
+        Ok((spool, report))
+    }
+
+    /// As [`Spool::recovered`], for who may block; nothing, where the journal has failed.
+    pub(crate) fn wait_recovered(&self) -> RecoveryReport {
+        let shared = self.shared();
+        while shared.recovery().is_none() && !shared.is_closed() {
+            // Rung at the end of the sweep as well.
+            shared
+                .retain
+                .sleep(shared.retain.rings(), Duration::from_millis(1));
+        }
+        shared.recovery().cloned().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -163,6 +163,8 @@ impl Spool {
     }
 
     async fn search(&self, insert: InsertId, table: Option<&str>) -> Result<(), QueueError> {
+        // Before the directories are read, rows in broken/ of a destination that nothing else names would pass for delivered.
+        self.check_swept().await?;
         let shared = Arc::clone(self.shared());
         let _one_at_a_time = self.shared().searching.lock().await;
         if shared.state().watches.is_whole(insert) {

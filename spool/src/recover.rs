@@ -7,13 +7,18 @@
 //! 2. the windows of retries that closed segments left (windows.rs);
 //! 3. the journal: of segments before the checkpoint only the rows that still wait, of later ones every
 //!    event;
+//!
+//! Then INSERTs are accepted, and behind that, in parallel, the directories are read (`sweep.rs`); until they are, nothing is
+//! cut or sent:
+//!
 //! 4. settled files that still lie in their place go where they belong;
 //! 5. batch files that no record names (`stray.rs`): mostly a cut that was about to be recorded. Then it is recorded now: the
 //!    same file, the same token. Where records are missing, what may have been in them is held (`suspect.rs`);
-//! 6. every batch that waits must have its file: its size is read, and one without is held and reported;
-//! 7. temporary files that no share needs are removed; the rest is left.
+//! 6. every batch that waits must have its file: one without is held and reported;
+//! 7. temporary files that no share needs are removed (`leftovers.rs`); the rest is left.
 //!
-//! What is decided here are records like any other ([`Repairs`]): they are in the journal before anything else is.
+//! What is decided here are records like any other: they are in the journal before anything is cut or sent. A journal that
+//! shows by itself that records are missing is the exception: then all of it is done before the first INSERT is accepted.
 //!
 //! Every step can be repeated: a crash in the middle of recovery is followed by the same recovery.
 //!
@@ -28,6 +33,10 @@
 //! nothing else than a crash would: its rows and records are lost unseen; a batch that was cut in them is sent under its
 //! own token as long as its file lies in its place.
 
+pub use self::directories::THREADS;
+
+pub mod directories;
+mod leftovers;
 mod stray;
 mod suspect;
 pub mod sweep;
@@ -36,16 +45,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::batch::Outcome;
 use crate::commit::Needed;
 use crate::error::{FileError, OpenError};
-use crate::event::{Checkpoint, Event, Record, Seq};
+use crate::event::{Checkpoint, Record};
 use crate::files::Files;
 use crate::journal::{self, CheckpointError, Item, Position, SegmentError, SegmentReader};
-use crate::model::{Destination, LaneKey};
 use crate::own::read_small;
 use crate::state::checkpoint::Awaited;
-use crate::state::decide::{Request, decide};
 use crate::state::window::Window;
 use crate::state::{Applied, State};
 use crate::status::RecoveryReport;
@@ -66,52 +72,6 @@ pub struct Recovered {
     pub needed: Needed,
     /// What closed segments left for retries.
     pub windows: WindowFiles,
-    /// What recovery decided, in the state already; to be written before anything else.
-    pub repairs: Vec<Record>,
-}
-
-/// Records that recovery makes: each is in the state as soon as it is made.
-#[derive(Debug)]
-pub struct Repairs {
-    records: Vec<Record>,
-    /// The segment they will lie in.
-    segment: u64,
-}
-
-impl Repairs {
-    fn make(&mut self, state: &mut State, lane: Option<&LaneKey>, events: Vec<Event>) {
-        let record = Record {
-            lanes: lane.cloned().into_iter().collect(),
-            events,
-            ..Record::default()
-        };
-        let at = Applied {
-            segment: self.segment,
-            now: 0,
-        };
-        // Files that nobody needs any more are found by looking.
-        drop(state.apply(&record, Vec::new(), at));
-        self.records.push(record);
-    }
-
-    /// Sets a batch aside, as when a sender does: INSERTs that are pending in it are so no more.
-    fn hold(&mut self, state: &mut State, to: &Destination, seq: Seq, why: &str) {
-        let request = Request::Settle {
-            to: to.clone(),
-            seq,
-            outcome: Outcome::HoldBatch {
-                error: why.to_owned(),
-            },
-            disproved: false,
-            inserts: 1,
-            rows: 1,
-            broken_room: 0,
-        };
-        // It is refused only of a batch that does not wait, of which there is nothing to hold.
-        if let Ok(decision) = decide(state, &request) {
-            self.make(state, None, decision.events);
-        }
-    }
 }
 
 /// Whether files may be touched.
@@ -123,12 +83,10 @@ enum Mode {
     Look,
 }
 
-/// Reads checkpoint, journal and directories; moves and removes what the journal says. `window` takes what is remembered.
+/// Reads checkpoint and journal; the directories come behind ([`sweep`]). `window` takes what is remembered.
 pub fn recover(files: &Files, window: Window) -> Result<Recovered, OpenError> {
     let began = Instant::now();
     let mut recovered = read(files, Mode::Repair, window)?;
-    sweep::sweep(files, &mut recovered)?;
-    summarise(&recovered.state, &mut recovered.report);
     recovered.report.took = began.elapsed();
     Ok(recovered)
 }
@@ -151,7 +109,7 @@ pub fn look(files: &Files) -> Result<Recovered, OpenError> {
 fn look_once(files: &Files, suspects: &BTreeSet<PathBuf>) -> Result<Recovered, OpenError> {
     // Nobody retries anything here.
     let mut recovered = read(files, Mode::Look, Window::default())?;
-    sweep::look(files, &mut recovered.state, &mut recovered.report, suspects);
+    recovered.state = sweep::look(files, recovered.state, &mut recovered.report, suspects);
     summarise(&recovered.state, &mut recovered.report);
     Ok(recovered)
 }
@@ -175,7 +133,6 @@ fn read(files: &Files, mode: Mode, window: Window) -> Result<Recovered, OpenErro
             from: recovery.from_segment,
             rows_in: recovery.rows_in,
         },
-        repairs: Vec::new(),
         windows: recovery.windows,
     })
 }
@@ -445,7 +402,8 @@ fn read_failure(files: &Files) -> Option<String> {
 /// More than a cause and a place needs.
 const FAILURE_BYTES_MAX: usize = 4096;
 
-fn summarise(state: &State, report: &mut RecoveryReport) {
+/// Counts what waits.
+pub fn summarise(state: &State, report: &mut RecoveryReport) {
     report.uncut_shares = state.uncut_shares();
     report.pending = state.open_pending().len() as u64;
     for (_, queue) in state.queues() {

@@ -48,7 +48,9 @@ pub fn surplus(
 pub fn run(shared: &Arc<Shared>) {
     while !shared.work.is_done() && !shared.is_closed() {
         let rings = shared.retain.rings();
-        sweep(shared);
+        if shared.recovery().is_some() {
+            sweep(shared);
+        }
         shared.retain.sleep(rings, PAUSE);
     }
 }

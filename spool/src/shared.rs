@@ -17,6 +17,7 @@ use crate::group::First;
 use crate::model::{Destination, InsertId, Options};
 use crate::state::decide::{Answer, Request};
 use crate::state::{Effect, State};
+use crate::status::RecoveryReport;
 use crate::work::Work;
 
 /// One open spool.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub moved: Mutex<Vec<(Destination, u64)>>,
     /// Bytes of all journal segments.
     pub journal_bytes: AtomicU64,
+    /// What a start found, once the directories are read.
+    recovery: OnceLock<RecoveryReport>,
     /// In a simulation somebody steps what threads do otherwise.
     #[cfg(any(test, feature = "sim"))]
     pub is_stepped: AtomicBool,
@@ -73,6 +76,7 @@ impl Shared {
             progress: Notify::new(),
             moved: Mutex::default(),
             journal_bytes: AtomicU64::new(0),
+            recovery: OnceLock::new(),
             #[cfg(any(test, feature = "sim"))]
             is_stepped: AtomicBool::new(false),
             clock: Instant::now(),
@@ -84,6 +88,11 @@ impl Shared {
     /// The state, for a moment.
     pub fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// The state, for who locks it himself.
+    pub fn state_cell(&self) -> &Mutex<State> {
+        &self.state
     }
 
     /// Milliseconds of the spool's own clock.
@@ -99,6 +108,34 @@ impl Shared {
     /// Whether uncut shares take more memory than they may.
     pub fn is_pressed(&self, state: &State) -> bool {
         state.uncut_memory_bytes() > self.options.uncut_memory_bytes as u64
+    }
+
+    // === the directories of an earlier process ===
+
+    /// They are read, and what came of it is in the journal: from now on there is cutting and sending.
+    pub fn end_sweep(&self, report: RecoveryReport) {
+        self.state().end_sweep();
+        self.files.end_fresh();
+        // There is one sweep.
+        let _ = self.recovery.set(report);
+        self.work.ring();
+        self.retain.ring();
+        self.progress.notify_waiters();
+        for notify in lock(&self.senders).values() {
+            notify.notify_waiters();
+        }
+    }
+
+    /// What the start found; none as long as the directories are read.
+    pub fn recovery(&self) -> Option<&RecoveryReport> {
+        self.recovery.get()
+    }
+
+    /// Waits until the directories are read, or never will be; whether they are.
+    pub async fn swept(&self) -> bool {
+        self.progress_until(|| self.recovery().is_some() || self.is_closed())
+            .await;
+        self.recovery().is_some()
     }
 
     // === the end ===

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::share::ShareRows;
-use self::spill::{Origin, OwnFile, StagedExtents};
+use self::spill::{Origin, OwnFile, StagedExtents, Underway};
 use crate::error::{FileError, StageError};
 use crate::event::Frame;
 use crate::files::{Files, Temporary};
@@ -49,6 +49,8 @@ pub struct Stage {
     scratch: Vec<u8>,
     extents: Option<StagedExtents>,
     temporaries: Vec<Temporary>,
+    /// What it has on disk.
+    underway: Underway,
 }
 
 /// How much of an INSERT may be in memory.
@@ -58,6 +60,8 @@ pub(crate) struct StageMemory {
     pub inline_bytes_max: usize,
     /// Compressed bytes above which it goes to disk.
     pub stage_memory_bytes: usize,
+    /// Bytes of the disk that it leaves free.
+    pub reserve_bytes: u64,
 }
 
 /// Where one share goes.
@@ -90,6 +94,7 @@ pub struct Staged {
     rows: u64,
     raw_bytes: u64,
     disk_bytes: u64,
+    underway: Underway,
 }
 
 /// One share of it.
@@ -115,6 +120,7 @@ impl Stage {
         shape: Arc<Shape>,
         targets: Vec<ShareTarget>,
     ) -> Stage {
+        let underway = Underway::of(&files);
         Stage {
             files,
             origin: Origin { insert, token, shape },
@@ -127,6 +133,7 @@ impl Stage {
             scratch: Vec::new(),
             extents: None,
             temporaries: Vec::new(),
+            underway,
         }
     }
 
@@ -207,8 +214,10 @@ impl Stage {
             rows: self.rows,
             raw_bytes: self.raw_bytes,
             disk_bytes: 0,
+            underway: self.underway,
         };
         staged.disk_bytes = staged.shares.iter().map(|share| share.content.disk_bytes()).sum();
+        staged.underway.set(staged.disk_bytes);
         debug_assert_eq!(
             staged.rows,
             staged
@@ -256,6 +265,7 @@ impl Stage {
 
     /// Brings memory down: the largest share to its own file, or all of them to the staged one.
     fn spill(&mut self) -> Result<(), StageError> {
+        self.check_room()?;
         let largest = (0..self.shares.len()).max_by_key(|at| self.shares[*at].rows.frames_bytes());
         let Some(at) = largest else { return Ok(()) };
         if self.shares[at].deserves_own_file(self.memory) {
@@ -264,6 +274,7 @@ impl Stage {
             self.spill_to_extents()?;
         }
         self.memory_bytes = self.shares.iter().map(|share| share.rows.memory_bytes()).sum();
+        self.count_disk_bytes();
         Ok(())
     }
 
@@ -291,7 +302,31 @@ impl Stage {
         Ok(())
     }
 
+    /// One large INSERT does not take what is kept for what was accepted.
+    fn check_room(&self) -> Result<(), StageError> {
+        let reserve_bytes = self.memory.reserve_bytes;
+        let root = self.files.layout.root();
+        let Some(free_bytes) = self.files.disk.free_bytes(root).filter(|_| reserve_bytes > 0) else {
+            return Ok(());
+        };
+        match free_bytes < reserve_bytes.saturating_add(self.memory_bytes as u64) {
+            true => Err(StageError::NoRoom {
+                free_bytes,
+                reserve_bytes,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts what went to disk since the last look.
+    fn count_disk_bytes(&mut self) {
+        let own = self.shares.iter().map(StageShare::disk_bytes).sum::<u64>();
+        let extents = self.extents.as_ref().map_or(0, StagedExtents::bytes);
+        self.underway.set(own + extents);
+    }
+
     fn finish_files(&mut self) -> Result<(), StageError> {
+        self.check_room()?;
         for at in 0..self.shares.len() {
             self.shares[at].rows.close_frame(&mut self.scratch)?;
             if self.shares[at].deserves_own_file(self.memory) {
@@ -332,6 +367,15 @@ impl StageShare {
             own: None,
             parts: Vec::new(),
         }
+    }
+
+    /// Bytes of its own files.
+    fn disk_bytes(&self) -> u64 {
+        let closed = self.parts.iter().map(|part| match part {
+            LivePart::File(file) => file.batch.file_bytes,
+            LivePart::Inline { .. } | LivePart::Staged { .. } => 0,
+        });
+        closed.sum::<u64>() + self.own.as_ref().map_or(0, OwnFile::bytes)
     }
 
     fn deserves_own_file(&self, memory: StageMemory) -> bool {
@@ -421,6 +465,12 @@ impl Staged {
     /// Bytes that its files take on disk; none while it is small.
     pub fn disk_bytes(&self) -> u64 {
         self.disk_bytes
+    }
+
+    /// Whether none of its rows are in memory.
+    pub fn is_on_disk(&self) -> bool {
+        let mut parts = self.shares.iter().flat_map(|share| &share.content.parts);
+        !parts.any(|part| matches!(part, LivePart::Inline { .. }))
     }
 
     /// Bytes that its commit record takes beside inline rows, roughly: 12 a frame, fewer a chunk.

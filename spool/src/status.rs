@@ -58,7 +58,7 @@ impl DestinationStatus {
     }
 }
 
-/// What [`Spool::open`](crate::Spool::open) found and did.
+/// What a start found and did: [`Spool::recovered`](crate::Spool::recovered).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecoveryReport {
     /// Journal records read.
@@ -86,7 +86,7 @@ pub struct RecoveryReport {
     pub failed: Option<String>,
     /// A record at the end of the journal that was not written whole, and is cut off: nobody was answered.
     pub torn_bytes: u64,
-    /// Journal segments with damage before their end, or a checkpoint that cannot be read; kept under these
+    /// Journal segments with damage before their end, or a checkpoint or file `id` that cannot be read; kept under these
     /// names.
     pub corrupt: Vec<PathBuf>,
     /// Cuts whose files were there, and whose record was not yet.
@@ -104,6 +104,6 @@ pub struct RecoveryReport {
     pub unknown: Vec<PathBuf>,
     /// Directories that cannot be read; their destinations are held.
     pub unreadable: Vec<PathBuf>,
-    /// How long it took.
+    /// How long it took, reading the directories behind the start included.
     pub took: Duration,
 }

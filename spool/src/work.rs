@@ -149,6 +149,9 @@ pub fn begin_cut(shared: &Shared, plan: CutPlan) -> Option<AskedCut> {
         }
         Err(error) => {
             tracing::warn!(%error, table = plan.key.table, shard = plan.key.shard, "a batch was not cut, its rows wait");
+            if error.is_want_of_room() {
+                retain::evict(shared, plan.total.raw_bytes);
+            }
             shared.state().cut_failed(plan.lane, shared.now() + CUT_RETRY_MS);
             None
         }

@@ -9,6 +9,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod adopt;
 mod arrival;
 mod bad_input;
 mod batches;
@@ -25,6 +26,7 @@ mod doubts;
 mod facts_18;
 mod facts_modern;
 mod foreground;
+mod full_disk;
 mod golden_formats;
 mod identity;
 mod insert_select;
@@ -37,6 +39,7 @@ mod replay;
 mod retries;
 mod setup;
 mod shapes;
+mod start;
 mod tables;
 mod troubles;
 mod versions;

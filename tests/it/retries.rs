@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use support::{
-    Answer, COLUMNS, ClickHouse18, Endpoint, Format, Modern, Row, Weir, WeirConfig, body_of, rows,
+    Answer, COLUMNS, ClickHouse18, Endpoint, Fingerprint, Format, Modern, Row, Weir, WeirConfig, ZooKeeper,
+    body_of, rows,
 };
 
 use crate::setup::{
-    DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, insert, patient, plain_servers, table, weir,
+    self, DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, insert, on_all, patient, plain_servers,
+    replicated_servers, table, weir,
 };
 use crate::tables::{check_holds, create_merge_tree};
 
@@ -252,6 +254,24 @@ fn an_equal_body_is_a_retry_only_where_the_table_says_so_and_never_of_a_select()
     weir.wait_until_delivered(DELIVERY_LIMIT);
     let counted = shard.http.query(&format!("SELECT count() FROM {TARGET}"));
     assert_eq!(counted.trim(), "33");
+}
+
+#[test]
+fn an_equal_body_is_a_retry_where_the_target_drops_a_repeated_block_also_behind_a_restart() {
+    let zookeeper = ZooKeeper::start();
+    let servers = replicated_servers(&zookeeper, 2);
+    let addresses: Vec<_> = servers.iter().map(|server| server.http.address).collect();
+    let mut weir = weir(true, &all_remote(&addresses));
+    let insert = |weir: &Weir, range| setup::send(&weir.http, Format::CSV, rows(92, range));
+    let first = check_new(insert(&weir, 0..100));
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_duplicate(insert(&weir, 0..100), &first);
+    weir.kill9();
+    weir.restart();
+    check_duplicate(insert(&weir, 0..100), &first);
+    check_new(insert(&weir, 100..200));
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    assert_eq!(on_all(&servers, TARGET), Fingerprint::of(rows(92, 0..200)));
 }
 
 #[test]

@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 
 use support::{
-    COLUMNS, ClickHouse18, Fault, Fingerprint, Format, Modern, Options, Proxy, SmallDisk, Weir, WeirConfig,
-    ZooKeeper, body_of, rows, wait_for,
+    COLUMNS, ClickHouse18, Fault, Fingerprint, Format, Modern, Options, Proxy, Weir, WeirConfig, ZooKeeper,
+    rows, wait_for,
 };
 
 use crate::setup::{
-    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, insert, patient, replicated_pairs, send,
-    table, weir,
+    DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, on_all, patient, plain_servers,
+    replicated_pairs, send, table, weir,
 };
 use crate::tables::{check_holds, count, create_merge_tree};
 
@@ -19,7 +19,7 @@ pub fn bed(engine: &str) -> (Modern, Weir) {
     bed_with(engine, &patient())
 }
 
-/// The same with this configuration.
+/// As [`bed`], with more of a configuration.
 pub fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
     let shard = Modern::start();
     create_as(&shard, engine);
@@ -246,101 +246,6 @@ fn flip(file: &PathBuf, at: impl Fn(usize) -> usize) {
     std::fs::write(file, bytes).expect("a batch can be written");
 }
 
-// === the disk is full ===
-
-/// A router on a small disk that keeps nothing of what is sent.
-fn on_small_disk(disk: &SmallDisk) -> (Modern, Weir) {
-    let config = WeirConfig {
-        spool_path: Some(disk.path().join("spool")),
-        spool: "sent_retention_time = \"0s\"\nreserve_bytes = \"5%\"".into(),
-        ..patient()
-    };
-    bed_with(WINDOW, &config)
-}
-
-#[test]
-fn a_full_disk_refuses_inserts_keeps_delivering_and_accepts_again_when_there_is_room() {
-    let disk = SmallDisk::mount(200);
-    let (shard, weir) = on_small_disk(&disk);
-    goes_down(&shard);
-    let mut accepted = 0;
-    let more = |accepted: u64| rows(7, accepted..accepted + 50_000);
-    let refusal = wait_for("the disk to be full", DELIVERY_LIMIT, || {
-        let answer = weir.http.insert(
-            &insert(TABLE, Format::RowBinary),
-            body_of(Format::RowBinary, more(accepted)),
-        );
-        match answer.status {
-            200 => accepted += 50_000,
-            _ => return Some(answer),
-        }
-        None
-    });
-    assert_eq!((refusal.status, refusal.code()), (503, Some(202)), "{refusal}");
-    assert!(
-        refusal.header("retry-after").is_some() && refusal.header("X-Weir-Receipt").is_none(),
-        "{refusal}"
-    );
-
-    shard.fault(Fault::None);
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    wait_for("INSERTs to be accepted again", DELIVERY_LIMIT, || {
-        let answer = weir.http.insert(
-            &insert(TABLE, Format::RowBinary),
-            body_of(Format::RowBinary, more(accepted)),
-        );
-        (answer.status == 200).then_some(())
-    });
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(
-        &shard.http,
-        TARGET,
-        rows(1, 0..10).chain(rows(7, 0..accepted + 50_000)),
-    );
-}
-
-#[test]
-fn a_disk_that_somebody_else_fills_to_the_last_byte_loses_nothing_and_stops_no_delivery() {
-    let disk = SmallDisk::mount(200);
-    let (shard, mut weir) = on_small_disk(&disk);
-    goes_down(&shard);
-    wait_apart(&weir, 8, 3);
-    disk.fill();
-    for _ in 0..20 {
-        let refusal = send(&weir.http, Format::CSV, rows(8, 300..400));
-        assert_eq!((refusal.status, refusal.code()), (503, Some(202)), "{refusal}");
-        assert!(refusal.header("X-Weir-Receipt").is_none(), "{refusal}");
-    }
-    shard.fault(Fault::None);
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(8, 0..300)));
-    assert!(weir.is_running());
-
-    disk.make_room();
-    send(&weir.http, Format::CSV, rows(8, 300..400)).expect_success();
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(8, 0..400)));
-}
-
-#[test]
-fn an_insert_that_fills_the_disk_while_it_streams_is_refused_and_leaves_nothing_behind() {
-    let disk = SmallDisk::mount(200);
-    let (shard, weir) = on_small_disk(&disk);
-    let request = weir.http.post(&insert(TABLE, Format::RowBinary));
-    // Some 500 MB, at most a half of it when it is compressed.
-    let answer = request
-        .chunked(|out| Format::RowBinary.write(rows(9, 0..6_000_000), out))
-        .answer();
-    assert_eq!(answer.status, 503, "{answer}");
-    assert!(
-        answer.header("X-Weir-Receipt").is_none() && answer.header("retry-after").is_some(),
-        "{answer}"
-    );
-    send(&weir.http, Format::CSV, rows(9, 0..100)).expect_success();
-    weir.wait_until_delivered(DELIVERY_LIMIT);
-    check_holds(&shard.http, TARGET, rows(1, 0..10).chain(rows(9, 0..100)));
-}
-
 // === an answer is lost ===
 
 #[test]
@@ -372,4 +277,34 @@ fn a_batch_that_a_replica_of_18_16_executed_without_a_word_is_there_once_on_both
         });
         assert_eq!(Fingerprint::in_table(&server.http, TARGET), expected);
     }
+}
+
+#[test]
+fn rows_without_a_shard_of_their_own_go_around_one_that_is_down() {
+    let mut servers = plain_servers(3);
+    let addresses: Vec<_> = servers.iter().map(|server| server.http.address).collect();
+    let anywhere = table(TABLE, TARGET).replace("cityHash64(user_id)", "rand()");
+    let weir = Weir::start(&WeirConfig {
+        sections: cluster(true, &all_remote(&addresses)) + &anywhere + "when_shard_down = \"reroute\"\n",
+        ..patient()
+    });
+    let is_up = |up: f64| {
+        let metric = "weir_replica_up{cluster=\"main\",shard=\"s2\"";
+        wait_for("the check of s2", DELIVERY_LIMIT, || {
+            (weir.metric(metric) == up).then_some(())
+        });
+    };
+    is_up(1.0);
+    servers[1].kill9();
+    is_up(0.0);
+    send(&weir.http, Format::CSV, rows(95, 0..300)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    let holds = [0, 2].map(|at| count(&servers[at].http, TARGET));
+    assert!(holds[0] > 0 && holds[1] > 0, "{holds:?}");
+    servers[1].restart();
+    is_up(1.0);
+    send(&weir.http, Format::CSV, rows(95, 300..600)).expect_success();
+    weir.wait_until_delivered(DELIVERY_LIMIT);
+    assert!(count(&servers[1].http, TARGET) > 0);
+    assert_eq!(on_all(&servers, TARGET), Fingerprint::of(rows(95, 0..600)));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use config::{Env, IdenticalInserts, Replica, Validate};
 
-use crate::support::{LEAST, check_warnings, cluster, good, good_in, with};
+use crate::support::{LEAST, cluster, good, good_in, with};
 
 /// The replicas of cluster `main`, all shards together.
 #[track_caller]
@@ -165,15 +165,6 @@ fn identical_inserts_are_recognised_on_any_target_only_where_the_table_itself_sa
     assert_eq!(windows(&of_file), (by_target, 300));
     let of_table = of_file + "identical_insert_window = '1m'\n";
     assert_eq!(windows(&of_table), (IdenticalInserts::Always, 60));
-}
-
-#[test]
-fn a_window_that_has_no_effect_yet_is_told_and_the_others_are_not() {
-    let lines = "[send]\ninsert_token_window = '5m'\nquery_id_window = '5m'\nidentical_insert_window = '5m'";
-    let told = "4: identical_insert_window has no effect here yet, since this version does not know which targets \
-        deduplicate: say it in the [[table]]s whose targets do";
-    check_warnings(&with(lines), &[told]);
-    check_warnings(&with("[send]\nidentical_insert_window = '0s'"), &[]);
 }
 
 #[test]

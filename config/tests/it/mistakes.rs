@@ -245,11 +245,6 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
     let line = "client_tokens = 'shard'";
     refused(line, &with(&format!("[send]\n{line}")), 2);
     refused(line, &format!("{LEAST}{line}"), 6);
-    refused(
-        "when_shard_down = 'reroute'",
-        &format!("{LEAST}when_shard_down = 'reroute'"),
-        6,
-    );
 }
 
 #[test]

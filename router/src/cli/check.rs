@@ -21,7 +21,7 @@ mod tests;
 use std::fmt::Write as _;
 
 use clap::Args;
-use config::{Cluster, Config, Remark, Table as RoutedTable, TableName};
+use config::{Cluster, Config, Remark, Table as RoutedTable, TableName, WhenShardDown};
 
 use super::output::{Output, say};
 use super::reach::{self, Origin};
@@ -265,6 +265,14 @@ async fn tell_table(config: &Config, cluster: &Cluster, table: &RoutedTable, rep
             Err(error) => report.mistake(table.line, &format!("{} ({origin})", error.message)),
             Ok(schema) => {
                 tell_key(&schema, key, &origin, report);
+                if table.when_shard_down == WhenShardDown::Reroute
+                    && schema.key.as_ref().is_some_and(|key| !key.is_random())
+                {
+                    let text = format!(
+                        "{name}: when_shard_down = \"reroute\" has no effect: by its key each row belongs to one shard, and waits for it"
+                    );
+                    report.warning_at(table.line, text);
+                }
                 for warning in &schema.warnings {
                     report.warning_at(table.line, format!("{name}: {warning}"));
                 }

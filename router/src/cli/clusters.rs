@@ -207,7 +207,7 @@ fn accept(args: &AcceptArgs) -> Result<(), CommandError> {
 async fn accept_offline(config: &Config, accepted: &Accepted) -> Result<(), CommandError> {
     let told = |error: &dyn std::fmt::Display| CommandError(error.to_string());
     // Held until the change is on disk: no router starts meanwhile.
-    let (spool, _) = spool::Spool::open(spool_options(config)).map_err(|error| told(&error))?;
+    let spool = spool::Spool::open(spool_options(config)).map_err(|error| told(&error))?;
     let done = match accepted {
         Accepted::Key(table) => discovery::of_disk(config)
             .map_err(|error| told(&error))

@@ -71,8 +71,16 @@ async fn router(config: config::Config, config_path: &Path) -> Result<(), Comman
     Ok(())
 }
 
+/// INSERTs are accepted before the directories are read; what was found is told when they are.
+async fn tell_when_recovered(app: Arc<App>) {
+    // Without a report the spool was closed before, and the next start tells.
+    if let Some(report) = app.spool.recovered().await {
+        tell_recovery(&report);
+    }
+}
+
 /// What was found in the spool; damage is for somebody to look at.
-fn tell_recovery(report: &RecoveryReport) {
+pub(super) fn tell_recovery(report: &RecoveryReport) {
     let RecoveryReport {
         uncut_shares,
         pending,
@@ -89,10 +97,13 @@ fn tell_recovery(report: &RecoveryReport) {
         in_doubt,
         torn_bytes,
         ?took,
-        "the spool is open"
+        "the spool is read"
     );
     let set_aside = [
-        ("a journal segment is damaged and set aside", &report.corrupt),
+        (
+            "a journal segment, checkpoint or the file `id` is damaged and set aside",
+            &report.corrupt,
+        ),
         ("a batch file cannot be read and is held", &report.damaged),
         (
             "a file in the spool is not known and left in place",
@@ -145,9 +156,8 @@ impl Running {
             .warnings
             .iter()
             .for_each(|warning| tracing::warn!("{warning}"));
-        let (app, report) =
-            App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
-        tell_recovery(&report);
+        let app = App::open(config, config_path).map_err(|error| CommandError(error.to_string()))?;
+        tokio::spawn(tell_when_recovered(app.clone()));
         let listeners = Listeners::bind(&app).await?;
         app.start();
         listeners.tell(&app);

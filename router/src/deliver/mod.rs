@@ -307,6 +307,7 @@ impl Sender {
         replica.observed(&result);
         match result {
             Ok(inserted) => {
+                replica.took_a_batch();
                 self.delivered(batch, replica, &inserted, began.elapsed());
                 // Before the client of a probe is told, whose next INSERT must not be one.
                 self.shape_is_good(batch, route);

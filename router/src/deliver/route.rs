@@ -105,16 +105,8 @@ impl Route {
 
     /// The target on the replica of that address.
     pub fn place(&self, address: &str) -> Place {
-        let target = &self.table.config.target;
         let replica = self.replicas.iter().find(|replica| replica.address() == address);
-        let database = replica.map_or(target.database.as_str(), |replica| self.target_on(replica).0);
-        Place {
-            cluster: self.table.cluster.name.clone(),
-            shard: self.shard.clone(),
-            replica: address.to_owned(),
-            database: database.to_owned(),
-            table: target.table.clone(),
-        }
+        self.table.place(&self.shard, address, replica.map(Arc::as_ref))
     }
 
     /// Database and name that the target has on a replica.

@@ -86,11 +86,11 @@ pub async fn insert(
     body: &mut impl Rows,
 ) -> Result<Inserted, Exception> {
     let table = plan.table.clone();
-    let windows = retries::windows(&table, &asker);
-    if !retries::needs_body(&asker, plan.token.as_deref(), &windows) {
+    let windows = retries::windows(app, &table, &asker);
+    if !retries::needs_body(app, &table, &asker, plan.token.as_deref()) {
         plan.body_hash = None;
     }
-    let staging = read_and_stage(app, plan, body).await?;
+    let mut staging = read_and_stage(app, plan, body).await?;
     if staging.rows() == 0 {
         let summary = InsertSummary {
             elapsed_ns: elapsed_ns(asker.since),
@@ -105,6 +105,8 @@ pub async fn insert(
     if let Some(first) = retries::settled(app, &signature, &windows) {
         return Ok(answered_before(app, &table, &first, &asker).await);
     }
+    // Others need not wait for the memory of one whose rows are on the disk.
+    staging.give_back_part();
     app.admit_shares(&staging.destinations()).await?;
     let foreground = asker.foreground;
     let since = asker.since;
@@ -287,7 +289,7 @@ async fn commit(
         user: asker.user.clone(),
         query_id: asker.query_id.clone(),
         body_hash: asker.selected.or(staging.body_hash()),
-        retry_windows: retries::windows(table, asker),
+        retry_windows: retries::windows(app, table, asker),
         probe,
         watch: asker.foreground.is_some(),
     };
@@ -322,10 +324,17 @@ fn commit_failed(table: &str, error: &CommitError) -> Exception {
 impl From<StageError> for Exception {
     fn from(error: StageError) -> Self {
         match error {
-            StageError::File(_) => Self::try_again(code::NOT_ENOUGH_SPACE, 10, error.to_string()),
-            StageError::RunTooLarge { .. } | StageError::NoShard { .. } | StageError::Frame(_) => {
-                Self::internal(error.to_string())
+            error if error.is_want_of_room() => {
+                let message = format!(
+                    "{error}: new INSERTs wait until there is room. Nothing of this one was accepted."
+                );
+                Self::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
             }
+            StageError::File(_) => Self::try_again(code::NOT_ENOUGH_SPACE, 10, error.to_string()),
+            StageError::NoRoom { .. }
+            | StageError::RunTooLarge { .. }
+            | StageError::NoShard { .. }
+            | StageError::Frame(_) => Self::internal(error.to_string()),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use config::WhenShardDown;
 use formats::statement::{Insert, InsertColumns, Source};
 use formats::{Format, RowStream, Spec};
-use sharding::Context;
+use sharding::{Context, Key, Slots};
 
 use super::defaults::Filling;
 use super::foreground;
@@ -227,8 +228,8 @@ fn placement(table: &RoutedTable, schema: &TableSchema, own: &OwnSettings) -> Re
     }
     match (&schema.key, &table.ring) {
         (Some(key), Some(ring)) => Ok(Placement::Ring(key.clone(), ring.clone())),
-        (Some(key), None) => Ok(Placement::Slots(key.clone(), table.slots.clone())),
-        (None, _) if own.one_random_shard => Ok(Placement::Whole(random_shard(&table.slots))),
+        (Some(key), None) => Ok(Placement::Slots(key.clone(), slots(table, Some(key)))),
+        (None, _) if own.one_random_shard => Ok(Placement::Whole(random_shard(&slots(table, None)))),
         (None, _) => Err(Exception::bad_input(
             code::STORAGE_REQUIRES_PARAMETER,
             format!(
@@ -238,6 +239,13 @@ fn placement(table: &RoutedTable, schema: &TableSchema, own: &OwnSettings) -> Re
             ),
         )),
     }
+}
+
+/// The table's slots; without those of shards that are down, where it says so and no row belongs to a certain shard.
+fn slots(table: &RoutedTable, key: Option<&Key>) -> Slots {
+    let reroutes = table.config.when_shard_down == WhenShardDown::Reroute && key.is_none_or(Key::is_random);
+    let of_up = reroutes.then(|| table.slots_of_up()).flatten();
+    of_up.unwrap_or_else(|| table.slots.clone())
 }
 
 /// A body whose rows cannot be told apart goes whole to one shard, where that is all the same.

@@ -106,39 +106,35 @@ impl BodyHash {
     }
 }
 
-/// Whether INSERTs are recognised by what they say alone. **The one place to ask the target**: it must drop a repeated block by
-/// itself, so that a second INSERT of the same rows cannot be meant. What targets do is not known yet, so the table's own
-/// configuration has to say it.
-fn recognises_identical(send: &SendSettings) -> bool {
-    match send.identical_inserts {
-        IdenticalInserts::Always => true,
-        IdenticalInserts::WhereTargetDeduplicates => false,
+/// Whether an INSERT is recognised by what it says alone: its client waits for all shards, the table's own configuration says so,
+/// or the target drops a repeated block by itself, so that a second INSERT of the same rows cannot be meant. None while no replica
+/// has told. What a SELECT gives is another thing each time.
+fn recognises_identical(app: &App, table: &RoutedTable, asker: &Asker) -> Option<bool> {
+    if asker.selected.is_some() {
+        return Some(false);
+    }
+    let is_said = table.config.send.identical_inserts == IdenticalInserts::Always;
+    match is_said || asker.foreground.is_some() {
+        true => Some(true),
+        false => table.deduplicates(&app.identities),
     }
 }
 
-/// How long INSERTs into a table with these settings are recognised.
 fn windows_of(send: &SendSettings) -> RetryWindows {
-    let identical = send.identical_insert_window;
     RetryWindows {
         token: send.insert_token_window,
         query_id: send.query_id_window,
-        identical: if recognises_identical(send) {
-            identical
-        } else {
-            Duration::ZERO
-        },
+        identical: send.identical_insert_window,
     }
 }
 
 /// How long ago this INSERT may have been accepted that it is taken for a retry.
-pub fn windows(table: &RoutedTable, asker: &Asker) -> RetryWindows {
-    let windows = windows_of(&table.config.send);
-    let identical = match (&asker.selected, &asker.foreground) {
-        (Some(_), _) => Duration::ZERO,
-        (None, Some(_)) => table.config.send.identical_insert_window,
-        (None, None) => windows.identical,
-    };
-    RetryWindows { identical, ..windows }
+pub fn windows(app: &App, table: &RoutedTable, asker: &Asker) -> RetryWindows {
+    let mut windows = windows_of(&table.config.send);
+    if recognises_identical(app, table, asker) != Some(true) {
+        windows.identical = Duration::ZERO;
+    }
+    windows
 }
 
 /// How long the spool has to remember: of each the longest that any table wants.
@@ -146,12 +142,8 @@ pub fn windows_kept(config: &config::Config) -> RetryWindows {
     let tables = config.tables.iter().map(|table| &table.send);
     let overrides = config.overrides.iter().map(|over| &over.send);
     let all = std::iter::once(&config.send).chain(tables).chain(overrides);
-    let kept = |send: &SendSettings| RetryWindows {
-        // A foreground INSERT is recognised by its body on any target.
-        identical: send.identical_insert_window,
-        ..windows_of(send)
-    };
-    all.map(kept).fold(RetryWindows::default(), RetryWindows::longest)
+    all.map(windows_of)
+        .fold(RetryWindows::default(), RetryWindows::longest)
 }
 
 /// How many entries a memory limit allows.
@@ -160,10 +152,12 @@ pub fn entries_max(memory_limit: u64) -> usize {
     (bytes / spool::RETRY_ENTRY_BYTES).min(ENTRIES_MAX)
 }
 
-/// Whether the body has to be hashed: nothing else recognises this INSERT.
-pub fn needs_body(asker: &Asker, token: Option<&str>, windows: &RetryWindows) -> bool {
+/// Whether the body has to be hashed: this INSERT, or a later one, may be recognised by it.
+pub fn needs_body(app: &App, table: &RoutedTable, asker: &Asker, token: Option<&str>) -> bool {
+    let windows = windows_of(&table.config.send);
     let by_query_id = !asker.query_id.is_empty() && !windows.query_id.is_zero();
-    token.is_none() && asker.selected.is_none() && (by_query_id || !windows.identical.is_zero())
+    let by_body = !windows.identical.is_zero() && recognises_identical(app, table, asker) != Some(false);
+    token.is_none() && asker.selected.is_none() && (by_query_id || by_body)
 }
 
 /// What the INSERT is recognised by.
@@ -186,7 +180,7 @@ pub fn signature<'a>(
 /// still waits is not looked for here: its retry waits with it once it is committed itself.
 pub fn known_before(app: &App, table: &RoutedTable, asker: &Asker, token: Option<&str>) -> Option<Accepted> {
     let signature = signature(table, asker, token, None);
-    settled(app, &signature, &windows(table, asker))
+    settled(app, &signature, &windows(app, table, asker))
 }
 
 /// The accepted INSERT that this one is a retry of, unless somebody still waits for its end.

@@ -109,6 +109,13 @@ impl Staging {
         &mut self.part
     }
 
+    /// Gives its part of the memory back, where its rows are in files by now.
+    pub fn give_back_part(&mut self) {
+        if self.shares.staged.as_ref().is_some_and(Staged::is_on_disk) {
+            self.part = Part::default();
+        }
+    }
+
     /// What the spool commits, and the part of the memory that it takes until then.
     pub fn into_staged(self) -> Result<(Staged, Part), Exception> {
         let staged = self.shares.staged;

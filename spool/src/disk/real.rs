@@ -67,8 +67,21 @@ impl Disk for RealDisk {
         Ok(entries)
     }
 
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&str, bool)) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            visit(&entry.file_name().to_string_lossy(), entry.file_type()?.is_dir());
+        }
+        Ok(())
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    fn free_bytes(&self, path: &Path) -> Option<u64> {
+        let stat = rustix::fs::statvfs(path).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// A rename sets the time of change, not that of the content.

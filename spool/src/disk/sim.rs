@@ -5,7 +5,7 @@
 //! - every operation fails from the n-th on, or one of a kind does, once: the n-th write, sync, rename, link …;
 //! - a sync fails and the next one succeeds, without the bytes: the kernel drops the dirty mark with the error;
 //! - the disk is full, until it is made larger;
-//! - a file or directory cannot be read;
+//! - a file or directory cannot be read, or is listed late;
 //! - the power goes. Of each unsynced write some 512-byte sectors arrive, by a seed, and so do changes of length. Of
 //!   names that were not synced, removed ones and directories included, none, some by the seed, or all are there.
 //!
@@ -16,7 +16,7 @@ mod names;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use self::contents::Contents;
 use self::names::{Names, Node, Survivors};
@@ -27,6 +27,7 @@ use crate::files::now_ms;
 #[derive(Debug, Clone, Default)]
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
+    released: Arc<Condvar>,
 }
 
 /// What changes the disk.
@@ -64,6 +65,8 @@ struct World {
     unreadable: Vec<PathBuf>,
     /// These cannot be listed.
     unlistable: Vec<PathBuf>,
+    /// Who lists these waits.
+    slow: Vec<PathBuf>,
     /// Bytes that fit; any number when unset.
     capacity: Option<usize>,
     operations: u64,
@@ -126,6 +129,17 @@ impl SimDisk {
     /// That directory cannot be listed; what is in it can be read.
     pub fn fail_listing(&self, path: &Path) {
         self.world().unlistable.push(path.to_owned());
+    }
+
+    /// Who lists that directory waits until [`SimDisk::release_listings`].
+    pub fn hold_listing(&self, path: &Path) {
+        self.world().slow.push(path.to_owned());
+    }
+
+    /// Directories are listed again.
+    pub fn release_listings(&self) {
+        self.world().slow.clear();
+        self.released.notify_all();
     }
 
     /// Only so many bytes fit, or any number.
@@ -399,7 +413,13 @@ impl Disk for SimDisk {
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let world = self.world();
+        let mut world = self.world();
+        while world.slow.iter().any(|slow| slow == path) {
+            world = self
+                .released
+                .wait(world)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
         world.check_readable(path)?;
         if world.unlistable.iter().any(|bad| bad == path) {
             return Err(io::Error::other("injected read error"));
@@ -430,6 +450,12 @@ impl Disk for SimDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         Ok(self.world().names.get(path).is_ok())
+    }
+
+    fn free_bytes(&self, _path: &Path) -> Option<u64> {
+        let world = self.world();
+        let capacity = world.capacity?;
+        Some(capacity.saturating_sub(world.names.bytes()) as u64)
     }
 
     fn changed_at_ms(&self, path: &Path) -> io::Result<u64> {

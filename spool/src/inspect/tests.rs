@@ -112,7 +112,12 @@ async fn cat_prints_the_rows_and_verify_finds_a_flipped_bit() {
 #[test]
 fn a_directory_that_is_no_spool_is_said_to_be_none() {
     let directory = tempfile::tempdir().unwrap();
-    assert!(list(directory.path()).unwrap_err().to_string().contains("/id"));
+    assert!(
+        list(directory.path())
+            .unwrap_err()
+            .to_string()
+            .contains("there is no spool in it")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

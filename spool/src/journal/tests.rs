@@ -190,7 +190,10 @@ fn rows_that_do_not_compress_are_stored_as_they_are() {
 fn a_segment_has_its_space_before_its_first_record() {
     let disk = empty_disk();
     let _writer = writer(&disk);
-    assert_eq!(disk.read(&path(1)).len() as u64, SEGMENT_BYTES);
+    assert_eq!(
+        disk.read(&path(1)).len() as u64,
+        SEGMENT_BYTES + SEGMENT_BYTES / 32
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::segment::{self, SegmentHead};
 use super::{JournalError, Position, record, segment_path};
 use crate::disk::{Disk, DiskFile};
 use crate::entry;
-use crate::event::Record;
+use crate::event::{Event, Record};
 use crate::host;
 
 /// How a journal is written.
@@ -51,8 +51,14 @@ struct OpenSegment {
     synced: u64,
     /// Bytes that space is reserved for.
     reserved: u64,
+    /// Of these, bytes at the end that commits leave to other records.
+    tail: u64,
     records: u64,
 }
+
+/// The part of a segment's size that is reserved behind it for everything but commits: 2 MiB of the default, some ten thousand
+/// attempts and outcomes. On a full disk, where there is no next segment, deliveries go on and are written down.
+const TAIL_PART: u64 = 32;
 
 impl Writer {
     /// Makes the first segment of this process, durable before this returns.
@@ -77,13 +83,18 @@ impl Writer {
     /// [`Writer::sync`].
     ///
     /// An append never begins a segment by itself: ask [`Writer::is_full`]. A record larger than the
-    /// segment's rest makes the segment longer.
+    /// segment's rest makes the segment longer. With [`JournalError::NoSpace`] for a commit, other records may still fit: they
+    /// have space of their own.
     pub fn append(&mut self, record: &Record) -> Result<Position, JournalError> {
         self.check_poison()?;
         let body = entry::encode_record(record)?;
         let open = &mut self.open;
         record::write(&body, open.records, open.synced, open.head.salt, &mut self.buffer)?;
-        open.reserve(self.buffer.len() as u64)?;
+        let is_commit = record
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Commit(_)));
+        open.reserve(self.buffer.len() as u64, is_commit)?;
         let position = Position {
             segment: open.head.segment,
             offset: open.end,
@@ -180,7 +191,8 @@ impl OpenSegment {
     ) -> Result<OpenSegment, JournalError> {
         let path = segment_path(directory, head.segment);
         let file = disk.create_new(&path).map_err(no_space(head.segment))?;
-        if let Err(cause) = file.allocate(segment_bytes) {
+        let tail = segment_bytes / TAIL_PART;
+        if let Err(cause) = file.allocate(segment_bytes + tail) {
             remove_unbegun(disk, &path);
             return Err(no_space(head.segment)(cause));
         }
@@ -195,14 +207,15 @@ impl OpenSegment {
             head,
             end,
             synced: end,
-            reserved: segment_bytes,
+            reserved: segment_bytes + tail,
+            tail,
             records: 0,
         })
     }
 
-    /// Sees to it that a write of `bytes` at the end will not want for space.
-    fn reserve(&mut self, bytes: u64) -> Result<(), JournalError> {
-        let end = self.end + bytes;
+    /// Sees to it that a write of `bytes` at the end will not want for space, nor other records behind a commit.
+    fn reserve(&mut self, bytes: u64, is_commit: bool) -> Result<(), JournalError> {
+        let end = self.end + bytes + if is_commit { self.tail } else { 0 };
         if end > self.reserved {
             self.file.allocate(end).map_err(no_space(self.head.segment))?;
             self.reserved = end;

@@ -42,6 +42,7 @@ impl Spool {
         let memory = StageMemory {
             inline_bytes_max: shared.options.inline_bytes_max,
             stage_memory_bytes: shared.options.stage_memory_bytes,
+            reserve_bytes: shared.options.reserve_bytes,
         };
         let targets = lanes.iter().map(|lanes| self.target(*lanes)).collect();
         Stage::new(shared.files.clone(), memory, insert, token, shape, targets)
@@ -65,7 +66,8 @@ impl Spool {
         if shared.is_closed() {
             return Err(shared.commit_error());
         }
-        self.make_room(staged.disk_bytes() + staged.raw_bytes()).await?;
+        // What it has on disk is counted already.
+        self.make_room(staged.raw_bytes()).await?;
         self.wait_for_memory().await?;
         let (reply, accepted) = oneshot::channel();
         if shared.inbox.push(Job::Commit { staged, head, reply }).is_err() {
@@ -102,18 +104,25 @@ impl Spool {
     async fn make_room(&self, bytes: u64) -> Result<(), CommitError> {
         let shared = self.shared();
         let max_bytes = shared.options.max_bytes;
-        let excess = (self.bytes() + bytes).saturating_sub(max_bytes);
-        if excess == 0 {
+        if self.bytes() + bytes <= max_bytes {
             return Ok(());
         }
-        let (reply, evicted) = oneshot::channel();
-        if shared.work.push(Work::Evict { bytes: excess, reply }).is_ok() {
-            // No answer means that the threads have ended; the next line tells.
-            let _ = evicted.await;
-        }
+        // What can be evicted is known when the directories are read.
+        shared.swept().await;
+        let excess = (self.bytes() + bytes).saturating_sub(max_bytes);
+        self.evict(excess).await;
         match self.bytes() + bytes {
             bytes if bytes > max_bytes => Err(CommitError::Full { bytes, max_bytes }),
             _ => Ok(()),
+        }
+    }
+
+    /// Makes sent/ smaller by so many bytes, or empty.
+    pub async fn evict(&self, bytes: u64) {
+        let (reply, evicted) = oneshot::channel();
+        if self.shared().work.push(Work::Evict { bytes, reply }).is_ok() {
+            // No answer means that the threads have ended.
+            let _ = evicted.await;
         }
     }
 

@@ -24,10 +24,13 @@ impl Spool {
         self.shared().state().status(destination)
     }
 
-    /// Bytes of the spool: journal, batch files (a file of several destinations counts for each), sent/,
-    /// broken/.
+    /// Bytes of the spool: journal, files of INSERTs on their way, batch files (a file of several destinations counts for each),
+    /// sent/, broken/.
     pub fn bytes(&self) -> u64 {
-        self.shared().journal_bytes.load(Ordering::Relaxed) + self.shared().state().file_bytes()
+        let shared = self.shared();
+        let counted = [&shared.journal_bytes, &*shared.files.underway];
+        let counted: u64 = counted.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        counted + shared.state().file_bytes()
     }
 
     /// Why the journal failed, if it did: the router is to stop, and says this.
@@ -54,6 +57,7 @@ impl Spool {
     /// Puts a held batch, or one from broken/, back into the queue, its bytes and token unchanged. Gives its
     /// number: a held batch keeps its own, one from broken/ gets a new one.
     pub async fn requeue(&self, destination: &Destination, seq: u64) -> Result<u64, QueueError> {
+        self.check_swept().await?;
         let waits = self.shared().state().queue(destination).holds(seq);
         if waits {
             self.shared()
@@ -66,6 +70,7 @@ impl Spool {
 
     /// Drops a batch that waits, is held, or lies in broken/: its rows are lost, by an operator's word.
     pub async fn drop_batch(&self, destination: &Destination, seq: u64) -> Result<(), QueueError> {
+        self.check_swept().await?;
         if !self.shared().state().queue(destination).holds(seq) {
             return self.drop_broken(destination, seq);
         }
@@ -73,6 +78,14 @@ impl Spool {
             .asked(Request::Drop(destination.clone(), seq))
             .await
             .map(drop)
+    }
+
+    /// Waits until all files are known; an error when the spool is closed before.
+    pub(crate) async fn check_swept(&self) -> Result<(), QueueError> {
+        match self.shared().swept().await {
+            true => Ok(()),
+            false => Err(self.shared().queue_error()),
+        }
     }
 
     /// What lies in broken/ is settled: there is nothing to record, only files to remove.

@@ -71,6 +71,9 @@ impl Spool {
 
     fn lease(&self, destination: &Destination, turn: Turn) -> Option<(Seq, Note, Lease)> {
         let mut state = self.shared().state();
+        if !state.is_swept() {
+            return None;
+        }
         let queue = state.queue(destination);
         let seq = queue.next(turn)?;
         let note = queue.notes.get(&seq).cloned().unwrap_or_default();
@@ -85,6 +88,9 @@ impl Spool {
         turn: Turn,
     ) -> Option<(Vec<Seq>, BatchLimits, Lease)> {
         let mut state = self.shared().state();
+        if !state.is_swept() {
+            return None;
+        }
         let next = state.get_queue(destination)?.next(turn)?;
         let files_max = self.shared().options.join_files_max;
         let (seqs, limits) = state.joinable(destination, files_max)?;
@@ -289,7 +295,10 @@ impl Spool {
         let shared = self.shared();
         let (lanes, through) = shared.state().flush(table);
         shared.work.ring();
-        let is_done = || shared.poison_cause().is_some() || shared.state().is_cut_through(&lanes, through);
+        // Nothing is cut where the end comes before the directories are read.
+        let is_over =
+            || shared.poison_cause().is_some() || (shared.is_closed() && !shared.state().is_swept());
+        let is_done = || is_over() || shared.state().is_cut_through(&lanes, through);
         shared.progress_until(is_done).await;
     }
 }

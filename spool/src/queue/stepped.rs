@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{Running, Spool};
+use super::{Opened, Running, Spool, Sweeping};
 use crate::commit::{Job, JournalThread};
 use crate::disk::sim::SimDisk;
 use crate::error::OpenError;
@@ -37,7 +37,9 @@ impl Spool {
         disk: &SimDisk,
         options: Options,
     ) -> Result<(Spool, Stepper, RecoveryReport), OpenError> {
-        let (shared, journal, report) = Spool::roll_forward(Arc::new(disk.clone()), options)?;
+        let opened = Opened::roll_forward(Arc::new(disk.clone()), options, Sweeping::Alone)?;
+        let Opened { shared, journal, .. } = opened;
+        let report = shared.recovery().cloned().unwrap_or_default();
         shared.is_stepped.store(true, Ordering::Relaxed);
         let running = Running {
             shared: Arc::clone(&shared),

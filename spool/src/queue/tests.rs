@@ -5,6 +5,7 @@ mod bytes;
 mod crash;
 mod damage;
 mod doubt;
+mod full;
 mod joined;
 mod local;
 mod lost;
@@ -12,6 +13,7 @@ mod model;
 mod probe;
 mod receipts;
 mod retries;
+mod start;
 pub mod support;
 
 use std::time::Duration;

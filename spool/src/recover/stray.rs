@@ -15,15 +15,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::Repairs;
-use super::sweep::{read_info, remove};
+use super::sweep::{Sweep, read_info};
 use crate::bin_file::{BinInfo, BinReader, Segment};
 use crate::event::{Cut, Event, Recut, Seq, Verdict};
 use crate::files::Files;
 use crate::model::{Destination, LaneKey};
 use crate::names::seq_of;
 use crate::state::State;
-use crate::status::RecoveryReport;
 
 /// Batches at the front of a line that are looked at for the rows of a stray, beside those that were tried: only one that was
 /// is ever cut again.
@@ -55,45 +53,39 @@ impl Stray {
 }
 
 /// Settles strays of a journal of which nothing is missing.
-pub fn settle(
-    files: &Files,
-    state: &mut State,
-    report: &mut RecoveryReport,
-    repairs: &mut Repairs,
-    strays: Vec<Stray>,
-) {
+pub fn settle(sweep: &mut Sweep<'_>, strays: &[Stray]) {
     // The files of one cut have one token.
-    let mut cuts: BTreeMap<String, Vec<Stray>> = BTreeMap::new();
+    let mut cuts: BTreeMap<&str, Vec<&Stray>> = BTreeMap::new();
     for stray in strays {
-        cuts.entry(stray.info.trailer.token.clone())
-            .or_default()
-            .push(stray);
+        cuts.entry(&stray.info.trailer.token).or_default().push(stray);
     }
     for cut in cuts.into_values() {
-        if record_cut(files, state, repairs, &cut) {
-            report.cuts_recorded += 1;
+        if record_cut(sweep, &cut) {
+            sweep.report.cuts_recorded += 1;
             continue;
         }
         for stray in cut {
-            if is_superfluous(files, state, &stray) {
-                remove(files, &stray.path, &mut report.uncut_files_removed);
+            if is_superfluous(sweep, stray) {
+                sweep.remove(&stray.path, |report| &mut report.uncut_files_removed);
             } else {
                 let why = "the journal has no record of this batch, and its rows do not wait either";
-                hold(state, report, repairs, &stray, why);
+                hold(sweep, stray, why);
             }
         }
     }
 }
 
 /// Records the cut that these are the files of; whether they are.
-fn record_cut(files: &Files, state: &mut State, repairs: &mut Repairs, cut: &[Stray]) -> bool {
+fn record_cut(sweep: &mut Sweep<'_>, cut: &[&Stray]) -> bool {
     let Some(first) = cut.first() else { return false };
     let trailer = &first.info.trailer;
-    let Some((lane, taken)) = state.matching_cut(&first.destination, &trailer.shape, &trailer.segments)
-    else {
+    let matching = sweep
+        .state()
+        .matching_cut(&first.destination, &trailer.shape, &trailer.segments);
+    let Some((lane, taken)) = matching else {
         return false;
     };
-    let Some(seqs) = seqs_of(&lane, cut).filter(|_| is_whole(files, first)) else {
+    let Some(seqs) = seqs_of(&lane, cut).filter(|_| is_whole(sweep.files, first)) else {
         return false;
     };
     let event = Cut {
@@ -102,12 +94,12 @@ fn record_cut(files: &Files, state: &mut State, repairs: &mut Repairs, cut: &[St
         seqs,
         batch: first.info.batch(),
     };
-    repairs.make(state, Some(&lane), vec![Event::Cut(event)]);
+    sweep.make(Some(&lane), vec![Event::Cut(event)]);
     true
 }
 
 /// The numbers of the files at each of the lane's destinations, if there is one at each and no other.
-fn seqs_of(lane: &LaneKey, cut: &[Stray]) -> Option<Vec<Seq>> {
+fn seqs_of(lane: &LaneKey, cut: &[&Stray]) -> Option<Vec<Seq>> {
     let seq_at = |to: &Destination| {
         cut.iter()
             .find(|stray| stray.is_file_of(to))
@@ -128,24 +120,29 @@ fn is_whole(files: &Files, stray: &Stray) -> bool {
 }
 
 /// Whether its rows are elsewhere, so that it was never recorded.
-fn is_superfluous(files: &Files, state: &State, stray: &Stray) -> bool {
-    let waiting = state.inserts_waiting_for(&stray.destination);
+fn is_superfluous(sweep: &Sweep<'_>, stray: &Stray) -> bool {
+    let waiting = sweep.state().inserts_waiting_for(&stray.destination);
     let segments = &stray.info.trailer.segments;
     segments.iter().all(|segment| waiting.contains(&segment.insert))
-        || is_piece_of_one_in_line(files, state, stray)
-        || is_join_of_some_in_line(files, state, stray)
-        || is_in_broken(files, stray)
+        || is_piece_of_one_in_line(sweep, stray)
+        || is_join_of_some_in_line(sweep, stray)
+        || is_in_broken(sweep.files, stray)
 }
 
-fn is_piece_of_one_in_line(files: &Files, state: &State, stray: &Stray) -> bool {
-    let Some(queue) = state.get_queue(&stray.destination) else {
-        return false;
+fn is_piece_of_one_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
+    let looked_at: Vec<Seq> = {
+        let state = sweep.state();
+        let Some(queue) = state.get_queue(&stray.destination) else {
+            return false;
+        };
+        let first = queue.in_order().take(LINE_LOOKED_AT).map(|(seq, _)| seq);
+        let tried = queue.notes.keys().copied();
+        first
+            .chain(tried.filter(|seq| queue.line.contains_key(seq)))
+            .collect()
     };
-    let first = queue.in_order().take(LINE_LOOKED_AT).map(|(seq, _)| seq);
-    let tried = queue.notes.keys().copied();
-    let mut looked_at = first.chain(tried.filter(|seq| queue.line.contains_key(seq)));
-    looked_at.any(|seq| {
-        let info = read_info(files, &files.batch(&stray.destination, seq));
+    looked_at.into_iter().any(|seq| {
+        let info = read_info(sweep.files, &sweep.files.batch(&stray.destination, seq));
         info.is_ok_and(|info| has_rows_of(&info, stray))
     })
 }
@@ -169,14 +166,19 @@ fn is_part_of(whole: &[Segment], part: &[Segment]) -> bool {
 }
 
 /// Whether its INSERTs are, one by one, those of untried batches that follow each other in line.
-fn is_join_of_some_in_line(files: &Files, state: &State, stray: &Stray) -> bool {
-    let Some(queue) = state.get_queue(&stray.destination) else {
-        return false;
+fn is_join_of_some_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
+    let untried: Vec<Seq> = {
+        let state = sweep.state();
+        let Some(queue) = state.get_queue(&stray.destination) else {
+            return false;
+        };
+        let in_order = queue.in_order().map(|(seq, _)| seq);
+        in_order.filter(|seq| queue.may_be_joined(*seq)).collect()
     };
     let wanted = &stray.info.trailer.segments;
     let mut found: Vec<Segment> = Vec::new();
-    for (seq, _) in queue.in_order().filter(|(seq, _)| queue.may_be_joined(*seq)) {
-        let info = read_info(files, &files.batch(&stray.destination, seq));
+    for seq in untried {
+        let info = read_info(sweep.files, &sweep.files.batch(&stray.destination, seq));
         let Ok(info) = info else { continue };
         if info.trailer.shape != stray.info.trailer.shape {
             continue;
@@ -256,9 +258,9 @@ fn is_in_broken(files: &Files, stray: &Stray) -> bool {
 }
 
 /// Enters the file as a batch that is set aside.
-pub fn hold(state: &mut State, report: &mut RecoveryReport, repairs: &mut Repairs, stray: &Stray, why: &str) {
+pub fn hold(sweep: &mut Sweep<'_>, stray: &Stray, why: &str) {
     tracing::error!(path = %stray.path.display(), "a batch file without a record: it is held");
-    report.damaged.push(stray.path.clone());
+    sweep.report.damaged.push(stray.path.clone());
     let batch = stray.info.batch();
     let pieces = stray.info.trailer.segments.iter().map(|segment| Recut {
         seq: stray.seq,
@@ -272,7 +274,7 @@ pub fn hold(state: &mut State, report: &mut RecoveryReport, repairs: &mut Repair
         into: pieces.collect(),
     };
     let held = held(&stray.destination, stray.seq, why);
-    repairs.make(state, None, vec![entered, held]);
+    sweep.make(None, vec![entered, held]);
 }
 
 /// That a batch is set aside.

@@ -6,9 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::Repairs;
+use super::leftovers::keep;
 use super::stray::{Stray, held, hold, is_same};
-use super::sweep::{keep, read_info};
+use super::sweep::{Sweep, read_info};
 use crate::bin_file::{BinInfo, Segment};
 use crate::cut;
 use crate::error::FileError;
@@ -16,33 +16,25 @@ use crate::event::{BatchInfo, Cut, Event, Seq, Taken};
 use crate::files::Files;
 use crate::model::{Destination, InsertId};
 use crate::names::seq_of;
-use crate::state::State;
 use crate::state::lane::{CutPlan, Piece};
 use crate::state::lost::Suspect;
 use crate::state::share::Run;
-use crate::status::RecoveryReport;
 
 const LOST: &str = "records of the journal are lost";
 const NEXT_STEP: &str =
     "look at the shard: `weir spool retry` sends the rows, `weir spool drop` gives them up";
 
 /// Holds what may have been sent, and forgets what certainly was cut.
-pub fn resolve(
-    files: &Files,
-    state: &mut State,
-    report: &mut RecoveryReport,
-    repairs: &mut Repairs,
-    strays: &[Stray],
-) -> Result<(), FileError> {
-    decide_pending(state, repairs);
-    let evidence = Evidence::gather(files, state, strays);
-    forget_cut_ones(state, repairs, &evidence);
+pub fn resolve(sweep: &mut Sweep<'_>, strays: &[Stray]) -> Result<(), FileError> {
+    decide_pending(sweep);
+    let evidence = Evidence::gather(sweep, strays);
+    forget_cut_ones(sweep, &evidence);
     for stray in strays {
         let why = format!("{LOST}, and with them whether this batch was sent: {NEXT_STEP}");
-        hold(state, report, repairs, stray, &why);
+        hold(sweep, stray, &why);
     }
-    hold_recut_ones(files, state, repairs, &evidence);
-    hold_suspects(files, state, report, repairs)
+    hold_recut_ones(sweep, &evidence);
+    hold_suspects(sweep)
 }
 
 /// Batch files that no record accounts for, by whose rows are in them.
@@ -53,13 +45,14 @@ struct Evidence {
 
 impl Evidence {
     /// Strays, sent/ and broken/.
-    fn gather(files: &Files, state: &State, strays: &[Stray]) -> Evidence {
+    fn gather(sweep: &Sweep<'_>, strays: &[Stray]) -> Evidence {
         let mut evidence = Evidence::default();
         for stray in strays {
             evidence.add(&stray.destination, stray.seq, &stray.info);
         }
-        let known: Vec<&Destination> = state.queues().map(|(destination, _)| destination).collect();
-        for destination in known {
+        let files = sweep.files;
+        let known: Vec<Destination> = (sweep.state().queues()).map(|(to, _)| to.clone()).collect();
+        for destination in &known {
             for directory in [files.layout.sent(destination), files.layout.broken(destination)] {
                 evidence.add_kept(files, destination, &directory);
             }
@@ -116,29 +109,31 @@ impl Evidence {
 }
 
 /// Whether a pending INSERT was undone is not known: it is not, and what may have been sent of it waits for a decision.
-fn decide_pending(state: &mut State, repairs: &mut Repairs) {
+fn decide_pending(sweep: &mut Sweep<'_>) {
     let why = format!("{LOST}, and with them whether its INSERT was undone: {NEXT_STEP}");
-    for undecided in state.undecided() {
-        let waits =
-            |(to, seq): &&(Destination, Seq)| state.get_queue(to).is_some_and(|queue| queue.holds(*seq));
-        let batches = undecided.batches.iter().filter(waits);
-        let mut events: Vec<Event> = batches.map(|(to, seq)| held(to, *seq, &why)).collect();
+    let undecided = sweep.state().undecided();
+    for undecided in undecided {
+        let mut events: Vec<Event> = {
+            let state = sweep.state();
+            let waits =
+                |(to, seq): &&(Destination, Seq)| state.get_queue(to).is_some_and(|queue| queue.holds(*seq));
+            let batches = undecided.batches.iter().filter(waits);
+            batches.map(|(to, seq)| held(to, *seq, &why)).collect()
+        };
         events.push(Event::Go {
             insert: undecided.insert,
         });
-        repairs.make(state, None, events);
+        sweep.make(None, events);
     }
 }
 
 /// Their files are there: only the records of their cuts are not.
-fn forget_cut_ones(state: &mut State, repairs: &mut Repairs, evidence: &Evidence) {
-    for suspect in state.suspects() {
+fn forget_cut_ones(sweep: &mut Sweep<'_>, evidence: &Evidence) {
+    let suspects = sweep.state().suspects();
+    for suspect in suspects {
         if evidence.shows_cut_of(&suspect) {
-            repairs.make(
-                state,
-                Some(&suspect.lane),
-                vec![taken(vec![suspect.taken], Vec::new(), None)],
-            );
+            let cut = taken(vec![suspect.taken], Vec::new(), None);
+            sweep.make(Some(&suspect.lane), vec![cut]);
         }
     }
 }
@@ -153,32 +148,33 @@ fn taken(taken: Vec<Taken>, seqs: Vec<Seq>, batch: Option<BatchInfo>) -> Event {
 }
 
 /// A batch in line may have been refused and cut again: then its pieces have its rows, and may have been sent.
-fn hold_recut_ones(files: &Files, state: &mut State, repairs: &mut Repairs, evidence: &Evidence) {
+fn hold_recut_ones(sweep: &mut Sweep<'_>, evidence: &Evidence) {
     let why = format!("{LOST}, and later batches have rows of this one: {NEXT_STEP}");
-    let in_line: Vec<(Destination, Seq)> = state
-        .queues()
-        .flat_map(|(to, queue)| queue.line.keys().map(|seq| (to.clone(), *seq)))
-        .collect();
+    let in_line: Vec<(Destination, Seq)> = {
+        let state = sweep.state();
+        let of_all = state.queues();
+        of_all
+            .flat_map(|(to, queue)| queue.line.keys().map(|seq| (to.clone(), *seq)))
+            .collect()
+    };
     for (to, seq) in in_line {
-        let info = read_info(files, &files.batch(&to, seq));
+        let info = read_info(sweep.files, &sweep.files.batch(&to, seq));
         if info.is_ok_and(|info| evidence.shows_recut_of(&to, seq, &info)) {
-            repairs.hold(state, &to, seq, &why);
+            sweep.hold(&to, seq, &why);
         }
     }
 }
 
 /// The rest is cut into batches that nobody sends by himself.
-fn hold_suspects(
-    files: &Files,
-    state: &mut State,
-    report: &mut RecoveryReport,
-    repairs: &mut Repairs,
-) -> Result<(), FileError> {
+fn hold_suspects(sweep: &mut Sweep<'_>) -> Result<(), FileError> {
     let why = format!("{LOST}, and with them whether these rows were sent in another batch: {NEXT_STEP}");
-    while let Some(plan) = state.claim_suspects() {
-        match cut::write(files, &plan) {
+    loop {
+        let Some(plan) = sweep.state().claim_suspects() else {
+            return Ok(());
+        };
+        match cut::write(sweep.files, &plan) {
             Ok(batch) => {
-                report.suspect_shares += plan.pieces.len() as u64;
+                sweep.report.suspect_shares += plan.pieces.len() as u64;
                 tracing::error!(
                     table = plan.key.table,
                     shard = plan.key.shard,
@@ -189,39 +185,31 @@ fn hold_suspects(
                 let mut events = vec![taken(pieces, plan.seqs.clone(), Some(batch))];
                 let named = plan.key.destinations.iter().zip(&plan.seqs);
                 events.extend(named.map(|(to, seq)| held(to, *seq, &why)));
-                repairs.make(state, Some(&plan.key), events);
+                sweep.make(Some(&plan.key), events);
             }
-            Err(error) => give_up_unreadable(files, state, report, repairs, &plan, error)?,
+            Err(error) => give_up_unreadable(sweep, &plan, error)?,
         }
     }
-    Ok(())
 }
 
 /// Rows whose file is damaged too cannot be cut; the file is kept. Any other error is the disk's.
-fn give_up_unreadable(
-    files: &Files,
-    state: &mut State,
-    report: &mut RecoveryReport,
-    repairs: &mut Repairs,
-    plan: &CutPlan,
-    error: FileError,
-) -> Result<(), FileError> {
+fn give_up_unreadable(sweep: &mut Sweep<'_>, plan: &CutPlan, error: FileError) -> Result<(), FileError> {
     let lost: Vec<Taken> = plan
         .pieces
         .iter()
-        .filter(|piece| sources_of(files, piece).contains(&error.path))
+        .filter(|piece| sources_of(sweep.files, piece).contains(&error.path))
         .map(Piece::taken)
         .collect();
     if lost.is_empty() {
         return Err(error);
     }
     tracing::error!(%error, "rows whose records are lost cannot be read either");
-    report.damaged.push(error.path.clone());
-    report.lost_shares += lost.len() as u64;
-    if let Ok(kept) = keep(files, &error.path) {
-        report.kept.push(kept);
+    sweep.report.damaged.push(error.path.clone());
+    sweep.report.lost_shares += lost.len() as u64;
+    if let Ok(kept) = keep(sweep.files, &error.path) {
+        sweep.report.kept.push(kept);
     }
-    repairs.make(state, Some(&plan.key), vec![taken(lost, Vec::new(), None)]);
+    sweep.make(Some(&plan.key), vec![taken(lost, Vec::new(), None)]);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::files::{Files, Temporary, bin_error, now_ms};
 use crate::model::{BatchLimits, Destination, InsertId, Shape};
 use crate::names;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whose rows they are; the same for all files of an INSERT.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ pub struct OwnFile {
     name: String,
     temporary: Temporary,
     writer: BinWriter<DiskWriter>,
+    bytes: u64,
 }
 
 impl OwnFile {
@@ -46,6 +48,7 @@ impl OwnFile {
             name,
             temporary,
             writer,
+            bytes: 0,
         })
     }
 
@@ -56,8 +59,14 @@ impl OwnFile {
         self.writer.rows() == 0 || (rows <= limits.max_rows && raw_bytes <= limits.max_bytes)
     }
 
+    /// Bytes of the frames in it.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Adds a frame.
     pub fn append(&mut self, origin: &Origin, frame: Frame, bytes: &[u8]) -> Result<(), FileError> {
+        self.bytes += bytes.len() as u64;
         self.writer
             .append_frames(origin.insert, origin.token.as_deref(), bytes, frame.rows.into())
             .map_err(bin_error("writing", self.temporary.path()))
@@ -98,6 +107,37 @@ impl OwnFile {
     }
 }
 
+/// What an INSERT on its way has on disk: a part of the spool's bytes until it is accepted or gone.
+#[derive(Debug)]
+pub struct Underway {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Underway {
+    /// Nothing yet.
+    pub fn of(files: &Files) -> Underway {
+        Underway {
+            all: Arc::clone(&files.underway),
+            bytes: 0,
+        }
+    }
+
+    /// It is so much now.
+    pub fn set(&mut self, bytes: u64) {
+        // Added first: the sum is never below what is there.
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// The one file of an INSERT for all shares that are too small for their own.
 #[derive(Debug)]
 pub struct StagedExtents {
@@ -118,6 +158,11 @@ impl StagedExtents {
             path,
             end: 0,
         })
+    }
+
+    /// Bytes in it.
+    pub fn bytes(&self) -> u64 {
+        self.end
     }
 
     /// Writes frames end to end; the offset of the first.

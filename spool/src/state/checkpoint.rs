@@ -13,6 +13,7 @@ use crate::event::{
     Verdict, WaitingMark,
 };
 use crate::model::{Destination, InsertId, LaneId};
+use crate::recover::directories::Waiting;
 
 /// Shares that a checkpoint says wait, and whose commits are still to be read from older segments: how many
 /// units of each earlier cuts took.
@@ -212,25 +213,25 @@ impl State {
         }
     }
 
-    /// Every batch in line.
-    pub fn waiting_batches(&self) -> Vec<(Destination, Seq)> {
-        let of = |(destination, queue): (&Destination, &Queue)| -> Vec<(Destination, Seq)> {
-            queue
-                .line
-                .keys()
-                .chain(queue.aside.keys())
-                .map(|seq| (destination.clone(), *seq))
-                .collect()
+    /// Every batch that waits there, set aside or not, by number.
+    pub fn waiting_at(&self, destination: &Destination) -> Vec<Waiting> {
+        let Some(queue) = self.get_queue(destination) else {
+            return Vec::new();
         };
-        self.queues().flat_map(of).collect()
+        let of = |(seq, entry): (&Seq, &Entry)| Waiting {
+            seq: *seq,
+            is_measured: entry.file_bytes > 0,
+        };
+        let mut waiting: Vec<Waiting> = queue.line.iter().chain(&queue.aside).map(of).collect();
+        waiting.sort_unstable_by_key(|waiting| waiting.seq);
+        waiting
     }
 
-    /// Whether the batch's size is known.
-    pub fn is_measured(&self, destination: &Destination, seq: Seq) -> bool {
-        let entry = self
-            .get_queue(destination)
-            .and_then(|queue| queue.line.get(&seq).or(queue.aside.get(&seq)));
-        entry.is_some_and(|entry| entry.file_bytes > 0)
+    /// Batches that were settled there, and whose files may still lie in their place.
+    pub fn leaving_from(&self, destination: &Destination) -> Vec<(Seq, Verdict)> {
+        let leaving = self.get_queue(destination).map(|queue| &queue.leaving);
+        let leaving = leaving.into_iter().flatten();
+        leaving.map(|(seq, verdict)| (*seq, verdict.clone())).collect()
     }
 
     /// INSERTs with rows that wait in a lane to the destination, parked ones included.

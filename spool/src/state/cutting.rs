@@ -12,12 +12,16 @@ use crate::model::{Destination, LaneId, Shape};
 impl State {
     /// When the next cut is due; `None` when nothing waits for time.
     pub fn next_due(&self) -> Option<u64> {
-        self.due.first().map(|(due, _)| *due).filter(|due| *due != NEVER)
+        let first = self.due.first().filter(|_| self.is_swept());
+        first.map(|(due, _)| *due).filter(|due| *due != NEVER)
     }
 
     /// The next batch to cut, if one is due at `now`, or at once under memory pressure. Its lane is cut by
     /// nobody else until the record is applied or [`State::cut_failed`] is called.
     pub fn claim_cut(&mut self, now: u64, pressed: bool) -> Option<CutPlan> {
+        if !self.is_swept() {
+            return None;
+        }
         let (due, id) = *self.due.first()?;
         let blocked = self.lanes[id.index()].not_before > now;
         if blocked || (due > now && !pressed) {

@@ -42,10 +42,13 @@ pub struct Undecided {
 }
 
 impl State {
-    /// Records are missing at this place of the journal.
+    /// Records are missing at this place of the journal. What this process accepted since is in no doubt; none of it is pending
+    /// before the directories are read.
     pub fn doubt_all(&mut self) {
         self.is_doubted = true;
-        for share in self.lanes.iter_mut().flat_map(Lane::shares_mut) {
+        let before = self.unswept.unwrap_or(InsertNo::MAX);
+        let shares = self.lanes.iter_mut().flat_map(Lane::shares_mut);
+        for share in shares.filter(|share| share.insert < before) {
             share.suspect = true;
         }
         let mut withheld = Vec::new();

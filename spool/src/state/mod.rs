@@ -68,8 +68,11 @@ pub struct State {
     file_users: HashMap<(Destination, String), u64>,
     /// Bytes of memory that uncut shares take.
     uncut_memory_bytes: u64,
-    /// Records are missing: see `lost.rs`. Only while a journal is read.
+    /// Records are missing: see `lost.rs`. Only until the directories are read.
     is_doubted: bool,
+    /// The directories are not read yet (`recover/sweep.rs`): nothing may be cut, sent or changed. INSERTs from this number on are
+    /// this process's.
+    unswept: Option<InsertNo>,
     /// What is remembered of accepted INSERTs.
     pub window: Window,
     /// INSERTs whose way is followed.
@@ -121,6 +124,22 @@ impl State {
             next_insert: 1,
             ..State::default()
         }
+    }
+
+    /// From now until [`State::end_sweep`] nothing but INSERTs is taken.
+    pub fn begin_sweep(&mut self) {
+        self.unswept = Some(self.next_insert);
+    }
+
+    /// The directories are read, and what came of it is in the journal.
+    pub fn end_sweep(&mut self) {
+        self.unswept = None;
+        self.is_doubted = false;
+    }
+
+    /// Whether the directories are read.
+    pub fn is_swept(&self) -> bool {
+        self.unswept.is_none()
     }
 
     /// The lane of that spec; its limits become the spec's.

@@ -393,8 +393,14 @@ impl World {
             }
         }
         assert_eq!(awaited.lost(), 0, "awaited shares are not in the journal");
-        for (to, seq) in state.waiting_batches() {
-            if !state.is_measured(&to, seq) {
+        let destinations: Vec<Destination> = state.queues().map(|(to, _)| to.clone()).collect();
+        for to in destinations {
+            let waiting = state.waiting_at(&to);
+            for seq in waiting
+                .iter()
+                .filter(|waiting| !waiting.is_measured)
+                .map(|waiting| waiting.seq)
+            {
                 let queue = self.state.get_queue(&to).unwrap();
                 let entry = queue
                     .line

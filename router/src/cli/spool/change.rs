@@ -169,7 +169,7 @@ async fn make_offline(
     destination: &Destination,
     change: Change,
 ) -> Result<(), CommandError> {
-    let (spool, _) = Spool::open(options).map_err(told)?;
+    let spool = Spool::open(options).map_err(told)?;
     let made = make_in(&spool, destination, change).await;
     spool.shutdown().await;
     made.map_err(told)

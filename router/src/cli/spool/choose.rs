@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
 use spool::bin_file::BinInfo;
@@ -25,15 +26,24 @@ pub struct ChoiceArgs {
     #[arg(long, value_name = "SHARD")]
     shard: Option<String>,
     /// Only batches cut at this time or later: '2h' ago (s, m, h, d), '2026-11-21 14:00' in UTC, or RFC 3339.
-    #[arg(long, value_name = "TIME", value_parser = time_ms)]
-    since: Option<u64>,
+    #[arg(long, value_name = "TIME")]
+    since: Option<Time>,
     /// Only batches cut before this time.
-    #[arg(long, value_name = "TIME", value_parser = time_ms)]
-    until: Option<u64>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<Time>,
     /// Where they lie: 'sent' or 'broken' of the spool, or a directory (searched to its bottom) or file; may
     /// be repeated.
     #[arg(long, value_name = "sent|broken|PATH", default_value = "sent")]
     from: Vec<String>,
+}
+
+/// A time as it was said: the same words are the same time only at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Time {
+    /// So many milliseconds before now.
+    Ago(u64),
+    /// Milliseconds since 1970.
+    At(u64),
 }
 
 /// A batch and its file.
@@ -46,10 +56,9 @@ pub struct Chosen {
 }
 
 impl ChoiceArgs {
-    /// The batches in the order of their cut. One that lies in several directories (a shard without
-    /// internal_replication has one a replica)
-    /// is there once.
-    pub fn batches(&self, spool: &Path) -> Result<Vec<Chosen>, CommandError> {
+    /// The batches in the order of their cut, with times counted from `now_ms`. One that lies in several
+    /// directories (a shard without internal_replication has one a replica) is there once.
+    pub fn batches(&self, spool: &Path, now_ms: u64) -> Result<Vec<Chosen>, CommandError> {
         let mut found = Vec::new();
         for from in &self.from {
             match from.as_str() {
@@ -59,7 +68,7 @@ impl ChoiceArgs {
             }
         }
         let mut batches = readable(found)?;
-        batches.retain(|chosen| self.wants(&chosen.info));
+        batches.retain(|chosen| self.wants(&chosen.info, now_ms));
         batches.sort_by(|a, b| {
             let order = |chosen: &Chosen| (chosen.info.trailer.created_at_ms, chosen.path.clone());
             order(a).cmp(&order(b))
@@ -67,6 +76,21 @@ impl ChoiceArgs {
         let mut seen = HashSet::new();
         batches.retain(|chosen| seen.insert(chosen.info.trailer.token.clone()));
         Ok(batches)
+    }
+
+    /// The first directory that is neither sent/ nor broken/ of the spool.
+    pub fn first_directory(&self) -> Option<PathBuf> {
+        let mut paths = self
+            .from
+            .iter()
+            .filter(|from| !matches!(from.as_str(), "sent" | "broken"));
+        paths.find_map(|path| {
+            let path = Path::new(path);
+            match path.is_dir() {
+                true => Some(path.to_owned()),
+                false => path.parent().map(Path::to_owned),
+            }
+        })
     }
 
     fn kept(&self, spool: &Path, state: FileState, found: &mut Vec<PathBuf>) -> Result<(), CommandError> {
@@ -80,14 +104,18 @@ impl ChoiceArgs {
         Ok(())
     }
 
-    fn wants(&self, info: &BinInfo) -> bool {
+    fn wants(&self, info: &BinInfo, now_ms: u64) -> bool {
         let trailer = &info.trailer;
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.table, &trailer.shape.table)
             && is(&self.shard, &trailer.shard)
-            && self.since.is_none_or(|since| trailer.created_at_ms >= since)
-            && self.until.is_none_or(|until| trailer.created_at_ms < until)
+            && self
+                .since
+                .is_none_or(|since| trailer.created_at_ms >= since.ms(now_ms))
+            && self
+                .until
+                .is_none_or(|until| trailer.created_at_ms < until.ms(now_ms))
     }
 }
 
@@ -135,22 +163,34 @@ fn readable(paths: Vec<PathBuf>) -> Result<Vec<Chosen>, CommandError> {
     )))
 }
 
-/// Milliseconds since 1970: so long ago, or a date and time.
-fn time_ms(text: &str) -> Result<u64, String> {
-    let now_ms = crate::time::now_ms();
-    let ago = seconds(text).map(|seconds| now_ms.saturating_sub(seconds.saturating_mul(1000)));
-    let at = || {
-        let timestamp = text.parse::<jiff::Timestamp>();
-        let civil = || {
-            text.parse::<jiff::civil::DateTime>()?
-                .to_zoned(jiff::tz::TimeZone::UTC)
+impl Time {
+    /// Milliseconds since 1970, where it is `now_ms`.
+    fn ms(self, now_ms: u64) -> u64 {
+        match self {
+            Self::Ago(ms) => now_ms.saturating_sub(ms),
+            Self::At(ms) => ms,
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ago = || Some(Self::Ago(seconds(text)?.saturating_mul(1000)));
+        let timestamp = || {
+            let civil = || {
+                text.parse::<jiff::civil::DateTime>()?
+                    .to_zoned(jiff::tz::TimeZone::UTC)
+            };
+            let timestamp = text.parse::<jiff::Timestamp>();
+            timestamp.or_else(|_| civil().map(|zoned| zoned.timestamp())).ok()
         };
-        timestamp.or_else(|_| civil().map(|zoned| zoned.timestamp())).ok()
-    };
-    let at_ms = || u64::try_from(at()?.as_millisecond()).ok();
-    ago.or_else(at_ms).ok_or_else(|| {
-        "write it as '2h' (ago), '2026-11-21 14:00' (UTC) or '2026-11-21T14:00:00Z'".to_owned()
-    })
+        let at = || Some(Self::At(u64::try_from(timestamp()?.as_millisecond()).ok()?));
+        ago().or_else(at).ok_or_else(|| {
+            "write it as '2h' (ago), '2026-11-21 14:00' (UTC) or '2026-11-21T14:00:00Z'".to_owned()
+        })
+    }
 }
 
 /// `90s`, `30m`, `2h`, `1d` in seconds.
@@ -170,20 +210,26 @@ fn seconds(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const NOW_MS: u64 = 1_800_000_000_000;
+
+    #[track_caller]
+    fn check_time(text: &str, expected_ms: u64) {
+        assert_eq!(text.parse::<Time>().unwrap().ms(NOW_MS), expected_ms, "{text}");
+    }
+
     #[test]
     fn times_are_so_long_ago_or_dates() {
-        let now_ms = crate::time::now_ms();
-        let hours = time_ms("2h").unwrap();
-        assert!((now_ms - 7_200_000..now_ms - 7_190_000).contains(&hours));
-        assert_eq!(time_ms("1970-01-01T00:00:02Z"), Ok(2_000));
-        assert_eq!(time_ms("1970-01-02 00:00"), Ok(86_400_000));
-        assert_eq!(time_ms("1970-01-01T02:00:00+02:00"), Ok(0));
+        check_time("2h", NOW_MS - 7_200_000);
+        check_time("1970-01-01T00:00:02Z", 2_000);
+        check_time("1970-01-02 00:00", 86_400_000);
+        check_time("1970-01-01T02:00:00+02:00", 0);
     }
 
     #[test]
     fn what_is_no_time_is_refused_with_its_forms() {
         for text in ["", "h", "yesterday", "-2h", "1é", "99999999999999999999d"] {
-            assert!(time_ms(text).unwrap_err().contains("UTC"), "{text}");
+            let refused = text.parse::<Time>().unwrap_err();
+            assert!(refused.contains("UTC"), "{text}");
         }
     }
 

@@ -2,16 +2,18 @@
 //!
 //! Reading commands (`ls`, `show`, `cat`, `verify`) look at the files: they need no router, no lock, and
 //! change nothing. `retry` and `drop` ask the router that runs on the spool, or take its lock when none does.
-//! `replay` reads files and sends them anew; the queue knows nothing of it.
+//! `replay` reads files and sends them anew; the queue knows nothing of it. `adopt` delivers another router's spool.
 
+mod adopt;
 mod change;
 mod choose;
 mod ls;
+mod progress;
 mod replay;
 mod show;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -21,6 +23,15 @@ pub(super) use ls::listing;
 
 /// The file that every spool has from its first start on.
 const SPOOL_ID: &str = "id";
+/// The directory that is there as long as a spool is, whatever becomes of the file.
+const JOURNAL: &str = "journal";
+
+/// Whether a router has ever run with that directory.
+fn is_spool(directory: &Path) -> bool {
+    [SPOOL_ID, JOURNAL]
+        .iter()
+        .any(|name| directory.join(name).exists())
+}
 
 /// See and change what waits in the spool.
 #[derive(Debug, Args)]
@@ -41,6 +52,8 @@ enum SpoolCommand {
     Verify(verify::VerifyArgs),
     /// Send batches again, from sent/, broken/ or any directory, to their own or another shard.
     Replay(replay::ReplayArgs),
+    /// Deliver what waits in the spool of a router that is gone.
+    Adopt(adopt::AdoptArgs),
     /// Put a held or broken batch back into the queue, or resume a held destination.
     Retry(change::RetryArgs),
     /// Give up a waiting or held batch: its rows are lost.
@@ -64,7 +77,7 @@ impl PlaceArgs {
             Some(path) => path.clone(),
             None => self.config.load()?.spool.path,
         };
-        match directory.join(SPOOL_ID).exists() {
+        match is_spool(&directory) {
             true => Ok(directory),
             false => Err(CommandError(format!(
                 "there is no spool in {}: no router has run with it yet, or it is another directory",
@@ -82,6 +95,7 @@ pub fn run(args: SpoolArgs) -> Result<(), CommandError> {
         SpoolCommand::Cat(args) => show::cat(&args),
         SpoolCommand::Verify(args) => verify::run(&args),
         SpoolCommand::Replay(args) => replay::run(&args),
+        SpoolCommand::Adopt(args) => adopt::run(&args),
         SpoolCommand::Retry(args) => change::retry(&args),
         SpoolCommand::Drop(args) => change::drop_batch(&args),
     }

@@ -2,10 +2,11 @@
 //!
 //! It reads files and talks to replicas; the queue, its lock and its journal are not touched. All of a
 //! shard's batches go to one replica (every replica with internal_replication off), in the order of their
-//! cut. The first failure ends it: with original tokens it can be run again, since the shard recognises what
-//! it has.
+//! cut. The first failure ends it, and the same command takes it up where it was (`progress.rs`). A file that goes
+//! meanwhile, because sent/ is evicted, is told, and the others are sent.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
 use config::{Config, TableName};
@@ -14,13 +15,15 @@ use serde_json::{Value, json};
 use shard_client::{Facts, InsertRequest, Replica, ShardError};
 
 use super::choose::{ChoiceArgs, Chosen};
-use super::told;
+use super::progress::Progress;
 use super::verify::progress_bar;
+use super::{is_spool, told};
 use crate::cli::output::{Output, say};
 use crate::cli::table::{Align, Table, age, count, counted, size};
 use crate::cli::{CommandError, ConfigArgs, block_on, reach};
 use crate::deliver::file_body;
 use crate::deliver::request::{BatchInsert, InsertInto, knows_tokens, quoted};
+use crate::identity::{self, Identity, Place};
 use crate::replica::asked_settings;
 use crate::time::now_ms;
 
@@ -30,9 +33,10 @@ Examples:
   weir spool replay --config weir.toml --table default.hits --shard s02 --since 1h
   weir spool replay --config weir.toml --from /backup/weir/default.hits --to-shard s04 --new-tokens
 
-With the batches' own tokens a shard takes only what it does not have: running it twice is harmless within the shard's \
-deduplication window. A shard may remember tokens of rows that were since deleted (TRUNCATE and ALTER DELETE do not clear them \
-everywhere); then --new-tokens sends the batches as new, and running it twice doubles their rows.";
+One that ends early is taken up where it was by the same command, for the same time (--since 1h is the hour before it first began); \
+--anew forgets it. With the batches' own tokens a shard takes only what it does not have: running it twice is harmless within the \
+shard's deduplication window. A shard may remember tokens of rows that were since deleted (TRUNCATE and ALTER DELETE do not clear \
+them everywhere); then --new-tokens sends the batches as new, and running it again when it is done doubles their rows.";
 
 /// Send batches again, from sent/, broken/ or any directory, to their own or another shard.
 #[derive(Debug, Args)]
@@ -51,6 +55,9 @@ pub struct ReplayArgs {
     /// Draw new tokens, so that the shard takes rows that it had before.
     #[arg(long)]
     new_tokens: bool,
+    /// Do not take up an earlier run of the same command: send everything.
+    #[arg(long)]
+    anew: bool,
     /// List what would be sent, and send nothing.
     #[arg(long)]
     dry_run: bool,
@@ -69,6 +76,8 @@ struct Goal {
 /// A replica that takes batches.
 struct Receiver {
     client: Replica,
+    /// Who has the rows then: the shard, where its replicas share them, else this replica.
+    holder: String,
     facts: Facts,
     database: String,
     target: String,
@@ -84,24 +93,62 @@ struct Sums {
     rows: u64,
     /// Batches of which a shard said that it wrote none of their rows.
     known: u64,
+    /// Batches that an earlier run of the same replay had sent.
+    before: u64,
+    /// Batches whose files went before their turn came.
+    gone: u64,
 }
 
 /// Replays, or lists what it would.
 pub fn run(args: &ReplayArgs) -> Result<(), CommandError> {
     let config = args.config.load()?;
-    let batches = args.choice.batches(&config.spool.path)?;
-    let planned = batches
-        .into_iter()
-        .map(|chosen| Ok((goal(&config, &chosen, args)?, chosen)))
-        .collect::<Result<Vec<_>, CommandError>>()?;
     if args.dry_run {
-        let (table, json) = listing(&planned, now_ms());
+        let now_ms = now_ms();
+        let (table, json) = listing(
+            &plan(&config, args, counted_from_ms(&config, args, now_ms))?,
+            now_ms,
+        );
         return args.output.show(&table, &json);
     }
+    let progress = take_up(&config, args)?;
+    let planned = plan(&config, args, progress.started_ms())?;
     if planned.is_empty() {
+        progress.finish()?;
         return say("no batch fits: nothing was sent");
     }
-    block_on(replay(&config, &planned, args))?
+    block_on(replay(&config, &planned, args, progress))?
+}
+
+/// What is sent, and where to.
+fn plan(config: &Config, args: &ReplayArgs, now_ms: u64) -> Result<Vec<(Goal, Chosen)>, CommandError> {
+    let batches = args.choice.batches(&config.spool.path, now_ms)?;
+    let planned = batches.into_iter();
+    planned
+        .map(|chosen| Ok((goal(config, &chosen, args)?, chosen)))
+        .collect()
+}
+
+/// The moment that '1h' ago is counted from.
+fn counted_from_ms(config: &Config, args: &ReplayArgs, now_ms: u64) -> u64 {
+    let before = Progress::started_before_ms(&progress_directory(config, args), &selection(args));
+    before.filter(|_| !args.anew).unwrap_or(now_ms)
+}
+
+/// The run of this command that ended early, or a new one.
+fn take_up(config: &Config, args: &ReplayArgs) -> Result<Progress, CommandError> {
+    let now_ms = now_ms();
+    let mut progress = Progress::open(&progress_directory(config, args), &selection(args), now_ms)?;
+    if args.anew {
+        progress.forget(now_ms)?;
+    }
+    if progress.done() > 0 {
+        eprintln!(
+            "weir: a run of this replay that began {} ago is taken up ({} sent); --anew forgets it",
+            age(progress.started_ms(), now_ms),
+            counted(progress.done() as u64, "batch")
+        );
+    }
+    Ok(progress)
 }
 
 /// The target of a batch, if the configuration has it.
@@ -164,30 +211,49 @@ fn listing(planned: &[(Goal, Chosen)], now_ms: u64) -> (Table, Value) {
 
 // === sending ===
 
-async fn replay(config: &Config, planned: &[(Goal, Chosen)], args: &ReplayArgs) -> Result<(), CommandError> {
+async fn replay(
+    config: &Config,
+    planned: &[(Goal, Chosen)],
+    args: &ReplayArgs,
+    mut progress: Progress,
+) -> Result<(), CommandError> {
     let mut receivers = BTreeMap::new();
     for (goal, _) in planned {
         if !receivers.contains_key(goal) {
             receivers.insert(goal.clone(), find_receivers(config, goal, args).await?);
         }
     }
+    progress.begin()?;
     let bar = progress_bar("{pos} of {len} batches, {eta} left");
     bar.set_length(planned.len() as u64);
     let mut sums = Sums::default();
-    let sent = send_all(planned, &receivers, args.new_tokens, &mut sums, &bar).await;
+    let sent = send_all(
+        planned,
+        &receivers,
+        args.new_tokens,
+        &mut progress,
+        &mut sums,
+        &bar,
+    )
+    .await;
     bar.finish_and_clear();
     let appeared = appeared(receivers.values().flatten()).await;
     let story = story(sums, appeared, args.new_tokens);
     match sent {
-        Ok(()) => say(story),
-        Err(CommandError(error)) => {
-            let again = if args.new_tokens {
-                ""
-            } else {
-                "; run it again only if the target recognises a repeat (Replicated, or a deduplication window): a plain MergeTree takes the rows twice"
-            };
-            Err(CommandError(format!("{story}\nthen it failed: {error}{again}")))
+        Ok(()) => {
+            progress.finish()?;
+            match sums.gone {
+                0 => say(story),
+                gone => Err(CommandError(format!(
+                    "{story}\n{} gone before their turn came, evicted from sent/ or moved: they were not sent",
+                    counted(gone, "batch")
+                ))),
+            }
         }
+        Err(CommandError(error)) => Err(CommandError(format!(
+            "{story}\nthen it failed: {error}; the same command goes on from there. The batch in hand is sent again: a target that does not \
+             recognise a repeat (neither Replicated nor with a deduplication window) may have its rows twice"
+        ))),
     }
 }
 
@@ -195,21 +261,66 @@ async fn send_all(
     planned: &[(Goal, Chosen)],
     receivers: &BTreeMap<Goal, Vec<Receiver>>,
     new_tokens: bool,
+    progress: &mut Progress,
     sums: &mut Sums,
     bar: &ProgressBar,
 ) -> Result<(), CommandError> {
     for (goal, chosen) in planned {
-        for receiver in receivers.get(goal).into_iter().flatten() {
-            let inserted = receiver.send(chosen, new_tokens).await;
-            let inserted =
-                inserted.map_err(|error| CommandError(format!("{}: {error}", chosen.path.display())))?;
-            sums.rows += chosen.info.trailer.rows;
-            sums.known += u64::from(inserted.written_rows == Some(0));
+        let token = &chosen.info.trailer.token;
+        let mut lacking: Vec<_> = receivers.get(goal).into_iter().flatten().collect();
+        lacking.retain(|receiver| !progress.has(&receiver.holder, token));
+        if lacking.is_empty() {
+            sums.before += 1;
+        } else if send_to_all(chosen, &lacking, new_tokens, progress, sums).await? {
+            sums.batches += 1;
+        } else {
+            eprintln!("weir: {}: gone before its turn came", chosen.path.display());
+            sums.gone += 1;
         }
-        sums.batches += 1;
         bar.inc(1);
     }
     Ok(())
+}
+
+/// Sends a batch to those who lack it; false where its file is not there any more.
+async fn send_to_all(
+    chosen: &Chosen,
+    lacking: &[&Receiver],
+    new_tokens: bool,
+    progress: &mut Progress,
+    sums: &mut Sums,
+) -> Result<bool, CommandError> {
+    let token = &chosen.info.trailer.token;
+    for receiver in lacking {
+        let drawn = new_tokens.then(|| progress.new_token(token));
+        match receiver.send(chosen, drawn.as_deref()).await {
+            Ok(inserted) => {
+                progress.add(&receiver.holder, token)?;
+                sums.rows += chosen.info.trailer.rows;
+                sums.known += u64::from(inserted.written_rows == Some(0));
+            }
+            Err(_) if !chosen.path.exists() => return Ok(false),
+            Err(error) => return Err(CommandError(format!("{}: {error}", chosen.path.display()))),
+        }
+    }
+    Ok(true)
+}
+
+/// Where a run's progress is kept: in the spool of this machine, or beside what is replayed.
+fn progress_directory(config: &Config, args: &ReplayArgs) -> PathBuf {
+    let spool = &config.spool.path;
+    match args.choice.first_directory() {
+        Some(copied) if !is_spool(spool) => copied.join(".weir-replay"),
+        _ => spool.join("meta").join("replay"),
+    }
+}
+
+/// What makes two commands the same replay: how batches are chosen, and where and how they are sent.
+fn selection(args: &ReplayArgs) -> String {
+    format!(
+        "{:?} {:?} {:?} {}",
+        args.choice, args.to_shard, args.to_replica, args.new_tokens
+    )
 }
 
 /// The replicas that take a goal's batches, each with the rows that it has now.
@@ -236,7 +347,8 @@ async fn find_receivers(
     let mut trouble = format!("shard {} has no such replica", goal.shard);
     let mut receivers = Vec::new();
     for replica in candidates {
-        match Receiver::new(replica, table, cluster.bare_frames).await {
+        match Receiver::new(config, replica, table, goal).await {
+            Ok(receiver) if shard.internal_replication => receivers.push(receiver.of_shard(&goal.shard)),
             Ok(receiver) => receivers.push(receiver),
             // Each replica needs its rows; of those that share them one is enough.
             Err(error) if !shard.internal_replication => return Err(error),
@@ -254,17 +366,33 @@ async fn find_receivers(
 
 impl Receiver {
     async fn new(
+        config: &Config,
         replica: &config::Replica,
         table: &config::Table,
-        bare_frames: bool,
+        goal: &Goal,
     ) -> Result<Self, CommandError> {
+        let bare_frames = config
+            .cluster_of(table)
+            .is_some_and(|cluster| cluster.bare_frames);
         let client = reach::client(replica, None)?;
         let database = replica
             .database
             .clone()
             .unwrap_or_else(|| table.target.database.clone());
         let facts = client.facts(&asked_settings()).await.map_err(told)?;
+        let place = Place {
+            cluster: table.cluster.clone(),
+            shard: goal.shard.clone(),
+            replica: replica.address(),
+            database: database.clone(),
+            table: table.target.table.clone(),
+        };
+        if let Some(target) = client.target(&place.database, &place.table).await.map_err(told)? {
+            let now = Identity::of(&facts, &target);
+            identity::check_offline(&config.spool.path, &place, &now).map_err(CommandError)?;
+        }
         let mut receiver = Self {
+            holder: client.address().to_owned(),
             client,
             facts,
             database,
@@ -274,6 +402,14 @@ impl Receiver {
         };
         receiver.rows_before = receiver.rows_now().await?;
         Ok(receiver)
+    }
+
+    /// One of several that share their rows.
+    fn of_shard(self, shard: &str) -> Self {
+        Self {
+            holder: shard.to_owned(),
+            ..self
+        }
     }
 
     async fn rows_now(&self) -> Result<u64, CommandError> {
@@ -290,19 +426,22 @@ impl Receiver {
         })
     }
 
-    async fn send(&self, chosen: &Chosen, new_tokens: bool) -> Result<shard_client::Inserted, ShardError> {
+    /// Sends under the batch's own token, or under a new one.
+    async fn send(
+        &self,
+        chosen: &Chosen,
+        new_token: Option<&str>,
+    ) -> Result<shard_client::Inserted, ShardError> {
         let frames = chosen.info.trailer.frames();
         let body = file_body::payload(chosen.path.clone(), frames);
-        self.client.insert(self.request(chosen, new_tokens), body).await
+        self.client.insert(self.request(chosen, new_token), body).await
     }
 
-    fn request(&self, chosen: &Chosen, new_tokens: bool) -> InsertRequest {
+    fn request(&self, chosen: &Chosen, new_token: Option<&str>) -> InsertRequest {
         let trailer = &chosen.info.trailer;
-        // 128 random bits, and it cannot be mistaken for one that a cut drew.
-        let drawn = new_tokens.then(|| format!("replay-{}", uuid::Uuid::new_v4().simple()));
         let insert = BatchInsert {
             shape: &trailer.shape,
-            token: drawn.as_deref().unwrap_or(&trailer.token),
+            token: new_token.unwrap_or(&trailer.token),
             frames_bytes: trailer.frames_bytes,
             frames_crc32: trailer.frames_crc32,
         };
@@ -313,7 +452,7 @@ impl Receiver {
         };
         let query_id = format!("{}-replay-{:08x}", insert.token, rand::random::<u32>());
         let mut request = insert.request(&into, &self.facts, query_id);
-        if new_tokens && !knows_tokens(&self.facts) {
+        if new_token.is_some() && !knows_tokens(&self.facts) {
             take_known_blocks(&mut request.settings);
         }
         request
@@ -341,6 +480,10 @@ async fn appeared(receivers: impl Iterator<Item = &Receiver>) -> Option<u64> {
 /// The end in words.
 fn story(sums: Sums, appeared: Option<u64>, new_tokens: bool) -> String {
     let (batches, sent) = (counted(sums.batches, "batch"), counted(sums.rows, "row"));
+    let batches = match sums.before {
+        0 => batches,
+        before => format!("{} sent before, {batches}", counted(before, "batch")),
+    };
     let Some(appeared) = appeared else {
         return format!(
             "{batches}, {sent} sent; how many appeared is not known, since a replica does not answer"
@@ -373,7 +516,13 @@ mod tests {
     #[track_caller]
     fn check_story(sums: (u64, u64, u64), appeared: Option<u64>, new_tokens: bool, expected: &[&str]) {
         let (batches, rows, known) = sums;
-        let story = story(Sums { batches, rows, known }, appeared, new_tokens);
+        let sums = Sums {
+            batches,
+            rows,
+            known,
+            ..Sums::default()
+        };
+        let story = story(sums, appeared, new_tokens);
         for part in expected {
             assert!(story.contains(part), "{story}");
         }

@@ -31,7 +31,8 @@ async fn a_settled_file_that_cannot_be_moved_at_start_is_neither_held_nor_sent_a
     settle_next(&spool, &destination("s1"), Outcome::Acknowledged).await;
     until("the move has failed", || world.disk.faults_left() == 0).await;
     drop(spool);
-    world.disk.fail_once(Op::Rename, 0, io::ErrorKind::Other);
+    // The two before are the checkpoint's.
+    world.disk.fail_once(Op::Rename, 2, io::ErrorKind::Other);
     let (spool, report) = world.reopen();
     assert_eq!((report.moved, &report.damaged), (0, &vec![]));
     let status = spool.destination(&destination("s1")).unwrap();
@@ -94,6 +95,73 @@ async fn a_held_batch_is_held_after_a_power_loss() {
         let status = spool.destination(&destination("s1")).unwrap();
         assert_eq!((status.held.files, status.waiting.files), (1, 0));
     }
+}
+
+// === the spool's id ===
+
+/// A spool with a waiting batch and rows that are not cut, closed; what its `id` says.
+async fn with_a_batch_and_a_row(world: &SimWorld) -> Vec<u8> {
+    let spool = world.open();
+    let (cut, uncut) = (
+        spool.lane(&remote("s1")).unwrap(),
+        spool.lane(&patient(remote("s2"))).unwrap(),
+    );
+    commit(&spool, &[(cut, b"row", 1)]).await;
+    until("the batch is cut", || {
+        spool.destination(&destination("s1")).unwrap().waiting.files == 1
+    })
+    .await;
+    commit(&spool, &[(uncut, b"row", 1)]).await;
+    drop(spool);
+    world.disk.read(&world.path("id"))
+}
+
+#[track_caller]
+fn check_nothing_is_lost(spool: &Spool, report: &RecoveryReport) {
+    assert!(!report.lost_records && report.unknown.is_empty() && report.damaged.is_empty());
+    let rows = |shard: &str| {
+        let status = spool.destination(&destination(shard)).unwrap();
+        status.waiting.rows + status.uncut.rows
+    };
+    assert_eq!((rows("s1"), rows("s2")), (1, 1), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_id_is_set_aside_and_read_from_the_journal() {
+    for damage in [&b""[..], b"\xff\xfe", b"0f3c"] {
+        let world = SimWorld::new();
+        let id = with_a_batch_and_a_row(&world).await;
+        world.disk.put(&world.path("id"), damage.to_vec());
+        let (spool, report) = world.reopen();
+        let copy = world.path("meta/id.corrupt");
+        assert_eq!(report.corrupt, std::slice::from_ref(&copy));
+        assert_eq!(world.disk.read(&copy), damage);
+        check_nothing_is_lost(&spool, &report);
+        assert_eq!(world.disk.read(&world.path("id")), id);
+        drop(spool);
+        assert!(world.reopen().1.corrupt.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_gone_is_read_from_the_journal() {
+    let world = SimWorld::new();
+    let id = with_a_batch_and_a_row(&world).await;
+    world.disk.remove_file(&world.path("id")).unwrap();
+    let (spool, report) = world.reopen();
+    check_nothing_is_lost(&spool, &report);
+    assert_eq!(world.disk.read(&world.path("id")), id);
+}
+
+#[tokio::test]
+async fn a_damaged_id_without_a_journal_is_drawn_anew() {
+    let world = SimWorld::new();
+    world.disk.create_dir_all(&world.path("meta")).unwrap();
+    world.disk.put(&world.path("id"), b"no id".to_vec());
+    let (spool, report) = world.reopen();
+    assert_eq!(report.corrupt, [world.path("meta/id.corrupt")]);
+    drop(spool);
+    assert!(world.reopen().1.corrupt.is_empty());
 }
 
 // === a failed journal ===

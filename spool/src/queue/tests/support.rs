@@ -152,7 +152,9 @@ impl World {
     }
 
     pub fn reopen(&self) -> (Spool, RecoveryReport) {
-        Spool::open(self.options.clone()).unwrap()
+        let spool = Spool::open(self.options.clone()).unwrap();
+        let report = spool.wait_recovered();
+        (spool, report)
     }
 
     /// Commits an INSERT with rows for lanes that are not local, or waits for none of them.
