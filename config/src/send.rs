@@ -179,7 +179,7 @@ impl SendSettings {
             identical_inserts: self.identical_inserts,
             client_tokens: read_client_tokens(section).unwrap_or(self.client_tokens),
             on_doubt: read_on_doubt(section).or(self.on_doubt),
-            ordered: read_ordered(section).unwrap_or(self.ordered),
+            ordered: section.flag("ordered").map_or(self.ordered, |flag| flag.value),
             validate: read_validate(section).unwrap_or(self.validate),
             ack: read_ack(section).unwrap_or(self.ack),
             foreground_fallback_timeout: fallback
@@ -201,15 +201,6 @@ fn read_batch_bytes(section: &Section<'_>, own: u64) -> u64 {
 fn read_window(section: &Section<'_>, key: &'static str, own: Duration) -> Duration {
     let window = section.duration(key, Duration::ZERO..=WINDOW_MAX);
     window.map_or(own, |window| window.value)
-}
-
-fn read_ordered(section: &Section<'_>) -> Option<bool> {
-    let ordered = section.flag("ordered")?;
-    if !ordered.value {
-        let text = "ordered = false is not supported yet by this version";
-        section.source.mistake(ordered.offset, text);
-    }
-    Some(ordered.value)
 }
 
 fn read_client_tokens(section: &Section<'_>) -> Option<ClientTokens> {

@@ -30,6 +30,8 @@ pub struct Spool {
     pub sent_retention_time: Duration,
     /// Bytes that sent/ of all destinations together may hold; the oldest go first.
     pub sent_retention_bytes: u64,
+    /// Bytes that broken/ of one destination may hold; a batch that would go there beyond them is held in its place.
+    pub broken_bytes_max: u64,
 }
 
 /// What keeps accepted rows.
@@ -73,6 +75,7 @@ impl Spool {
             reserve: read_reserve(section),
             sent_retention_time: duration("sent_retention_time", RETENTION_MAX, 3600),
             sent_retention_bytes: bytes("sent_retention_bytes", max_bytes.min(10 * GIB)),
+            broken_bytes_max: bytes("broken_bytes_max", max_bytes.min(GIB)),
         };
         check_path(section, &path);
         check_order(section, &spool);
@@ -144,6 +147,12 @@ fn check_order(section: &Section<'_>, spool: &Spool) {
         (
             "sent_retention_bytes",
             spool.sent_retention_bytes,
+            "max_bytes",
+            spool.max_bytes,
+        ),
+        (
+            "broken_bytes_max",
+            spool.broken_bytes_max,
             "max_bytes",
             spool.max_bytes,
         ),

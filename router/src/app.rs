@@ -17,7 +17,7 @@ use crate::answers::files::AnswerFiles;
 use crate::answers::{self, Answers};
 use crate::backpressure::{self, Full};
 use crate::budget::Budget;
-use crate::deliver;
+use crate::deliver::{self, Place};
 use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
 use crate::identity::Identities;
@@ -70,7 +70,7 @@ pub struct App {
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
-    senders: Mutex<BTreeMap<Destination, Tasks>>,
+    senders: Mutex<BTreeMap<(Destination, Place), Tasks>>,
     is_ready: AtomicBool,
     /// Told when a shutdown begins.
     stopping: watch::Sender<bool>,
@@ -405,17 +405,26 @@ impl App {
         }
     }
 
-    /// A sender for every destination that the configuration knows and none has yet. One that left the
-    /// configuration keeps its sender, which rests: its files are never forgotten.
+    /// The senders of every destination that the configuration knows, where there are none yet. One that left the
+    /// configuration keeps its own, which rest: its files are never forgotten.
     fn start_senders(self: &Arc<Self>) {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        for destination in self.routing().destinations() {
-            senders.entry(destination.clone()).or_insert_with(|| {
-                let tasks = Tasks::default();
-                let (app, name) = (self.clone(), format!("sender of {destination}"));
-                tasks.spawn(name, |stop| deliver::send_batches(app, destination, stop));
-                tasks
-            });
+        let routing = self.routing();
+        for destination in routing.destinations() {
+            for place in (0..routing.senders_of(&destination)).map(Place) {
+                let (app, destination) = (self.clone(), destination.clone());
+                senders.entry((destination.clone(), place)).or_insert_with(|| {
+                    let tasks = Tasks::default();
+                    let name = match place {
+                        Place(0) => format!("sender of {destination}"),
+                        Place(number) => format!("sender {number} of {destination}"),
+                    };
+                    tasks.spawn(name, move |stop| {
+                        deliver::send_batches(app, destination, place, stop)
+                    });
+                    tasks
+                });
+            }
         }
     }
 
@@ -515,6 +524,7 @@ pub fn spool_options(config: &Config) -> spool::Options {
         reserve_bytes: backpressure::reserve_bytes(spool),
         sent_retention_time: spool.sent_retention_time,
         sent_retention_bytes: spool.sent_retention_bytes,
+        broken_bytes_max: spool.broken_bytes_max,
         retry_windows: retries::windows_kept(config),
         retry_entries_max: retries::entries_max(config.limits.memory_limit),
         ..spool::Options::at(&spool.path)

@@ -304,14 +304,25 @@ const SPOOL_FIGURES: &[SpoolFigure] = &[
         "Batches whose last attempt has no known outcome",
         |status, _| status.in_doubt,
     ),
+    (
+        "weir_batch_delay_factor",
+        "How many times longer rows wait for their batch, since the shard has too many parts; 1 is usual",
+        |status, _| u64::from(status.pace.delay_factor()),
+    ),
+    (
+        "weir_batch_size_divisor",
+        "How many times smaller batches are, since the shard lacks memory or time; 1 is usual",
+        |status, _| u64::from(status.pace.size_divisor()),
+    ),
     ("weir_broken_files", "Batches in broken/", |status, _| {
         status.broken.files
     }),
 ];
 
-/// Whether anything of a destination is worth a series.
-fn something_waits(status: &DestinationStatus) -> bool {
-    status.uncut.rows + status.waiting.files + status.held.files + status.broken.files > 0
+/// Whether a destination is worth a series: something waits, or its batches are not as usual.
+fn is_worth_a_series(status: &DestinationStatus) -> bool {
+    let waits = status.uncut.rows + status.waiting.files + status.held.files + status.broken.files;
+    waits > 0 || !status.pace.is_usual()
 }
 
 struct Page(String);
@@ -323,7 +334,7 @@ impl Page {
             for status in snapshot
                 .destinations
                 .iter()
-                .filter(|status| something_waits(status))
+                .filter(|status| is_worth_a_series(status))
             {
                 let destination = &status.destination;
                 let mut labels = vec![("table", &*destination.table), ("shard", &*destination.shard)];

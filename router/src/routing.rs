@@ -215,6 +215,19 @@ impl Routing {
         found.is_some_and(|(_, shard)| shard.replicas_of(destination).any(|replica| replica.config.local))
     }
 
+    /// How many senders the destination has: one, unless its order does not matter. A local replica has one, since clients wait
+    /// for what it is sent.
+    pub fn senders_of(&self, destination: &Destination) -> usize {
+        let send = self
+            .by_text
+            .get(&destination.table)
+            .map(|table| &table.config.send);
+        match send.filter(|send| !send.ordered && !self.is_local(destination)) {
+            Some(send) => usize::try_from(send.max_inflight_per_replica).unwrap_or(1),
+            None => 1,
+        }
+    }
+
     fn shard_of(&self, destination: &Destination) -> Option<(&Arc<RoutedTable>, &Shard)> {
         let table = self.by_text.get(&destination.table)?;
         let mut shards = table.cluster.shards.iter();

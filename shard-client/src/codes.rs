@@ -6,8 +6,10 @@
 /// What kind of trouble a code stands for: what would have to change before the same batch could be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// May pass by itself: overload, memory, network, keeper, shutdown, a part of the transport that broke.
+    /// May pass by itself: network, keeper, shutdown, a part of the transport that broke.
     Passing,
+    /// May pass by itself, and the sooner the less is asked of the server.
+    Overloaded(Overload),
     /// Some row cannot be parsed or stored. The same bytes will never be taken.
     Rows,
     /// The batch is too much for one INSERT ("too many partitions for single INSERT block"): cut it smaller.
@@ -21,6 +23,34 @@ pub enum Class {
     Destination,
     /// Not known. Repeated unchanged a few times, never taken apart.
     Unclear,
+}
+
+/// Of what a server has too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Overload {
+    /// Parts, which merges do not keep up with: fewer and larger batches help.
+    Parts,
+    /// Memory in use: smaller batches help.
+    Memory,
+    /// Time that a query took: smaller batches help.
+    Time,
+    /// Queries, connections or threads: only waiting helps.
+    Busy,
+}
+
+impl Class {
+    /// Whether the trouble may pass by itself.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Class::Passing | Class::Overloaded(_) => true,
+            Class::Rows
+            | Class::Recut
+            | Class::Schema
+            | Class::Statement
+            | Class::Destination
+            | Class::Unclear => false,
+        }
+    }
 }
 
 /// What a code proves about the INSERT it answered.
@@ -183,11 +213,21 @@ pub const CODES: &[Code] = &[
     entry(131, "TOO_LARGE_STRING_SIZE", Class::Rows, Proof::OneBlock),
     entry(135, "ZERO_ARRAY_OR_TUPLE_INDEX", Class::Unclear, Proof::None),
     entry(153, "ILLEGAL_DIVISION", Class::Rows, Proof::OneBlock),
-    entry(159, "TIMEOUT_EXCEEDED", Class::Passing, Proof::None),
-    entry(160, "TOO_SLOW", Class::Passing, Proof::None),
+    entry(
+        159,
+        "TIMEOUT_EXCEEDED",
+        Class::Overloaded(Overload::Time),
+        Proof::None,
+    ),
+    entry(160, "TOO_SLOW", Class::Overloaded(Overload::Time), Proof::None),
     entry(164, "READONLY", Class::Destination, Proof::OneBlock),
     entry(170, "BAD_GET", Class::Statement, Proof::OneBlock),
-    entry(173, "CANNOT_ALLOCATE_MEMORY", Class::Passing, Proof::None),
+    entry(
+        173,
+        "CANNOT_ALLOCATE_MEMORY",
+        Class::Overloaded(Overload::Memory),
+        Proof::None,
+    ),
     entry(184, "ILLEGAL_AGGREGATION", Class::Statement, Proof::OneBlock),
     entry(190, "SIZES_OF_ARRAYS_DONT_MATCH", Class::Rows, Proof::OneBlock),
     entry(192, "UNKNOWN_USER", Class::Destination, Proof::Always),
@@ -195,14 +235,24 @@ pub const CODES: &[Code] = &[
     entry(194, "REQUIRED_PASSWORD", Class::Destination, Proof::Always),
     entry(195, "IP_ADDRESS_NOT_ALLOWED", Class::Destination, Proof::Always),
     entry(198, "DNS_ERROR", Class::Passing, Proof::None),
-    entry(201, "QUOTA_EXCEEDED", Class::Passing, Proof::None),
+    entry(
+        201,
+        "QUOTA_EXCEEDED",
+        Class::Overloaded(Overload::Busy),
+        Proof::None,
+    ),
     entry(
         202,
         "TOO_MANY_SIMULTANEOUS_QUERIES",
-        Class::Passing,
+        Class::Overloaded(Overload::Busy),
         Proof::Always,
     ),
-    entry(203, "NO_FREE_CONNECTION", Class::Passing, Proof::None),
+    entry(
+        203,
+        "NO_FREE_CONNECTION",
+        Class::Overloaded(Overload::Busy),
+        Proof::None,
+    ),
     entry(204, "CANNOT_FSYNC", Class::Passing, Proof::None),
     entry(209, "SOCKET_TIMEOUT", Class::Passing, Proof::None),
     entry(210, "NETWORK_ERROR", Class::Passing, Proof::None),
@@ -216,11 +266,21 @@ pub const CODES: &[Code] = &[
     entry(225, "NO_ZOOKEEPER", Class::Passing, Proof::None),
     entry(229, "QUERY_IS_TOO_LARGE", Class::Statement, Proof::None),
     entry(236, "ABORTED", Class::Passing, Proof::None),
-    entry(241, "MEMORY_LIMIT_EXCEEDED", Class::Passing, Proof::None),
+    entry(
+        241,
+        "MEMORY_LIMIT_EXCEEDED",
+        Class::Overloaded(Overload::Memory),
+        Proof::None,
+    ),
     entry(242, "TABLE_IS_READ_ONLY", Class::Passing, Proof::None),
     entry(243, "NOT_ENOUGH_SPACE", Class::Passing, Proof::None),
     entry(244, "UNEXPECTED_ZOOKEEPER_ERROR", Class::Passing, Proof::None),
-    entry(252, "TOO_MANY_PARTS", Class::Passing, Proof::None),
+    entry(
+        252,
+        "TOO_MANY_PARTS",
+        Class::Overloaded(Overload::Parts),
+        Proof::None,
+    ),
     entry(254, "NO_ACTIVE_REPLICAS", Class::Passing, Proof::None),
     entry(265, "NO_AVAILABLE_REPLICA", Class::Passing, Proof::None),
     entry(271, "CANNOT_DECOMPRESS", Class::Passing, Proof::None),
@@ -254,7 +314,7 @@ pub const CODES: &[Code] = &[
     entry(
         364,
         "RECEIVED_ERROR_TOO_MANY_REQUESTS",
-        Class::Passing,
+        Class::Overloaded(Overload::Busy),
         Proof::None,
     ),
     entry(
@@ -290,7 +350,12 @@ pub const CODES: &[Code] = &[
     entry(425, "SYSTEM_ERROR", Class::Passing, Proof::None),
     entry(427, "CANNOT_COMPILE_REGEXP", Class::Statement, Proof::OneBlock),
     entry(432, "UNKNOWN_CODEC", Class::Passing, Proof::None),
-    entry(439, "CANNOT_SCHEDULE_TASK", Class::Passing, Proof::None),
+    entry(
+        439,
+        "CANNOT_SCHEDULE_TASK",
+        Class::Overloaded(Overload::Busy),
+        Proof::None,
+    ),
     entry(
         441,
         "CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING",
@@ -324,7 +389,7 @@ pub const CODES: &[Code] = &[
     entry(
         574,
         "DISTRIBUTED_TOO_MANY_PENDING_BYTES",
-        Class::Passing,
+        Class::Overloaded(Overload::Busy),
         Proof::None,
     ),
     entry(577, "INVALID_SHARD_ID", Class::Unclear, Proof::None),
@@ -355,15 +420,30 @@ pub const CODES: &[Code] = &[
     entry(720, "USER_EXPIRED", Class::Destination, Proof::Always),
     entry(733, "TABLE_IS_BEING_RESTARTED", Class::Passing, Proof::None),
     entry(741, "TABLE_UUID_MISMATCH", Class::Destination, Proof::None),
-    entry(745, "SERVER_OVERLOADED", Class::Passing, Proof::Always),
-    entry(749, "TCP_CONNECTION_LIMIT_REACHED", Class::Passing, Proof::Always),
+    entry(
+        745,
+        "SERVER_OVERLOADED",
+        Class::Overloaded(Overload::Busy),
+        Proof::Always,
+    ),
+    entry(
+        749,
+        "TCP_CONNECTION_LIMIT_REACHED",
+        Class::Overloaded(Overload::Busy),
+        Proof::Always,
+    ),
     entry(
         762,
         "HTTP_CONNECTION_LIMIT_REACHED",
-        Class::Passing,
+        Class::Overloaded(Overload::Busy),
         Proof::Always,
     ),
-    entry(763, "SESSION_REFUSED", Class::Passing, Proof::Always),
+    entry(
+        763,
+        "SESSION_REFUSED",
+        Class::Overloaded(Overload::Busy),
+        Proof::Always,
+    ),
     entry(767, "REQUIRED_SECOND_FACTOR", Class::Destination, Proof::Always),
     entry(
         774,
@@ -371,9 +451,24 @@ pub const CODES: &[Code] = &[
         Class::Destination,
         Proof::OneBlock,
     ),
-    entry(776, "RESOURCE_LIMIT_EXCEEDED", Class::Passing, Proof::None),
-    entry(777, "MEMORY_RESERVATION_KILLED", Class::Passing, Proof::None),
-    entry(778, "MEMORY_RESERVATION_FAILED", Class::Passing, Proof::None),
+    entry(
+        776,
+        "RESOURCE_LIMIT_EXCEEDED",
+        Class::Overloaded(Overload::Busy),
+        Proof::None,
+    ),
+    entry(
+        777,
+        "MEMORY_RESERVATION_KILLED",
+        Class::Overloaded(Overload::Memory),
+        Proof::None,
+    ),
+    entry(
+        778,
+        "MEMORY_RESERVATION_FAILED",
+        Class::Overloaded(Overload::Memory),
+        Proof::None,
+    ),
     entry(999, "KEEPER_EXCEPTION", Class::Passing, Proof::None),
     entry(1000, "POCO_EXCEPTION", Class::Unclear, Proof::None),
     entry(1001, "STD_EXCEPTION", Class::Unclear, Proof::None),
@@ -382,13 +477,13 @@ pub const CODES: &[Code] = &[
     entry(
         1019,
         "QUERY_SLOT_ACQUISITION_TIMEOUT",
-        Class::Passing,
+        Class::Overloaded(Overload::Busy),
         Proof::None,
     ),
     entry(
         1020,
         "MEMORY_RESERVATION_ACQUISITION_TIMEOUT",
-        Class::Passing,
+        Class::Overloaded(Overload::Memory),
         Proof::None,
     ),
 ];
@@ -422,6 +517,23 @@ mod tests {
             let code = lookup(number).unwrap();
             assert_eq!(code.proof, Proof::OneBlock, "{}", code.name);
         }
+    }
+
+    #[test]
+    fn overload_is_told_by_what_there_is_too_much_of() {
+        let overloads = CODES.iter().filter_map(|code| match code.class {
+            Class::Overloaded(overload) => Some((code.number, overload)),
+            _ => None,
+        });
+        let of = |wanted| -> Vec<u32> {
+            let of_kind = overloads.clone().filter(|(_, overload)| *overload == wanted);
+            of_kind.map(|(number, _)| number).collect()
+        };
+        assert_eq!(of(Overload::Parts), [252]);
+        assert_eq!(of(Overload::Memory), [173, 241, 777, 778, 1020]);
+        assert_eq!(of(Overload::Time), [159, 160]);
+        let busy = [201, 202, 203, 364, 439, 574, 745, 749, 762, 763, 776, 1019];
+        assert_eq!(of(Overload::Busy), busy);
     }
 
     #[test]

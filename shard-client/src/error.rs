@@ -187,9 +187,12 @@ impl ShardError {
             Failure::Server(error) => match error.class() {
                 Class::Rows => Fault::Client,
                 Class::Recut => Fault::Us,
-                Class::Passing | Class::Schema | Class::Statement | Class::Destination | Class::Unclear => {
-                    Fault::Shard
-                }
+                Class::Passing
+                | Class::Overloaded(_)
+                | Class::Schema
+                | Class::Statement
+                | Class::Destination
+                | Class::Unclear => Fault::Shard,
             },
         }
     }
@@ -201,7 +204,12 @@ impl ShardError {
             (Class::Rows | Class::Recut, _) => Retry::Never,
             (_, Some(pause)) => Retry::After(pause),
             (
-                Class::Passing | Class::Schema | Class::Statement | Class::Destination | Class::Unclear,
+                Class::Passing
+                | Class::Overloaded(_)
+                | Class::Schema
+                | Class::Statement
+                | Class::Destination
+                | Class::Unclear,
                 None,
             ) => Retry::Later,
         }
@@ -236,7 +244,7 @@ impl ShardError {
 
     /// Whether another replica may well do better: the way to this one, or this one's state, was the trouble.
     pub fn blames_replica(&self) -> bool {
-        self.fault() == Fault::Shard && self.class() == Class::Passing
+        self.fault() == Fault::Shard && self.class().may_pass()
     }
 
     /// Whether the table may have changed, so that its columns are worth asking anew.
@@ -345,6 +353,7 @@ fn first_line(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes::Overload;
 
     fn failed(sent: Sent, failure: Failure) -> ShardError {
         ShardError::new(&Arc::from("ch:8123"), sent, failure)
@@ -407,7 +416,7 @@ mod tests {
         let elsewhere = "Code: 4242. DB::Exception: Brand new: While executing MergeTreeSink";
         check_wrote(elsewhere, Wrote::Unknown, Wrote::Unknown);
         let overload = format!("Code: 241. DB::Exception: Memory limit exceeded: {reading}");
-        assert_eq!(refused(&overload).class(), Class::Passing);
+        assert_eq!(refused(&overload).class(), Class::Overloaded(Overload::Memory));
     }
 
     #[test]
@@ -493,7 +502,7 @@ mod tests {
         );
         check(
             "Code: 202. DB::Exception: x",
-            Class::Passing,
+            Class::Overloaded(Overload::Busy),
             Fault::Shard,
             Retry::Later,
         );

@@ -77,7 +77,7 @@ mod tests;
 
 pub use aftermath::Attempts;
 pub use choose::{Candidate, Choice, Chooser, LoadBalancing};
-pub use codes::{Class, Proof};
+pub use codes::{Class, Overload, Proof};
 pub use describe::{DefaultKind, DescribedColumn, unescape};
 pub use endpoint::{Endpoint, Password, TlsFiles};
 pub use error::{Failure, Fault, Phase, Retry, ShardError, Views, Wrote};

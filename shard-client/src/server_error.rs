@@ -281,7 +281,10 @@ mod tests {
         let parts = read(
             "Code: 252. DB::Exception: Too many parts (300). Merges are processing slower than inserts.",
         );
-        assert_eq!((parts.class(), parts.proof()), (Class::Passing, Proof::None));
+        assert_eq!(
+            (parts.class(), parts.proof()),
+            (Class::Overloaded(codes::Overload::Parts), Proof::None)
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::host::now_ms;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
 
-/// One batch file that may be sent now: one INSERT, one block, one token. It is leased: its destination gives
-/// out no other batch until this value is dropped. Dropping it without [`settle`](crate::Spool::settle)
+/// One batch file that may be sent now: one INSERT, one block, one token. It is leased: nobody else is
+/// given it, and in order nothing else of its destination, until this value is dropped. Dropping it without [`settle`](crate::Spool::settle)
 /// leaves the batch first in line.
 #[derive(Debug)]
 pub struct Batch {
@@ -158,6 +158,14 @@ pub enum Outcome {
         /// The shard's words.
         text: String,
     },
+    /// Proof that nothing was written, and that the batch is too much for one INSERT, whose rows are not at fault: several
+    /// INSERTs are tried one by one, and one by parts of its rows, as [`Spool::divide`](crate::Spool::divide) does.
+    TooMuch {
+        /// ClickHouse's error code.
+        code: Option<i32>,
+        /// What listings may say.
+        error: String,
+    },
     /// Proof that nothing was written, and that table and statement do not fit each other: an unknown column, a setting or a
     /// format that the server does not know. While its only INSERT is pending it is undone; otherwise the batch is set
     /// aside, for what does not fit today may fit tomorrow.
@@ -185,7 +193,7 @@ impl Outcome {
     /// Whether it says that the last attempt wrote nothing.
     pub(crate) fn is_proof(&self) -> bool {
         match self {
-            Outcome::Refused { .. } | Outcome::Unfit { .. } => true,
+            Outcome::Refused { .. } | Outcome::TooMuch { .. } | Outcome::Unfit { .. } => true,
             Outcome::Acknowledged
             | Outcome::Retry { .. }
             | Outcome::HoldBatch { .. }
@@ -196,7 +204,10 @@ impl Outcome {
     /// Why the batch can neither be taken apart nor undone, where the outcome asks for that: a refusal proves that its own attempt
     /// wrote nothing, and an earlier one at that replica may have.
     pub(crate) fn in_doubt(&self, earlier: Option<MayHave<'_>>) -> Option<String> {
-        let (Outcome::Refused { code, .. } | Outcome::Unfit { code, .. }, Some(holder)) = (self, earlier)
+        let (
+            Outcome::Refused { code, .. } | Outcome::TooMuch { code, .. } | Outcome::Unfit { code, .. },
+            Some(holder),
+        ) = (self, earlier)
         else {
             return None;
         };
@@ -223,6 +234,9 @@ pub enum Settled {
         /// The new batches' numbers.
         seqs: Vec<u64>,
     },
+    /// Nothing is decided: it is one INSERT's rows, and too many of them for one INSERT. See
+    /// [`Spool::divide`](crate::Spool::divide).
+    ToBeDivided,
     /// Its only INSERT was pending and is undone.
     Aborted {
         /// Which one.

@@ -2,13 +2,15 @@
 //! bincode.
 //!
 //! Each struct's fields are listed here once, in the order of their bytes. **This is version 1 of batch files, and
-//! version 4 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
+//! version 5 of the journal, and both are frozen**: a field that is added to a struct and not listed here does not compile,
 //! and listing it is the next version. Whoever makes that copies what changes of today's structs and these lists into a file
 //! of its own, as [`v3`] is, turns what it reads into the new structs, and raises the version in the files' heads; spool/golden
 //! then proves that old files are still read.
 //!
-//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], versions 3 and 4 one of [`Event`].
-//! Checkpoints of versions 1 and 2 are read by [`v2`], those of version 3 by [`v3`].
+//! Of the journal's records one list reads all versions: version 2 added a tag of [`Awaits`], versions 3, 4 and 5
+//! one of [`Event`] each.
+//! Checkpoints of versions 1 and 2 are read by [`v2`], those of version 3 by [`v3`]; those of versions 4 and 5 are alike, but that in
+//! version 4 the waiting batches stand by number.
 //!
 //! Numbers are bincode 2's varints, little endian; a string or list is its length and its items; an option is
 //! a byte 0 or 1; an enum is the tag byte of the list here; a UUID is its 16 bytes.
@@ -29,8 +31,8 @@ use uuid::Uuid;
 use crate::bin_file::{Segment, Trailer};
 use crate::doubt::Doubt;
 use crate::event::{
-    Awaits, BatchInfo, BatchMark, Checkpoint, Chunk, Commit, Cut, DestinationMark, Event, Frame, Part,
-    PendingMark, Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict, WaitingMark,
+    Awaits, BatchInfo, BatchMark, Checkpoint, Chunk, Commit, Cut, DestinationMark, Event, Frame, Joined,
+    Part, PendingMark, Record, Recut, Share, StagedFile, Taken, UncutMark, Verdict, WaitingMark,
 };
 use crate::model::{Destination, InsertId, LaneKey, Shape};
 
@@ -334,6 +336,7 @@ variants!(Event {
     9 = DestinationResumed { destination },
     10 = Disproved { destination, seq },
     11 = Attempting { destination, seq, attempt, replica, at_ms },
+    12 = Joined(joined),
 } once {
     5 = v3::attempting,
 });
@@ -399,6 +402,12 @@ fields!(Cut {
 });
 fields!(Taken { insert, shard, units });
 fields!(Recut { seq, insert, batch });
+fields!(Joined {
+    destination,
+    seqs,
+    into,
+    batch
+});
 
 // === Checkpoint ===
 

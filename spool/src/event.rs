@@ -88,6 +88,8 @@ pub enum Event {
         /// Its INSERTs, each with the batch that has its rows now.
         into: Vec<Recut>,
     },
+    /// Batches that were never tried became one, in the place of the first of them; their files are no more.
+    Joined(Joined),
     /// Nothing goes to the destination until it is resumed.
     DestinationHeld {
         /// Which one.
@@ -282,6 +284,19 @@ pub struct Recut {
     pub batch: BatchInfo,
 }
 
+/// Batches of one destination and shape that were never tried became one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Where they go.
+    pub destination: Destination,
+    /// The batches, in order.
+    pub seqs: Vec<Seq>,
+    /// The number of the one that has all their rows now.
+    pub into: Seq,
+    /// What it holds.
+    pub batch: BatchInfo,
+}
+
 /// Everything that the queue knew when a journal segment was closed, but the rows. With the commits of older
 /// segments that are still waiting, and every event of newer ones, it gives the state after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -333,7 +348,7 @@ pub struct DestinationMark {
     pub next_seq: Seq,
     /// Why nothing goes there, if nothing does.
     pub held: Option<String>,
-    /// Batches that wait, by number.
+    /// Batches that wait, in order: by number, but that a joined batch stands where the first stood whose rows it has.
     pub waiting: Vec<WaitingMark>,
     /// What is to be said of some of them: attempts, errors; and settled ones whose file is not yet moved.
     pub batches: Vec<BatchMark>,

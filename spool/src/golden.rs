@@ -85,13 +85,27 @@ fn a_journal_segment_of_version_3_is_read() {
 
 #[test]
 fn a_journal_segment_of_version_4_is_read() {
-    check_segment("v4/journal.log", &[sample::record()]);
+    check_segment("v4/journal.log", &[sample::record_of_version_4()]);
+}
+
+#[test]
+fn a_journal_segment_of_version_5_is_read() {
+    check_segment("v5/journal.log", &[sample::record()]);
+}
+
+#[test]
+fn a_checkpoint_of_version_5_is_read() {
+    let file = fs::read(golden("v5/checkpoint")).unwrap();
+    assert_eq!(decode_checkpoint(&file).unwrap(), sample::checkpoint());
 }
 
 #[test]
 fn a_checkpoint_of_version_4_is_read() {
     let file = fs::read(golden("v4/checkpoint")).unwrap();
-    assert_eq!(decode_checkpoint(&file).unwrap(), sample::checkpoint());
+    assert_eq!(
+        decode_checkpoint(&file).unwrap(),
+        sample::checkpoint_of_version_4()
+    );
 }
 
 #[test]
@@ -186,10 +200,10 @@ fn the_hexdumps_of_the_format_page_are_these_files() {
 #[ignore = "run once for each version of the format, by hand: golden/README.md"]
 fn write_the_files() {
     assert!(
-        !golden("v4/journal.log").exists(),
+        !golden("v5/journal.log").exists(),
         "it is there and must stay as it is"
     );
-    let directory = golden("v4");
+    let directory = golden("v5");
     fs::create_dir_all(&directory).unwrap();
     let options = WriterOptions {
         spool: SPOOL,

@@ -337,7 +337,8 @@ impl Event {
             | Event::Abort { .. }
             | Event::Cut(_)
             | Event::Attempting { .. }
-            | Event::Recut { .. } => true,
+            | Event::Recut { .. }
+            | Event::Joined(_) => true,
             // What is lost of a proof is a doubt too many.
             Event::Disproved { .. } | Event::DestinationHeld { .. } | Event::DestinationResumed { .. } => {
                 false
@@ -369,6 +370,7 @@ impl Outcome {
             Outcome::Acknowledged => "acknowledged",
             Outcome::Retry { .. } => "retry",
             Outcome::Refused { .. } => "refused",
+            Outcome::TooMuch { .. } => "too much",
             Outcome::Unfit { .. } => "unfit",
             Outcome::HoldBatch { .. } => "hold batch",
             Outcome::HoldDestination { .. } => "hold destination",

@@ -284,7 +284,7 @@ fn list_file(
 impl Queue {
     fn state_of(&self, seq: Seq) -> FileState {
         match self.line.get(&seq).map(|entry| entry.phase) {
-            Some(Phase::Cut) => FileState::Waiting,
+            Some(Phase::Cut | Phase::Piece) => FileState::Waiting,
             Some(Phase::Retry) => FileState::Retry,
             Some(Phase::InDoubt) => FileState::InDoubt,
             None if self.aside.contains_key(&seq) => FileState::Held,

@@ -41,8 +41,9 @@ pub use read::{Item, SegmentReader};
 pub use write::{Writer, WriterOptions};
 
 /// The version that is written; older ones are read. 2 added [`Awaits::One`](crate::event::Awaits::One), 3
-/// [`Event::Disproved`](crate::event::Event::Disproved) and what checkpoints say of waiting batches, 4 the time of attempts.
-pub const VERSION: u32 = 4;
+/// [`Event::Disproved`](crate::event::Event::Disproved) and what checkpoints say of waiting batches, 4 the time of attempts, 5
+/// [`Event::Joined`](crate::event::Event::Joined).
+pub const VERSION: u32 = 5;
 
 /// Bytes of a record's body before compression: its facts, and the rows that are inline. The writer's caller
 /// gathers far less (some MiB); this only keeps a damaged length from taking memory.

@@ -1,4 +1,4 @@
-//! The right to send to a destination. One is out at a time; dropping it gives it back.
+//! The right to send a batch of a destination, or to join some. Each is given to one at a time; dropping it gives it back.
 
 use std::fmt;
 

@@ -30,6 +30,8 @@
 //! 6. Batches of a destination are given out by number. One that waits for a retry holds the next back; a
 //!    held or
 //!    broken one does not.
+//!    Small ones that were never tried may become one before they are given out, in the place of the first; from its first
+//!    attempt on a batch is fixed.
 //! 7. An INSERT is remembered, and its retry answered as it was, from its record on until its window has passed, unless it is
 //!    undone. A restart changes nothing of that.
 //! 8. A failed write or sync of the journal is final: the spool is poisoned, every waiter and later caller is
@@ -91,11 +93,13 @@ mod golden;
 mod group;
 mod host;
 pub mod inspect;
+mod join;
 mod journal;
 mod lease;
 mod model;
 mod names;
 mod own;
+mod pace;
 mod queue;
 mod receipt;
 mod recover;
@@ -119,10 +123,13 @@ pub use error::{Closed, CommitError, FileError, LaneError, OpenError, QueueError
 pub use model::{
     BatchLimits, Destination, InsertId, LaneId, LaneKey, LaneSpec, Options, ProbeTarget, Shape, ShareLanes,
 };
+pub use pace::{Pace, Strain};
 pub use queue::Spool;
 pub use queue::accept::check_lane;
 pub use receipt::{Receipt, ReceiptShare, ReceiptState, Watching};
+pub use recut::{Divide, Give, NotDivided};
 pub use retry::{RetryStatus, RetryWindows, Signature};
 pub use stage::{Stage, Staged};
+pub use state::destination::Turn;
 pub use state::window::ENTRY_BYTES as RETRY_ENTRY_BYTES;
 pub use status::{DestinationStatus, RecoveryReport, Tally};

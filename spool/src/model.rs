@@ -39,11 +39,16 @@ pub struct Options {
     /// Bytes that broken/ of one destination may hold; a batch refused beyond it is held instead of moved
     /// there.
     pub broken_bytes_max: u64,
+    /// Batches that were never tried, and may become one at a time; 1 joins none.
+    pub join_files_max: usize,
     /// How long INSERTs are remembered for their retries: of each the longest that any table wants.
     pub retry_windows: RetryWindows,
     /// Entries that are remembered, [`RETRY_ENTRY_BYTES`](crate::RETRY_ENTRY_BYTES) of memory each; the oldest go first.
     pub retry_entries_max: usize,
 }
+
+/// An hour of one-second batches, and then some: the files' ends are read in well below a second.
+const JOIN_FILES_MAX: usize = 4096;
 
 impl Options {
     /// The defaults of the configuration file for a spool at `path`.
@@ -60,6 +65,7 @@ impl Options {
             sent_retention_time: Duration::from_secs(3600),
             sent_retention_bytes: 10 << 30,
             broken_bytes_max: 1 << 30,
+            join_files_max: JOIN_FILES_MAX,
             retry_windows: RetryWindows {
                 token: Duration::from_secs(3600),
                 query_id: Duration::from_secs(120),

@@ -244,7 +244,7 @@ fn search_waiting(shared: &Shared, insert: InsertId, to: &Destination) {
                 }
             };
             if has_rows {
-                shared.state().watch_found(insert, to, seq);
+                is_one_gone |= !shared.state().watch_found(insert, to, seq);
             }
         }
         if !is_one_gone {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::Destination;
+use crate::pace::Pace;
 
 /// A number of files and what they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +45,8 @@ pub struct DestinationStatus {
     pub last_error: Option<String>,
     /// A sender has a batch of it in hand.
     pub sending: bool,
+    /// How far its batches are from the configuration's limits, since it has too much to do.
+    pub pace: Pace,
     /// Rows acknowledged since the spool was opened.
     pub acknowledged_rows: u64,
 }

@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 use crate::batch::BatchFile;
 use crate::cut;
 use crate::error::{FileError, QueueError};
-use crate::event::{Recut, Seq, Verdict};
+use crate::event::{Joined, Recut, Seq, Verdict};
 use crate::files::Files;
-use crate::model::Destination;
+use crate::join;
+use crate::model::{BatchLimits, Destination};
 use crate::names::{batch_name, error_name};
-use crate::recut;
+use crate::recut::{self, Divide, NotDivided};
 use crate::retain;
 use crate::shared::{Shared, lock};
 use crate::state::decide::{Answer, Request};
@@ -51,6 +52,30 @@ pub enum Work {
         file: BatchFile,
         /// Who waits for the new files.
         reply: oneshot::Sender<Result<Vec<Recut>, FileError>>,
+    },
+    /// Small batches that were never tried are to become one.
+    Join {
+        /// Their destination.
+        destination: Destination,
+        /// Which may be in it, in order.
+        candidates: Vec<Seq>,
+        /// What it may hold.
+        limits: BatchLimits,
+        /// Who waits for the new file, if there is to be one.
+        reply: oneshot::Sender<Result<Option<Joined>, FileError>>,
+    },
+    /// One INSERT's batch is to be cut by rows.
+    Divide {
+        /// Its destination.
+        destination: Destination,
+        /// Its file.
+        file: BatchFile,
+        /// Into how many.
+        parts: usize,
+        /// Who knows the rows.
+        divider: Box<dyn Divide>,
+        /// Who waits for the new files.
+        reply: oneshot::Sender<Result<Vec<Recut>, NotDivided>>,
     },
     /// Room is wanted: sent/ is to shrink by so many bytes.
     Evict {
@@ -166,6 +191,29 @@ pub fn perform(shared: &Shared, work: Work) {
             file,
             reply,
         } => drop(reply.send(recut::write(shared, &destination, &file))),
+        Work::Join {
+            destination,
+            candidates,
+            limits,
+            reply,
+        } => {
+            let joined = join::write(shared, &destination, &candidates, &limits);
+            if let Err(Ok(Some(joined))) = reply.send(joined) {
+                join::remove(&shared.files, &joined);
+            }
+        }
+        Work::Divide {
+            destination,
+            file,
+            parts,
+            mut divider,
+            reply,
+        } => {
+            let divided = recut::divide(shared, &destination, &file, parts, divider.as_mut());
+            if let Err(Ok(written)) = reply.send(divided) {
+                recut::remove(&shared.files, &destination, &written);
+            }
+        }
         Work::Evict { bytes, reply } => {
             retain::evict(shared, bytes);
             // Who asked may have gone.

@@ -12,6 +12,7 @@
 mod adopt;
 mod arrival;
 mod bad_input;
+mod batches;
 mod cached_answers;
 mod check_live;
 mod client_rules;

@@ -212,6 +212,16 @@ fn a_small_spool_needs_only_its_size() {
         (spool.bytes_to_delay_insert, spool.sent_retention_bytes),
         (1 << 30, 1 << 30)
     );
+    assert_eq!(spool.broken_bytes_max, 1 << 30);
+    let smaller = good(&with("[spool]\nmax_bytes = '1MiB'"));
+    assert_eq!(smaller.spool.broken_bytes_max, 1 << 20);
+}
+
+#[test]
+fn a_table_may_give_up_its_order() {
+    let send = |text: &str| good(text).tables[0].send.ordered;
+    assert!(send(&with("")));
+    assert!(!send(&with("[send]\nordered = false")));
 }
 
 #[test]

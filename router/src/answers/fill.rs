@@ -380,7 +380,7 @@ async fn ask_replica(replica: &ReplicaRuntime, key: &Key, sql: String) -> Result
 /// Overload passes, and so does what is wrong with the cluster's own user; the rest is said of the question.
 fn trouble(code: u32) -> Trouble {
     match codes::lookup(code).map(|known| known.class) {
-        Some(Class::Passing) => Trouble::Passing,
+        Some(class) if class.may_pass() => Trouble::Passing,
         Some(Class::Destination) if !GONE.contains(&code) => Trouble::Passing,
         _ => Trouble::Refused(Some(code)),
     }

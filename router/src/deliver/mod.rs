@@ -7,9 +7,11 @@
 //!
 //! A sender knows one destination. What it may send to is looked up for every batch, so that a reload reaches
 //! it between two batches.
-//! A batch that waits for a retry holds back the next; a held destination is probed with its first batch
+//! A batch that waits for a retry holds back the next; with `ordered = false` a destination has several senders, and only the
+//! first of them ([`Place`]) tries again what was tried. A held destination is probed with its first batch
 //! every `max_sleep_time`.
 
+mod divide;
 pub mod doubt;
 pub mod file_body;
 pub mod request;
@@ -20,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use shard_client::{Class, Facts, InsertRequest, Inserted, ShardError, Target, Views, Wrote};
-use spool::{Batch, Closed, Destination, Outcome, Settled};
+use shard_client::{Facts, InsertRequest, Inserted, ShardError, Target, Views, Wrote};
+use spool::{Batch, Closed, Destination, Outcome, QueueError, Settled, Turn};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -49,9 +51,26 @@ const UNCHECKED_PAUSE: Duration = Duration::from_millis(100);
 /// How often a held destination without a table in the configuration is looked at.
 const PROBE_PAUSE: Duration = Duration::from_secs(30);
 
-/// Sends the batches of one destination until it is asked to stop.
-pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Stop) {
+/// Which of a destination's senders it is, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(pub usize);
+
+impl Place {
+    /// Whose turn is whose among so many senders; `None` where this one is too many.
+    fn turn(self, senders: usize) -> Option<Turn> {
+        match self {
+            Place(0) if senders <= 1 => Some(Turn::InOrder),
+            Place(0) => Some(Turn::Eldest),
+            Place(place) if place < senders => Some(Turn::Untried { tried_max: senders }),
+            Place(_) => None,
+        }
+    }
+}
+
+/// Sends batches of one destination until it is asked to stop.
+pub async fn send_batches(app: Arc<App>, destination: Destination, place: Place, mut stop: Stop) {
     let mut sender = Sender {
+        place,
         backoff: Backoff::default(),
         repeats: Repeats::default(),
         unclear: (0, 0),
@@ -86,6 +105,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, mut stop: Sto
 }
 
 struct Sender {
+    place: Place,
     app: Arc<App>,
     destination: Destination,
     backoff: Backoff,
@@ -126,7 +146,12 @@ impl Sender {
             if is_stopped() {
                 app.sends.may_go(table).await;
             }
-            let batch = app.spool.next(&self.destination).await?;
+            let senders = app.routing().senders_of(&self.destination);
+            let Some(turn) = self.place.turn(senders) else {
+                tokio::time::sleep(ORPHAN_PATIENCE).await;
+                continue;
+            };
+            let batch = app.spool.next_in(&self.destination, turn).await?;
             if !is_stopped() {
                 return Ok(batch);
             }
@@ -145,7 +170,7 @@ impl Sender {
         let outcome = self.outcome_of(&mut batch, &route).await;
         self.tell(&batch, &outcome);
         let seq = batch.seq();
-        let settled = self.app.spool.settle(&batch, outcome).await;
+        let settled = self.settle(&batch, outcome).await;
         drop(batch);
         match settled {
             Ok(Settled::Waits) => self.backoff.next(&route),
@@ -159,6 +184,19 @@ impl Sender {
                 tracing::error!(destination = %self.destination, %error, "an outcome could not be recorded");
                 self.backoff.next(&route)
             }
+        }
+    }
+
+    /// Records the outcome. One INSERT that is too much is cut by rows.
+    async fn settle(&self, batch: &Batch, outcome: Outcome) -> Result<Settled, QueueError> {
+        let spool = &self.app.spool;
+        let too_much = match &outcome {
+            Outcome::TooMuch { error, .. } => error.clone(),
+            _ => return spool.settle(batch, outcome).await,
+        };
+        match spool.settle(batch, outcome).await? {
+            Settled::ToBeDivided => divide::in_two(spool, batch, &too_much).await,
+            settled => Ok(settled),
         }
     }
 
@@ -276,6 +314,9 @@ impl Sender {
                 Ok(())
             }
             Err(error) => {
+                if let Some(strain) = verdict::strain(&error) {
+                    self.app.spool.strained(&self.destination, strain);
+                }
                 if error.hints_schema_change() {
                     self.app.refresh_schema(route.table());
                     let (database, table) = route.target_on(replica);
@@ -294,7 +335,7 @@ impl Sender {
                     }
                     false => Bare::NotAsked,
                 };
-                let next = verdict::next(&error, batch.segments().len(), views, bare);
+                let next = verdict::next(&error, views, bare);
                 Err(Failed { next, bare })
             }
         }
@@ -398,11 +439,12 @@ impl Sender {
 
     /// A held destination is tried with its first batch: what held it may have been mended.
     async fn probe_when_held(&self) {
-        let held = self
-            .app
-            .spool
-            .destination(&self.destination)
-            .is_some_and(|d| d.destination_held.is_some());
+        let held = self.place == Place(0)
+            && self
+                .app
+                .spool
+                .destination(&self.destination)
+                .is_some_and(|d| d.destination_held.is_some());
         if held && let Err(error) = self.app.spool.resume_destination(&self.destination).await {
             tracing::warn!(destination = %self.destination, %error, "a held destination could not be probed");
         }
@@ -416,7 +458,7 @@ impl Sender {
                 tracing::info!(%destination, %insert, "a replica refused an INSERT's rows: its client was told, nothing is kept");
             }
             Settled::Recut { seqs } => {
-                tracing::info!(%destination, batch = seq, into = ?seqs, "a refused batch is tried again INSERT by INSERT");
+                tracing::info!(%destination, batch = seq, into = ?seqs, "a refused batch is tried again in parts");
             }
             Settled::Broken => {
                 tracing::error!(%destination, batch = seq, "a shard cannot take rows, they are in broken/: `weir spool ls --files`, then `retry` or `drop`");
@@ -424,7 +466,7 @@ impl Sender {
             Settled::Held => {
                 tracing::error!(%destination, batch = seq, "a batch is set aside: `weir spool retry` or `drop`");
             }
-            Settled::Acknowledged | Settled::Waits | Settled::DestinationHeld => {}
+            Settled::Acknowledged | Settled::Waits | Settled::DestinationHeld | Settled::ToBeDivided => {}
         }
     }
 
@@ -447,7 +489,7 @@ impl Sender {
             Outcome::HoldBatch { error } => {
                 tracing::error!(%destination, batch = seq, rows, error, "a batch cannot be sent");
             }
-            Outcome::Refused { code, .. } | Outcome::Unfit { code, .. } => {
+            Outcome::Refused { code, .. } | Outcome::TooMuch { code, .. } | Outcome::Unfit { code, .. } => {
                 tracing::debug!(%destination, batch = seq, rows, code, "a shard cannot take rows");
             }
         }
@@ -473,7 +515,7 @@ async fn ask_bare(replica: &ReplicaRuntime, request: InsertRequest) -> Bare {
     let asked = replica.wire().insert(request, None);
     match tokio::time::timeout(QUESTION_TIMEOUT, asked).await {
         Ok(Ok(_)) => Bare::Taken,
-        Ok(Err(error)) if error.class() == Class::Passing => Bare::Silent,
+        Ok(Err(error)) if error.class().may_pass() => Bare::Silent,
         Ok(Err(_)) => Bare::Refused,
         Err(_) => Bare::Silent,
     }

@@ -6,7 +6,7 @@
 //! | nothing we know | nothing | the same bytes again, a few times; then the batch is held |
 //! | rows that no shard can take | nothing was written | refused: isolated by INSERT, then aborted or broken/ |
 //! | rows that no shard can take | nothing (a view may have thrown it after rows were written) | the batch is held |
-//! | too much for one INSERT | nothing was written, several INSERTs | refused: each alone |
+//! | too much for one INSERT | nothing was written | each INSERT alone, then by rows |
 //! | the table or the statement does not fit, and the statement alone is taken | nothing was written | its rows are at fault: refused |
 //! | the table or the statement does not fit any more | nothing was written | undone while its client waits, else held |
 //! | the table or the statement does not fit any more | nothing | the batch is held |
@@ -18,8 +18,8 @@
 //! does, the batch once more: what was wrong may just have been mended. So a changed table costs two requests, and is not mistaken
 //! for the rows of every INSERT in the batch.
 
-use shard_client::{Class, Failure, ShardError, Views, Wrote};
-use spool::Outcome;
+use shard_client::{Class, Failure, Overload, ShardError, Views, Wrote};
+use spool::{Outcome, Strain};
 
 /// What comes after a failed attempt at one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,21 +64,42 @@ pub fn asks_for_bare(error: &ShardError, views: Views) -> bool {
     may_be_rows && error.server().is_some() && !error.refuses_login() && error.wrote(views) == Wrote::Nothing
 }
 
-/// Decides about a batch of so many INSERTs, for a target that has such views.
-pub fn next(error: &ShardError, inserts: usize, views: Views, bare: Bare) -> Next {
+/// What the replica has too much of, where other batches would help.
+pub fn strain(error: &ShardError) -> Option<Strain> {
+    match error.class() {
+        Class::Overloaded(Overload::Parts) => Some(Strain::Number),
+        Class::Overloaded(Overload::Memory | Overload::Time) => Some(Strain::Size),
+        Class::Overloaded(Overload::Busy)
+        | Class::Passing
+        | Class::Rows
+        | Class::Recut
+        | Class::Schema
+        | Class::Statement
+        | Class::Destination
+        | Class::Unclear => None,
+    }
+}
+
+/// Decides about a batch for a target that has such views.
+pub fn next(error: &ShardError, views: Views, bare: Bare) -> Next {
     let text = told(error);
     if matches!(error.failure, Failure::Payload(_)) {
         return Next::Settled(Outcome::HoldBatch { error: text });
     }
     let wrote = error.wrote(views);
     match (error.class(), wrote) {
-        (Class::Passing | Class::Unclear, Wrote::Nothing) => {
+        (Class::Passing | Class::Overloaded(_) | Class::Unclear, Wrote::Nothing) => {
             Next::OtherReplica(Outcome::Retry { error: text })
         }
-        (Class::Passing, Wrote::Unknown) => Next::SameReplica(Outcome::Retry { error: text }),
+        (Class::Passing | Class::Overloaded(_), Wrote::Unknown) => {
+            Next::SameReplica(Outcome::Retry { error: text })
+        }
         (Class::Unclear, Wrote::Unknown) => Next::Unclear(text),
         (Class::Rows, Wrote::Nothing) => Next::Settled(refused(error)),
-        (Class::Recut, Wrote::Nothing) if inserts > 1 => Next::Settled(refused(error)),
+        (Class::Recut, Wrote::Nothing) => {
+            let (code, _) = words(error);
+            Next::Settled(Outcome::TooMuch { code, error: text })
+        }
         (Class::Schema | Class::Statement | Class::Destination, Wrote::Nothing) => unfit(error, text, bare),
         (Class::Rows | Class::Recut | Class::Schema | Class::Statement, _) => {
             Next::Settled(Outcome::HoldBatch { error: text })
@@ -124,9 +145,13 @@ pub fn not_asked(error: &ShardError) -> Next {
     let text = told(error);
     Next::OtherReplica(match error.class() {
         Class::Destination => Outcome::HoldDestination { error: text },
-        Class::Passing | Class::Rows | Class::Recut | Class::Schema | Class::Statement | Class::Unclear => {
-            Outcome::Retry { error: text }
-        }
+        Class::Passing
+        | Class::Overloaded(_)
+        | Class::Rows
+        | Class::Recut
+        | Class::Schema
+        | Class::Statement
+        | Class::Unclear => Outcome::Retry { error: text },
     })
 }
 
@@ -135,9 +160,13 @@ pub fn not_asked(error: &ShardError) -> Next {
 fn told(error: &ShardError) -> String {
     match error.class() {
         Class::Destination => error.to_string(),
-        Class::Passing | Class::Rows | Class::Recut | Class::Schema | Class::Statement | Class::Unclear => {
-            error.summary()
-        }
+        Class::Passing
+        | Class::Overloaded(_)
+        | Class::Rows
+        | Class::Recut
+        | Class::Schema
+        | Class::Statement
+        | Class::Unclear => error.summary(),
     }
 }
 
@@ -155,6 +184,8 @@ fn words(error: &ShardError) -> (Option<i32>, String) {
     (code, text)
 }
 
+#[cfg(test)]
+mod fates;
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -180,20 +211,20 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(error: &ShardError, inserts: usize, expected: &str) {
-        check_with(Views::Possible, error, inserts, expected);
+    fn check(error: &ShardError, expected: &str) {
+        check_with(Views::Possible, error, expected);
     }
 
     #[track_caller]
-    fn check_with(views: Views, error: &ShardError, inserts: usize, expected: &str) {
-        check_next(&next(error, inserts, views, Bare::Refused), error, expected);
+    fn check_with(views: Views, error: &ShardError, expected: &str) {
+        check_next(&next(error, views, Bare::Refused), error, expected);
     }
 
     /// With what the replica says of the statement alone.
     #[track_caller]
     fn check_bare(bare: Bare, error: &ShardError, expected: &str) {
         assert!(asks_for_bare(error, Views::None), "{error}");
-        check_next(&next(error, 3, Views::None, bare), error, expected);
+        check_next(&next(error, Views::None, bare), error, expected);
     }
 
     #[track_caller]
@@ -211,6 +242,7 @@ mod tests {
             Outcome::Acknowledged => "acknowledged",
             Outcome::Retry { .. } => "retry",
             Outcome::Refused { .. } => "refused",
+            Outcome::TooMuch { .. } => "too much",
             Outcome::Unfit { .. } => "unfit",
             Outcome::HoldBatch { .. } => "hold batch",
             Outcome::HoldDestination { .. } => "hold destination",
@@ -221,14 +253,13 @@ mod tests {
     #[test]
     fn a_refused_connection_lets_another_replica_take_the_batch() {
         let refused = Failure::Connect(std::io::ErrorKind::ConnectionRefused.into());
-        check(&failed(refused, Sent::Nothing), 1, "other replica: retry");
+        check(&failed(refused, Sent::Nothing), "other replica: retry");
     }
 
     #[test]
     fn a_cut_answer_is_asked_again_at_the_same_replica() {
         check(
             &failed(Failure::Cut("no answer".into()), Sent::Whole),
-            1,
             "same replica: retry",
         );
     }
@@ -236,21 +267,19 @@ mod tests {
     #[test]
     fn rows_that_no_shard_can_take_are_refused() {
         let parse = "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'x': (at row 3)";
-        check(&answered(parse), 1, "settled: refused");
-        check(&answered(parse), 7, "settled: refused");
+        check(&answered(parse), "settled: refused");
     }
 
     #[test]
     fn an_error_that_a_view_may_have_thrown_holds_the_batch() {
         let view = "Code: 53. DB::Exception: Type mismatch: while pushing to view default.v";
-        check(&answered(view), 1, "settled: hold batch");
+        check(&answered(view), "settled: hold batch");
     }
 
     #[test]
     fn a_wrong_password_holds_the_destination_unless_another_replica_takes_it() {
         check(
             &answered("Code: 516. DB::Exception: default: Authentication failed"),
-            1,
             "other replica: hold destination",
         );
     }
@@ -265,7 +294,6 @@ mod tests {
     fn a_missing_table_holds_the_destination_at_once_for_it_may_be_a_view_s() {
         check(
             &answered("Code: 60. DB::Exception: Table default.t doesn't exist."),
-            1,
             "settled: hold destination",
         );
     }
@@ -273,11 +301,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_the_table_proves_something_only_where_no_view_can_have_said_it() {
         let column = answered("Code: 16. DB::Exception: No such column c in table default.t");
-        check(&column, 1, "settled: hold batch");
-        check_with(Views::None, &column, 1, "settled: unfit");
+        check(&column, "settled: hold batch");
+        check_with(Views::None, &column, "settled: unfit");
         check(
             &answered("Code: 115. DB::Exception: Unknown setting x"),
-            1,
             "settled: unfit",
         );
     }
@@ -286,14 +313,24 @@ mod tests {
     fn an_overloaded_or_unknown_answer_is_repeated_unchanged() {
         check(
             &answered("Code: 252. DB::Exception: Too many parts (300)."),
-            1,
             "same replica: retry",
         );
         check(
             &answered("Code: 999999. DB::Exception: Something new."),
-            1,
             "unclear",
         );
+    }
+
+    #[test]
+    fn too_many_parts_ask_for_fewer_batches_and_too_little_memory_or_time_for_smaller_ones() {
+        let strain =
+            |code: u32, text: &str| strain(&answered(&format!("Code: {code}. DB::Exception: {text}")));
+        assert_eq!(strain(252, "Too many parts (300)."), Some(Strain::Number));
+        let partitions = "Too many partitions for single INSERT block (more than 100).";
+        assert_eq!(strain(252, partitions), None);
+        assert_eq!(strain(241, "Memory limit (total) exceeded"), Some(Strain::Size));
+        assert_eq!(strain(159, "Timeout exceeded"), Some(Strain::Size));
+        assert_eq!(strain(202, "Too many simultaneous queries"), None);
     }
 
     #[test]
@@ -312,7 +349,7 @@ mod tests {
         let reading = "While executing ValuesBlockInputFormat: data for INSERT was parsed from query";
         for code in [36, 42, 43, 46, 47, 48, 60, 62, 456, 1001] {
             let error = answered(&format!("Code: {code}. DB::Exception: Bad: {reading}"));
-            check(&error, 3, "settled: refused");
+            check(&error, "settled: refused");
             assert!(!asks_for_bare(&error, Views::Possible), "{error}");
         }
     }
@@ -336,15 +373,16 @@ mod tests {
     #[test]
     fn a_wrong_value_of_a_setting_undoes_the_insert_whose_client_waits() {
         let setting = "Code: 36. DB::Exception: Unexpected value of DateTimeOverflowBehavior: 'foo'.";
-        check_with(Views::None, &answered(setting), 1, "settled: unfit");
+        check_with(Views::None, &answered(setting), "settled: unfit");
     }
 
     #[test]
-    fn too_many_partitions_are_taken_apart_by_insert_and_held_when_it_is_one() {
+    fn too_many_partitions_are_taken_apart() {
         let partitions =
             "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
-        check(&answered(partitions), 3, "settled: refused");
-        check(&answered(partitions), 1, "settled: hold batch");
+        check(&answered(partitions), "settled: too much");
+        let in_view = format!("{partitions} while pushing to view default.v");
+        check(&answered(&in_view), "settled: hold batch");
     }
 
     #[test]
@@ -355,7 +393,6 @@ mod tests {
         };
         check(
             &failed(Failure::Payload(changed), Sent::Part { ends_itself: true }),
-            1,
             "settled: hold batch",
         );
     }

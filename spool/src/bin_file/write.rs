@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{BinFault, BinInfo, FOOT_BYTES, Foot, Head, SEGMENTS_MAX, Segment, Trailer, VERSION};
+use super::{BinFault, BinInfo, BinReader, FOOT_BYTES, Foot, Head, SEGMENTS_MAX, Segment, Trailer, VERSION};
 use crate::entry;
 use crate::frames::{self, FrameError, FrameReader, RAW_BYTES_TARGET};
 use crate::host;
@@ -111,6 +111,28 @@ impl<W: Write> BinWriter<W> {
             raw_bytes += header.raw_bytes as u64;
         }
         self.count(insert, client_token, raw_bytes, rows)
+    }
+
+    /// Adds all rows of another batch file, its frames as they are. Errors of frames name offsets of that file.
+    pub fn append_batch(&mut self, batch: &BinReader) -> Result<(), BinFault> {
+        self.flush_waiting()?;
+        let trailer = &batch.info().trailer;
+        let mut frames = batch.rows();
+        let mut raw_bytes = 0;
+        while let Some((header, frame)) = frames.next_unopened()? {
+            self.out.write_all(frame)?;
+            self.frames.add(frame);
+            raw_bytes += header.raw_bytes as u64;
+        }
+        if raw_bytes != trailer.raw_bytes {
+            return Err(BinFault::Contradiction("the raw bytes of its frames"));
+        }
+        for segment in &trailer.segments {
+            let (raw, rows) = (&segment.raw, &segment.rows);
+            let token = segment.client_token.as_deref();
+            self.count(segment.insert, token, raw.end - raw.start, rows.end - rows.start)?;
+        }
+        Ok(())
     }
 
     /// Rows so far.

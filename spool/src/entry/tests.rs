@@ -147,6 +147,12 @@ pub(crate) fn record() -> Record {
                     batch: batch(),
                 }],
             },
+            Event::Joined(Joined {
+                destination: destination("s02"),
+                seqs: vec![6, 7],
+                into: 300,
+                batch: batch(),
+            }),
             Event::DestinationHeld {
                 destination: destination("s02"),
                 error: error(),
@@ -159,9 +165,16 @@ pub(crate) fn record() -> Record {
     }
 }
 
+/// The events of version 4.
+pub(crate) fn record_of_version_4() -> Record {
+    let mut record = record();
+    record.events.retain(|event| !matches!(event, Event::Joined(_)));
+    record
+}
+
 /// The same as version 3 had it: without the time of an attempt.
 pub(crate) fn record_of_version_3() -> Record {
-    let mut record = record();
+    let mut record = record_of_version_4();
     for event in &mut record.events {
         if let Event::Attempting { at_ms, .. } = event {
             *at_ms = 0;
@@ -199,10 +212,8 @@ pub(crate) fn checkpoint() -> Checkpoint {
             destination: destination("s02"),
             next_seq: 7,
             held: Some("wrong password".into()),
-            waiting: vec![WaitingMark {
-                seq: 4,
-                batch: batch(),
-            }],
+            // The first is a joined one.
+            waiting: [6, 4].map(|seq| WaitingMark { seq, batch: batch() }).to_vec(),
             batches: vec![BatchMark {
                 seq: 4,
                 attempts: 2,
@@ -236,9 +247,16 @@ pub(crate) fn checkpoint_of_version_2() -> Checkpoint {
     checkpoint
 }
 
+/// The same as version 4 had it: without a joined batch.
+pub(crate) fn checkpoint_of_version_4() -> Checkpoint {
+    let mut checkpoint = checkpoint();
+    checkpoint.destinations[0].waiting.retain(|mark| mark.seq == 4);
+    checkpoint
+}
+
 /// The same as version 3 had it: without the time of an attempt.
 pub(crate) fn checkpoint_of_version_3() -> Checkpoint {
-    let mut checkpoint = checkpoint();
+    let mut checkpoint = checkpoint_of_version_4();
     checkpoint.destinations[0].batches[0].doubt.since_ms = 0;
     checkpoint
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  8  magic "WEIR.LOG"
-//!  8  4  version, 1 or 2
+//!  8  4  version, see [`VERSION`]
 //! 12  4  bytes of the head, 64: the records begin here
 //! 16 16  the spool's id
 //! 32  8  the segment's number

@@ -11,17 +11,27 @@ use crate::bin_file::BinInfo;
 use crate::error::{Closed, FileError, QueueError};
 use crate::event::{Recut, Seq};
 use crate::files::{Files, bin_error, now_ms};
+use crate::join;
 use crate::lease::Lease;
-use crate::model::Destination;
-use crate::recut;
+use crate::model::{BatchLimits, Destination};
+use crate::pace::Strain;
+use crate::recut::{self, Divide, NotDivided};
+use crate::state::State;
 use crate::state::decide::{Answer, Request};
-use crate::state::destination::Note;
+use crate::state::destination::{Note, Turn};
 use crate::work::Work;
 
 impl Spool {
     /// The first batch of the destination that may be sent; waits for one. One is out at a time: while a
     /// caller holds it, others wait here. A batch whose file cannot be read is held, and the next one given.
     pub async fn next(&self, destination: &Destination) -> Result<Batch, Closed> {
+        self.next_in(destination, Turn::InOrder).await
+    }
+
+    /// As [`Spool::next`], for one of several senders of the destination. Small batches that wait for their first attempt are
+    /// joined on this occasion, and not before: so many are waiting as the outage lasted.
+    pub async fn next_in(&self, destination: &Destination, turn: Turn) -> Result<Batch, Closed> {
+        let mut may_join = true;
         let shared = self.shared();
         let bell = shared.sender_bell(destination);
         loop {
@@ -32,8 +42,16 @@ impl Spool {
             if shared.is_closed() {
                 return Err(Closed);
             }
-            match self.lease(destination) {
-                None => ring.await,
+            if may_join && let Some((candidates, limits, lease)) = self.lease_joinable(destination, turn) {
+                may_join = self.join(destination, candidates, limits).await;
+                drop(lease);
+                continue;
+            }
+            match self.lease(destination, turn) {
+                None => {
+                    may_join = true;
+                    ring.await;
+                }
                 Some((seq, tried, lease)) => {
                     if let Some(file) = self.read_batch(destination, seq).await? {
                         return Ok(Batch {
@@ -51,22 +69,117 @@ impl Spool {
         }
     }
 
-    fn lease(&self, destination: &Destination) -> Option<(Seq, Note, Lease)> {
+    fn lease(&self, destination: &Destination, turn: Turn) -> Option<(Seq, Note, Lease)> {
         let mut state = self.shared().state();
         if !state.is_swept() {
             return None;
         }
         let queue = state.queue(destination);
-        let (seq, _) = queue.first()?;
-        queue.leased = Some(seq);
+        let seq = queue.next(turn)?;
         let note = queue.notes.get(&seq).cloned().unwrap_or_default();
-        drop(state);
-        let (shared, of_destination) = (Arc::clone(self.shared()), destination.clone());
-        let lease = Lease::new(move || {
-            shared.state().queue(&of_destination).leased = None;
-            shared.wake(&of_destination);
-        });
+        let lease = self.take_lease(&mut state, destination, vec![seq]);
         Some((seq, note, lease))
+    }
+
+    /// Batches that may become one, where the sender's next is the first of them.
+    fn lease_joinable(
+        &self,
+        destination: &Destination,
+        turn: Turn,
+    ) -> Option<(Vec<Seq>, BatchLimits, Lease)> {
+        let mut state = self.shared().state();
+        if !state.is_swept() {
+            return None;
+        }
+        let next = state.get_queue(destination)?.next(turn)?;
+        let files_max = self.shared().options.join_files_max;
+        let (seqs, limits) = state.joinable(destination, files_max)?;
+        if seqs.first() != Some(&next) {
+            return None;
+        }
+        let lease = self.take_lease(&mut state, destination, seqs.clone());
+        Some((seqs, limits, lease))
+    }
+
+    fn take_lease(&self, state: &mut State, destination: &Destination, seqs: Vec<Seq>) -> Lease {
+        state.queue(destination).leased.extend(seqs.iter().copied());
+        let (shared, of_destination) = (Arc::clone(self.shared()), destination.clone());
+        Lease::new(move || {
+            let mut state = shared.state();
+            let queue = state.queue(&of_destination);
+            queue.leased.retain(|seq| !seqs.contains(seq));
+            drop(state);
+            shared.wake(&of_destination);
+        })
+    }
+
+    /// The file first, then the record that puts it in their place. Whether it is there now: without it they are sent as they
+    /// are.
+    async fn join(&self, destination: &Destination, candidates: Vec<Seq>, limits: BatchLimits) -> bool {
+        let shared = self.shared();
+        let (reply, written) = oneshot::channel();
+        let job = Work::Join {
+            destination: destination.clone(),
+            candidates,
+            limits,
+            reply,
+        };
+        if shared.work.push(job).is_err() {
+            return false;
+        }
+        let joined = match written.await {
+            Ok(Ok(Some(joined))) => joined,
+            Ok(Ok(None)) | Err(_) => return false,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, %destination, "small batches are not joined, they are sent one by one");
+                return false;
+            }
+        };
+        match shared.asked(Request::Join(joined.clone())).await {
+            Ok(Answer::Done) => {
+                let (batches, batch) = (joined.seqs.len(), joined.into);
+                tracing::debug!(%destination, batches, batch, rows = joined.batch.rows, "small batches are one now");
+                true
+            }
+            Ok(_) | Err(QueueError::NotWritten(_)) => {
+                join::remove(&shared.files, &joined);
+                false
+            }
+            // The record may be on disk: the next start knows.
+            Err(_) => false,
+        }
+    }
+
+    /// Cuts a batch of one INSERT by rows into so many, each of which is tried alone: after [`Settled::ToBeDivided`], and nothing
+    /// else.
+    pub async fn divide(
+        &self,
+        batch: &Batch,
+        parts: usize,
+        divider: Box<dyn Divide>,
+    ) -> Result<Settled, NotDivided> {
+        let shared = self.shared();
+        let (reply, written) = oneshot::channel();
+        let job = Work::Divide {
+            destination: batch.destination.clone(),
+            file: batch.file.clone(),
+            parts,
+            divider,
+            reply,
+        };
+        if shared.work.push(job).is_err() {
+            return Err(shared.queue_error().into());
+        }
+        let into = written.await.map_err(|_| shared.queue_error())??;
+        let answer = self.record_recut(&batch.destination, batch.seq, into).await?;
+        let settled = answer.clone().settled();
+        Ok(settled.ok_or_else(|| unexpected(batch, &answer))?)
+    }
+
+    /// An answer of a shard says that it has too much to do: later batches are cut larger and more rarely, or smaller.
+    pub fn strained(&self, destination: &Destination, strain: Strain) {
+        self.shared().state().strained(destination, strain);
+        self.shared().work.ring();
     }
 
     /// What the batch's file says; `None` after it was held because the file cannot be read.
@@ -89,6 +202,7 @@ impl Spool {
             outcome,
             disproved: false,
             inserts: 1,
+            rows: 1,
             broken_room: 0,
         };
         self.shared()
@@ -129,6 +243,7 @@ impl Spool {
             outcome,
             disproved: batch.disproved,
             inserts: batch.file.segments.len(),
+            rows: batch.file.rows,
             broken_room: self.shared().options.broken_bytes_max.saturating_sub(broken),
         };
         tracing::debug!(destination = %batch.destination, seq = batch.seq, outcome = word, "settling a batch");

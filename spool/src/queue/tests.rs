@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod doubt;
 mod full;
+mod joined;
 mod local;
 mod lost;
 mod model;

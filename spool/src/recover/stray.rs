@@ -5,6 +5,7 @@
 //! | a cut that was about to be recorded | its rows wait in the journal, just so | it is recorded now |
 //! | a cut that failed half way | its rows wait, otherwise; or one of its destinations has no such file | removed |
 //! | a piece of a batch that was being cut again | a batch in line has its rows | removed |
+//! | a batch that others were being joined into | batches in line that were never tried are together just that | removed |
 //! | a batch that was being put back from broken/ | broken/ has its token | removed |
 //! | a batch whose record is lost | none of these | held |
 //!
@@ -22,7 +23,8 @@ use crate::model::{Destination, LaneKey};
 use crate::names::seq_of;
 use crate::state::State;
 
-/// Batches at the front of a line that are looked at for the rows of a stray: only the first is ever cut again.
+/// Batches at the front of a line that are looked at for the rows of a stray, beside those that were tried: only one that was
+/// is ever cut again.
 const LINE_LOOKED_AT: usize = 4;
 
 /// A sound batch file of ours that no record names.
@@ -123,17 +125,23 @@ fn is_superfluous(sweep: &Sweep<'_>, stray: &Stray) -> bool {
     let segments = &stray.info.trailer.segments;
     segments.iter().all(|segment| waiting.contains(&segment.insert))
         || is_piece_of_one_in_line(sweep, stray)
+        || is_join_of_some_in_line(sweep, stray)
         || is_in_broken(sweep.files, stray)
 }
 
 fn is_piece_of_one_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
-    let first: Vec<Seq> = {
+    let looked_at: Vec<Seq> = {
         let state = sweep.state();
-        let line = state.get_queue(&stray.destination).map(|queue| &queue.line);
-        let in_line = line.into_iter().flat_map(|line| line.keys());
-        in_line.take(LINE_LOOKED_AT).copied().collect()
+        let Some(queue) = state.get_queue(&stray.destination) else {
+            return false;
+        };
+        let first = queue.in_order().take(LINE_LOOKED_AT).map(|(seq, _)| seq);
+        let tried = queue.notes.keys().copied();
+        first
+            .chain(tried.filter(|seq| queue.line.contains_key(seq)))
+            .collect()
     };
-    first.into_iter().any(|seq| {
+    looked_at.into_iter().any(|seq| {
         let info = read_info(sweep.files, &sweep.files.batch(&stray.destination, seq));
         info.is_ok_and(|info| has_rows_of(&info, stray))
     })
@@ -141,10 +149,91 @@ fn is_piece_of_one_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
 
 fn has_rows_of(whole: &BinInfo, stray: &Stray) -> bool {
     let mut segments = stray.info.trailer.segments.iter();
-    segments.all(|segment| {
+    let has_all = segments.all(|segment| {
         let mut whole = whole.trailer.segments.iter();
         whole.any(|other| is_same(other, segment))
-    })
+    });
+    has_all || is_part_of(&whole.trailer.segments, &stray.info.trailer.segments)
+}
+
+/// Whether it is some of the rows of a batch of one INSERT, which was being cut by rows.
+fn is_part_of(whole: &[Segment], part: &[Segment]) -> bool {
+    let ([whole], [part]) = (whole, part) else {
+        return false;
+    };
+    let rows = |segment: &Segment| segment.rows.end.saturating_sub(segment.rows.start);
+    whole.insert == part.insert && rows(part) < rows(whole)
+}
+
+/// Whether its INSERTs are, one by one, those of untried batches that follow each other in line.
+fn is_join_of_some_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
+    let untried: Vec<Seq> = {
+        let state = sweep.state();
+        let Some(queue) = state.get_queue(&stray.destination) else {
+            return false;
+        };
+        let in_order = queue.in_order().map(|(seq, _)| seq);
+        in_order.filter(|seq| queue.may_be_joined(*seq)).collect()
+    };
+    let wanted = &stray.info.trailer.segments;
+    let mut found: Vec<Segment> = Vec::new();
+    for seq in untried {
+        let info = read_info(sweep.files, &sweep.files.batch(&stray.destination, seq));
+        let Ok(info) = info else { continue };
+        if info.trailer.shape != stray.info.trailer.shape {
+            continue;
+        }
+        extend(&mut found, &info.trailer.segments);
+        if !begins(wanted, &found) {
+            // It may begin with this one.
+            found.clear();
+            extend(&mut found, &info.trailer.segments);
+            if !begins(wanted, &found) {
+                found.clear();
+            }
+        }
+        if is_same_list(wanted, &found) {
+            return true;
+        }
+    }
+    false
+}
+
+/// As a writer does that copies them: rows of the INSERT that was last are its segment grown.
+fn extend(found: &mut Vec<Segment>, more: &[Segment]) {
+    for segment in more {
+        let (raw, rows) = (&segment.raw, &segment.rows);
+        let (raw, rows) = (
+            raw.end.saturating_sub(raw.start),
+            rows.end.saturating_sub(rows.start),
+        );
+        match found.last_mut().filter(|last| last.insert == segment.insert) {
+            Some(last) => {
+                last.raw.end += raw;
+                last.rows.end += rows;
+            }
+            None => found.push(Segment {
+                insert: segment.insert,
+                client_token: segment.client_token.clone(),
+                raw: 0..raw,
+                rows: 0..rows,
+            }),
+        }
+    }
+}
+
+/// Whether the list may become that one: its last INSERT may still grow.
+fn begins(wanted: &[Segment], found: &[Segment]) -> bool {
+    let Some((last, whole)) = found.split_last() else {
+        return true;
+    };
+    found.len() <= wanted.len()
+        && is_same_list(&wanted[..whole.len()], whole)
+        && wanted[whole.len()].insert == last.insert
+}
+
+fn is_same_list(one: &[Segment], other: &[Segment]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
 }
 
 /// Whether they are as many rows of one INSERT.

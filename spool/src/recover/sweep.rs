@@ -140,6 +140,7 @@ impl Sweep<'_> {
             },
             disproved: false,
             inserts: 1,
+            rows: 1,
             broken_room: 0,
         };
         // It is refused only of a batch that does not wait, of which there is nothing to hold.

@@ -8,7 +8,7 @@ use super::pending::{Awaited, Parked, Pending};
 use super::share::{Content, Cursor, SHARE_OVERHEAD_BYTES, Uncut};
 use super::{Applied, Effect, PendingBatch, SHAPES_BEFORE_PRUNING, State};
 use crate::batch::{PendingOutcome, ShardRefusal};
-use crate::event::{Commit, Cut, Event, InsertNo, Record, Recut, Seq, Share, Verdict};
+use crate::event::{Commit, Cut, Event, InsertNo, Joined, Record, Recut, Seq, Share, Verdict};
 use crate::model::{Destination, LaneId, Shape};
 
 /// A record's tables in this state's terms.
@@ -112,6 +112,7 @@ impl State {
                 seq,
                 into,
             } => self.recut(destination, *seq, into, effects),
+            Event::Joined(joined) => self.joined(joined, effects),
             Event::DestinationHeld { destination, error } => {
                 self.queue(destination).held = Some(error.clone());
             }
@@ -341,6 +342,7 @@ impl State {
                     .get(&seq)
                     .map_or(0, |entry| u64::from(entry.rows));
                 self.queue(to).acknowledged_rows += rows;
+                self.eased(to);
                 self.delivered(to, seq, effects);
                 self.departs(to, seq, verdict.clone(), effects);
             }
@@ -426,7 +428,7 @@ impl State {
         let before = self.queue(to).pending.remove(&seq).unwrap_or_default();
         for piece in into {
             // INSERTs that stay together name the same batch; it is one entry.
-            self.queue(to).insert(piece.seq, Entry::of(&piece.batch));
+            self.queue(to).insert(piece.seq, Entry::of(&piece.batch).piece());
             let number = self
                 .pending
                 .number(piece.insert)
@@ -437,6 +439,28 @@ impl State {
         effects.extend(moved.into_iter().map(Effect::Moved));
         self.departs(to, seq, Verdict::Dropped, effects);
         effects.push(Effect::Wake(to.clone()));
+    }
+
+    /// Their rows are in another file now, in the same place in line.
+    fn joined(&mut self, joined: &Joined, effects: &mut Vec<Effect>) {
+        let Joined {
+            destination,
+            seqs,
+            into,
+            batch,
+        } = joined;
+        self.watches.joined(destination, seqs, *into);
+        let is_doubted = self.is_doubted;
+        let queue = self.queue(destination);
+        queue.join(seqs, *into, Entry::of(batch));
+        for seq in seqs {
+            if is_doubted {
+                // Their cuts may be lost.
+                self.queue(destination).settle_unknown(*seq, &Verdict::Dropped);
+            }
+            self.departs(destination, *seq, Verdict::Dropped, effects);
+        }
+        effects.push(Effect::Wake(destination.clone()));
     }
 
     /// A pending INSERT's rows are in another batch now; or rows of one that is not pending.

@@ -2,7 +2,6 @@
 //! it.
 
 use super::State;
-use super::destination::Phase;
 use super::share::SHARE_OVERHEAD_BYTES;
 use crate::status::Tally;
 
@@ -106,6 +105,15 @@ impl State {
                     .all(|seq| *seq < queue.next_seq)
             );
             assert!(
+                queue.places.values().all(|seq| queue.line.contains_key(seq)),
+                "a place for nothing"
+            );
+            assert_eq!(
+                queue.in_order().count(),
+                queue.line.len(),
+                "in order at {destination}"
+            );
+            assert!(
                 queue.notes.keys().all(|seq| queue.holds(*seq)),
                 "a note on nothing"
             );
@@ -135,7 +143,7 @@ impl State {
                     .get(seq)
                     .or(queue.aside.get(seq))
                     .expect("a withheld batch");
-                assert_eq!(entry.phase, Phase::Cut, "batch {seq} was sent before go");
+                assert!(entry.is_untried(), "batch {seq} was sent before go");
             }
             assert!(!pending.gone || pending.withheld.is_empty(), "withheld after go");
             assert!(!pending.gone || pending.parked.is_empty(), "parked after go");

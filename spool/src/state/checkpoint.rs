@@ -78,15 +78,21 @@ impl State {
 
 impl Queue {
     fn mark(&self, destination: &Destination) -> DestinationMark {
-        let mut waiting: Vec<_> = self.line.iter().chain(&self.aside).map(waiting_mark).collect();
-        waiting.sort_unstable_by_key(|mark| mark.seq);
         DestinationMark {
             destination: destination.clone(),
             next_seq: self.next_seq,
             held: self.held.clone(),
-            waiting,
+            waiting: self.waiting_marks(),
             batches: self.batch_marks(),
         }
+    }
+
+    /// In order; those that were set aside where their numbers say.
+    fn waiting_marks(&self) -> Vec<WaitingMark> {
+        let place_of: BTreeMap<&Seq, &Seq> = self.places.iter().map(|(place, seq)| (seq, place)).collect();
+        let mut waiting: Vec<_> = self.line.iter().chain(&self.aside).map(waiting_mark).collect();
+        waiting.sort_by_key(|mark| place_of.get(&mark.seq).map_or(mark.seq, |place| **place));
+        waiting
     }
 
     fn batch_marks(&self) -> Vec<BatchMark> {
@@ -277,10 +283,25 @@ impl Queue {
         for waiting in &mark.waiting {
             self.insert(waiting.seq, Entry::of(&waiting.batch));
         }
+        self.restore_places(&mark.waiting);
         self.next_seq = self.next_seq.max(mark.next_seq);
         self.held.clone_from(&mark.held);
         for batch in &mark.batches {
             self.restore_batch(batch);
+        }
+    }
+
+    /// One before a lower number is a joined batch. It took the numbers of at least two that stood between its neighbours, so there
+    /// is a free one right before the next.
+    fn restore_places(&mut self, in_order: &[WaitingMark]) {
+        let mut next = Seq::MAX;
+        for mark in in_order.iter().rev() {
+            if mark.seq < next {
+                next = mark.seq;
+            } else {
+                next -= 1;
+                self.places.insert(next, mark.seq);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::lane::CutPlan;
 use super::{PendingBatch, State};
 use crate::batch::{Outcome, Settled, ShardRefusal};
 use crate::error::QueueError;
-use crate::event::{Event, InsertNo, Recut, Seq, Verdict};
+use crate::event::{Event, InsertNo, Joined, Recut, Seq, Verdict};
 use crate::model::{Destination, InsertId};
 
 /// What is asked of the queue, commits apart: those are always possible.
@@ -40,6 +40,8 @@ pub enum Request {
         disproved: bool,
         /// INSERTs with rows in it.
         inserts: usize,
+        /// Rows in it.
+        rows: u64,
         /// What broken/ may still take there.
         broken_room: u64,
     },
@@ -53,6 +55,8 @@ pub enum Request {
         /// The files in its place.
         into: Vec<Recut>,
     },
+    /// Batches that were never tried lie there as one.
+    Join(Joined),
     /// An operator, or a check of identities, stops a destination.
     HoldDestination(Destination, String),
     /// It may go on.
@@ -61,6 +65,13 @@ pub enum Request {
     Requeue(Destination, Seq),
     /// A batch is dropped.
     Drop(Destination, Seq),
+}
+
+/// What a batch holds.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    inserts: usize,
+    rows: u64,
 }
 
 /// Events to write, and what to answer when they are on disk.
@@ -83,7 +94,7 @@ pub enum Answer {
     Settled(Settled),
     /// Nothing is written: the batch is to be cut again by INSERT first.
     MustRecut,
-    /// The cut no longer fits the queue: its file is to be removed.
+    /// The cut or join no longer fits the queue: its file is to be removed.
     Stale,
 }
 
@@ -124,6 +135,10 @@ pub fn touched(state: &State, request: &Request) -> Vec<Touched> {
         Request::Settle { to, seq, .. } | Request::Recut { to, seq, .. } => {
             state.touched_by_settling(to, *seq)
         }
+        Request::Join(joined) => {
+            let batch = |seq: &Seq| Touched::Batch(joined.destination.clone(), *seq);
+            joined.seqs.iter().map(batch).collect()
+        }
         Request::HoldDestination(to, _) | Request::ResumeDestination(to) => {
             vec![Touched::Destination(to.clone())]
         }
@@ -152,12 +167,18 @@ pub fn decide(state: &State, request: &Request) -> Result<Decision, QueueError> 
             outcome,
             disproved,
             inserts,
+            rows,
             broken_room,
         } => {
-            let decision = state.decide_settle(to, *seq, outcome, *inserts, *broken_room)?;
+            let size = Size {
+                inserts: *inserts,
+                rows: *rows,
+            };
+            let decision = state.decide_settle(to, *seq, outcome, size, *broken_room)?;
             Ok(decision.behind(state.proof(to, *seq, *disproved || outcome.is_proof())))
         }
         Request::Recut { to, seq, into } => state.decide_recut(to, *seq, into),
+        Request::Join(joined) => Ok(state.decide_join(joined)),
         Request::HoldDestination(to, error) => {
             let held = Event::DestinationHeld {
                 destination: to.clone(),
@@ -272,7 +293,7 @@ impl State {
         to: &Destination,
         seq: Seq,
         outcome: &Outcome,
-        inserts: usize,
+        size: Size,
         broken_room: u64,
     ) -> Result<Decision, QueueError> {
         let queue = self.queue_with(to, seq)?;
@@ -309,7 +330,17 @@ impl State {
                     Answer::Settled(Settled::Held),
                 ),
             },
-            Outcome::Refused { .. } if inserts > 1 => Decision::new(Vec::new(), Answer::MustRecut),
+            Outcome::Refused { .. } if size.inserts > 1 => Decision::new(Vec::new(), Answer::MustRecut),
+            Outcome::TooMuch { .. } if size.inserts > 1 => Decision::new(Vec::new(), Answer::MustRecut),
+            Outcome::TooMuch { .. } if size.rows > 1 => {
+                Decision::new(Vec::new(), Answer::Settled(Settled::ToBeDivided))
+            }
+            Outcome::TooMuch { error, .. } => self.verdict(
+                to,
+                seq,
+                Verdict::Held { error: error.clone() },
+                Answer::Settled(Settled::Held),
+            ),
             Outcome::Refused { code, text } => {
                 let file_bytes = queue
                     .line
@@ -421,6 +452,18 @@ impl State {
         Decision::new(vec![event], Answer::Settled(Settled::Recut { seqs }))
     }
 
+    /// One of them may have been tried, or dropped, while the file was written.
+    fn decide_join(&self, joined: &Joined) -> Decision {
+        let queue = self.get_queue(&joined.destination);
+        let may_be_joined = |seq: &Seq| queue.is_some_and(|queue| queue.may_be_joined(*seq));
+        let is_current = joined.seqs.iter().all(may_be_joined);
+        let (events, answer) = match is_current {
+            true => (vec![Event::Joined(joined.clone())], Answer::Done),
+            false => (Vec::new(), Answer::Stale),
+        };
+        Decision { events, answer }
+    }
+
     fn decide_requeue(&self, to: &Destination, seq: Seq) -> Result<Decision, QueueError> {
         if !self.queue_with(to, seq)?.aside.contains_key(&seq) {
             return Err(wrong_state(to, seq, "is not held, it waits in line"));
@@ -429,7 +472,7 @@ impl State {
     }
 
     fn decide_drop(&self, to: &Destination, seq: Seq) -> Result<Decision, QueueError> {
-        if self.queue_with(to, seq)?.leased == Some(seq) {
+        if self.queue_with(to, seq)?.leased.contains(&seq) {
             return Err(wrong_state(to, seq, "is being sent, hold the destination first"));
         }
         self.verdict(to, seq, Verdict::Dropped, Answer::Done)

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::PendingBatch;
 use crate::doubt::Doubt;
 use crate::event::{BatchInfo, InsertNo, Seq, Verdict};
-use crate::model::LaneId;
+use crate::model::{BatchLimits, LaneId};
+use crate::pace::Pace;
 use crate::status::Tally;
 
 /// Numbers that may be missing in front of a file of ours.
@@ -32,8 +33,10 @@ const _: () = assert!(size_of::<(Seq, Entry)>() == 32);
 /// Why a batch waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// For its first attempt.
+    /// For its first attempt; until then it may be joined with its neighbours.
     Cut,
+    /// For its first attempt, as a piece of a refused batch: joined with the others it would be what was refused.
+    Piece,
     /// An attempt began; how it ended is not known.
     InDoubt,
     /// For the next attempt.
@@ -70,8 +73,12 @@ pub struct Queue {
     pub pending: BTreeMap<Seq, PendingBatch>,
     /// Batches of a pending INSERT that is probed at another destination: not to be sent before its `go`.
     pub withheld: BTreeSet<Seq>,
-    /// The batch that a sender has in hand.
-    pub leased: Option<Seq>,
+    /// Joined batches, by the place in line that the first had whose rows they have.
+    pub places: BTreeMap<Seq, Seq>,
+    /// Batches that senders have in hand, or that are just being joined.
+    pub leased: BTreeSet<Seq>,
+    /// How far its batches are from the configuration's limits.
+    pub pace: Pace,
     /// Lanes of local replicas that lead here.
     pub local_lanes: Vec<LaneId>,
     /// All lanes that lead here.
@@ -90,7 +97,43 @@ pub struct Queue {
     pub acknowledged_rows: u64,
 }
 
+/// Whose turn it is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// One at a time, in order.
+    InOrder,
+    /// The first that nobody has in hand.
+    Eldest,
+    /// The first that was never tried, as long as fewer than so many others are being tried, or were, and none of those is in
+    /// doubt.
+    Untried {
+        /// How many.
+        tried_max: usize,
+    },
+}
+
 impl Entry {
+    /// Whether no attempt of it began.
+    pub fn is_untried(&self) -> bool {
+        match self.phase {
+            Phase::Cut | Phase::Piece => true,
+            Phase::InDoubt | Phase::Retry => false,
+        }
+    }
+
+    /// Whether it is at most half of what a batch may hold: a larger one is copied for little.
+    pub fn is_small(&self, limits: &BatchLimits) -> bool {
+        u64::from(self.rows) <= limits.max_rows / 2 && u64::from(self.raw_bytes) <= limits.max_bytes / 2
+    }
+
+    /// The same as a piece of a refused batch.
+    pub fn piece(self) -> Entry {
+        Entry {
+            phase: Phase::Piece,
+            ..self
+        }
+    }
+
     /// Sizes are below 4 GiB: a batch's raw bytes are limited to [`crate::model::BATCH_BYTES_MAX`].
     pub fn of(batch: &BatchInfo) -> Entry {
         let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -156,15 +199,86 @@ impl Queue {
         }
     }
 
-    /// The first batch that may be sent, unless the destination is held or its sender is at work. One that is withheld
-    /// holds the others back, for the order's sake; not for longer than a client waits.
-    pub fn first(&self) -> Option<(Seq, Entry)> {
-        let may_send = self.held.is_none() && self.leased.is_none();
-        let first = || self.line.first_key_value().map(|(seq, entry)| (*seq, *entry));
-        may_send
-            .then(first)
-            .flatten()
-            .filter(|(seq, _)| !self.withheld.contains(seq))
+    /// Batches in line in the order in which they are first tried.
+    pub fn in_order(&self) -> impl Iterator<Item = (Seq, &Entry)> {
+        let mut placed = self.places.iter().peekable();
+        // Few are joined at a time: each is tried at once.
+        let is_placed = |seq: &Seq| self.places.values().any(|placed| placed == seq);
+        let by_number = self.line.iter().filter(move |(seq, _)| !is_placed(seq));
+        let mut by_number = by_number.peekable();
+        std::iter::from_fn(move || {
+            let number = by_number.peek().map(|(seq, _)| **seq);
+            let is_before = |(place, _): &(&Seq, &Seq)| number.is_none_or(|number| **place < number);
+            match placed.next_if(is_before) {
+                Some((_, seq)) => self.line.get(seq).map(|entry| (*seq, entry)),
+                None => by_number.next().map(|(seq, entry)| (*seq, entry)),
+            }
+        })
+    }
+
+    /// The batch that a sender gets when it is its turn, unless the destination is held.
+    pub fn next(&self, turn: Turn) -> Option<Seq> {
+        if self.held.is_some() {
+            return None;
+        }
+        let mut free = self.in_order().filter(|(seq, _)| !self.leased.contains(seq));
+        let next = match turn {
+            // One that is withheld holds the others back, for the order's sake; not for longer than a client waits.
+            Turn::InOrder => free
+                .next()
+                .filter(|(seq, _)| self.leased.is_empty() && self.may_go(*seq)),
+            Turn::Eldest => free.find(|(seq, _)| self.may_go(*seq)),
+            Turn::Untried { tried_max } if self.tries() >= tried_max || self.is_in_doubt() => None,
+            Turn::Untried { .. } => free.find(|(seq, entry)| entry.is_untried() && self.may_go(*seq)),
+        };
+        next.map(|(seq, _)| seq)
+    }
+
+    /// Whether a batch may be there of which nobody knows: the shard remembers only so many blocks, and others would push its own
+    /// out. A first attempt that is under way is not one.
+    fn is_in_doubt(&self) -> bool {
+        let waits = |(seq, note): (&Seq, &Note)| {
+            let has_failed = note.error.is_some() || !self.leased.contains(seq);
+            self.line.contains_key(seq) && has_failed && note.doubt.may_have().is_some()
+        };
+        self.notes.iter().any(waits)
+    }
+
+    fn may_go(&self, seq: Seq) -> bool {
+        !self.withheld.contains(&seq)
+    }
+
+    /// Batches in line that are being tried, or were.
+    fn tries(&self) -> usize {
+        let tried = self.notes.keys().filter(|seq| self.line.contains_key(seq));
+        let first_tries = self.leased.iter().filter(|seq| !self.notes.contains_key(seq));
+        tried.count() + first_tries.count()
+    }
+
+    /// Whether the batch was never tried, nobody has it in hand, and no client waits for it.
+    pub fn may_be_joined(&self, seq: Seq) -> bool {
+        let is_awaited = |batch: &PendingBatch| !batch.inserts.is_empty();
+        self.line.get(&seq).is_some_and(|entry| entry.phase == Phase::Cut)
+            && !self.notes.contains_key(&seq)
+            && !self.withheld.contains(&seq)
+            && !self.pending.get(&seq).is_some_and(is_awaited)
+    }
+
+    /// Puts a batch in the place of those whose rows it has, which are no longer in line.
+    pub fn join(&mut self, seqs: &[Seq], into: Seq, entry: Entry) {
+        let place_of = |seq: &Seq| {
+            let placed = self.places.iter().find(|(_, placed)| *placed == seq);
+            placed.map_or(*seq, |(place, _)| *place)
+        };
+        let place = seqs.iter().map(place_of).min();
+        seqs.iter().for_each(|seq| self.lose_place(*seq));
+        self.insert(into, entry);
+        self.places.extend(place.map(|place| (place, into)));
+    }
+
+    /// It is no longer in line, or stands where its number says.
+    fn lose_place(&mut self, seq: Seq) {
+        self.places.retain(|_, placed| *placed != seq);
     }
 
     /// Whether a batch waits, in line or aside.
@@ -206,6 +320,7 @@ impl Queue {
     /// Sets a batch aside.
     pub fn set_aside(&mut self, seq: Seq, error: &str) {
         if let Some(entry) = self.line.remove(&seq) {
+            self.lose_place(seq);
             self.waiting.subtract(entry.tally());
             self.held_batches.add(entry.tally());
             self.aside.insert(seq, entry);
@@ -260,6 +375,7 @@ impl Queue {
         self.notes.remove(&seq);
         self.withheld.remove(&seq);
         if let Some(entry) = self.line.remove(&seq) {
+            self.lose_place(seq);
             self.waiting.subtract(entry.tally());
             return Some(entry);
         }
@@ -274,11 +390,11 @@ impl Queue {
             return Some(why);
         }
         // Batches that were set aside are in nobody's way.
-        let (seq, first) = self.line.first_key_value()?;
+        let (seq, first) = self.in_order().next()?;
         match first.phase {
-            Phase::Cut => None,
-            Phase::Retry => Some(format!("batch {seq} waits for a retry: {}", self.error_of(*seq))),
-            Phase::InDoubt if self.leased == Some(*seq) => None,
+            Phase::Cut | Phase::Piece => None,
+            Phase::Retry => Some(format!("batch {seq} waits for a retry: {}", self.error_of(seq))),
+            Phase::InDoubt if self.leased.contains(&seq) => None,
             Phase::InDoubt => Some(format!(
                 "batch {seq} waits: the outcome of its last attempt is not known"
             )),
@@ -321,7 +437,7 @@ impl Queue {
 
     /// Waiting batches with an attempt whose outcome is not known.
     pub fn in_doubt(&self) -> u64 {
-        // Only the first in line is ever tried, and those that were set aside were tried.
+        // Only tried ones have a note, and they are few: as many as there are senders, and those that were set aside.
         let tried = self.notes.keys().filter_map(|seq| self.line.get(seq));
         tried.filter(|entry| entry.phase == Phase::InDoubt).count() as u64
     }

@@ -16,7 +16,9 @@ pub const NEVER: u64 = u64::MAX;
 pub struct Lane {
     /// Whose it is and where it leads.
     pub key: LaneKey,
-    /// What one batch may hold.
+    /// What one batch may hold, as the configuration says.
+    pub usual: BatchLimits,
+    /// What it may hold now.
     pub limits: BatchLimits,
     /// One queue a shape, none of them empty.
     pub queues: Vec<ShapeQueue>,
@@ -95,6 +97,7 @@ impl Lane {
     pub fn new(key: LaneKey, limits: BatchLimits) -> Lane {
         Lane {
             key,
+            usual: limits,
             limits,
             queues: Vec::new(),
             cutting: false,

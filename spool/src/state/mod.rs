@@ -15,6 +15,7 @@ pub mod decide;
 pub mod destination;
 pub mod lane;
 pub mod lost;
+mod pacing;
 pub mod pending;
 pub mod receipts;
 pub mod share;
@@ -144,8 +145,8 @@ impl State {
     /// The lane of that spec; its limits become the spec's.
     pub fn lane(&mut self, spec: &LaneSpec) -> LaneId {
         let id = self.lane_of(LaneKey::from(spec));
-        self.lanes[id.index()].limits = spec.limits;
-        self.reschedule(id);
+        self.lanes[id.index()].usual = spec.limits;
+        self.set_limits(id);
         id
     }
 

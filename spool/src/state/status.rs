@@ -34,7 +34,7 @@ impl State {
     }
 
     fn status_of(&self, destination: &Destination, queue: &Queue) -> DestinationStatus {
-        let first = queue.line.first_key_value();
+        let first = queue.in_order().next();
         DestinationStatus {
             destination: destination.clone(),
             uncut: self.uncut_of(queue),
@@ -45,8 +45,9 @@ impl State {
             in_doubt: queue.in_doubt(),
             oldest_ms: self.oldest_of(queue),
             destination_held: queue.held.clone(),
-            last_error: first.and_then(|(seq, _)| queue.notes.get(seq)?.error.clone()),
-            sending: queue.leased.is_some(),
+            last_error: first.and_then(|(seq, _)| queue.notes.get(&seq)?.error.clone()),
+            sending: !queue.leased.is_empty(),
+            pace: queue.pace,
             acknowledged_rows: queue.acknowledged_rows,
         }
     }
@@ -65,7 +66,7 @@ impl State {
             .lanes
             .iter()
             .filter_map(|id| self.get_lane(*id)?.oldest_ms());
-        let in_line = queue.line.first_key_value().map(|(_, entry)| entry.created_at_ms);
+        let in_line = queue.in_order().next().map(|(_, entry)| entry.created_at_ms);
         let aside = queue
             .aside
             .first_key_value()

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::decide::{Answer, Request, decide};
+use super::destination::Turn;
 use super::*;
 use crate::batch::Outcome;
-use crate::event::{Awaits, BatchInfo, Chunk, Commit, Cut, Event, Frame, Part, Record, Share};
+use crate::event::{Awaits, BatchInfo, Chunk, Commit, Cut, Event, Frame, Joined, Part, Record, Share};
 
 /// What may happen. Numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ enum Step {
     Flush,
     /// A destination's sender does its work.
     Send { destination: usize, ending: Ending },
+    /// Small batches that nobody tried become one.
+    Join(usize),
     /// A pending INSERT's time is up.
     Go(usize),
     /// An operator puts the first batch that is set aside back.
@@ -191,6 +194,7 @@ impl World {
             Step::Cut => self.cut(),
             Step::Flush => drop(self.state.flush(None)),
             Step::Send { destination, ending } => self.send(*destination, *ending),
+            Step::Join(nth) => self.join(*nth),
             Step::Go(nth) => {
                 let open = self.state.open_pending();
                 if let Some(insert) = open.get(nth % open.len().max(1)) {
@@ -256,9 +260,11 @@ impl World {
 
     fn send(&mut self, nth: usize, ending: Ending) {
         let to = destination(["here", "there", "a", "b"][nth % 4]);
-        let Some((seq, entry)) = self.state.queue(&to).first() else {
+        let queue = self.state.queue(&to);
+        let Some(seq) = queue.next(Turn::InOrder) else {
             return;
         };
+        let entry = queue.line[&seq];
         self.ask(&Request::Attempt {
             to: to.clone(),
             seq,
@@ -284,6 +290,7 @@ impl World {
             outcome,
             disproved: false,
             inserts: 1,
+            rows: entry.rows.into(),
             broken_room: u64::MAX,
         };
         let Some(Answer::Settled(settled)) = self.ask(&request) else {
@@ -296,6 +303,49 @@ impl World {
             crate::Settled::Aborted { .. } => self.forget_undone(&rows_before),
             _ => {}
         }
+    }
+
+    fn join(&mut self, nth: usize) {
+        let to = destination(["here", "there", "a", "b"][nth % 4]);
+        let Some((candidates, limits)) = self.state.joinable(&to, 4) else {
+            return;
+        };
+        let queue = self.state.queue(&to);
+        let rows = |seqs: &[Seq]| {
+            seqs.iter()
+                .map(|seq| u64::from(queue.line[seq].rows))
+                .sum::<u64>()
+        };
+        let fit = (2..=candidates.len())
+            .rev()
+            .find(|count| rows(&candidates[..*count]) <= limits.max_rows);
+        let seqs = candidates[..fit.expect("two small ones fit")].to_vec();
+        let (rows, behind) = (rows(&seqs), queue.in_order().nth(seqs.len()).map(|(seq, _)| seq));
+        let into = queue.reserve();
+        let request = Request::Join(Joined {
+            destination: to.clone(),
+            seqs,
+            into,
+            batch: batch(rows),
+        });
+        assert_eq!(self.ask(&request), Some(Answer::Done));
+        let order: Vec<Seq> = self
+            .state
+            .queue(&to)
+            .in_order()
+            .map(|(seq, _)| seq)
+            .take(2)
+            .collect();
+        assert_eq!(
+            order,
+            [Some(into), behind].into_iter().flatten().collect::<Vec<_>>()
+        );
+    }
+
+    /// The lines as they will be tried.
+    fn lines(&self) -> Vec<Vec<Seq>> {
+        let line = |queue: &Queue| queue.in_order().map(|(seq, _)| seq).collect();
+        self.state.queues().map(|(_, queue)| line(queue)).collect()
     }
 
     /// What an abort took away is owed to nobody any more.
@@ -361,10 +411,11 @@ impl World {
             }
         }
         state.check_invariants();
-        let before = self.rows_held();
+        let (before, lines) = (self.rows_held(), self.lines());
         self.state = state;
         self.set_limits();
         assert_eq!(self.rows_held(), before, "after reopening");
+        assert_eq!(self.lines(), lines, "the order after reopening");
     }
 
     /// Rows that wait, in whatever form, by destination.
@@ -458,6 +509,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => Just(Step::Cut),
         1 => Just(Step::Flush),
         8 => (0..4_usize, ending()).prop_map(|(destination, ending)| Step::Send { destination, ending }),
+        3 => (0..4_usize).prop_map(Step::Join),
         2 => (0..8_usize).prop_map(Step::Go),
         1 => (0..4_usize).prop_map(Step::Requeue),
         2 => Just(Step::Roll),

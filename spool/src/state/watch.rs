@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::State;
-use super::destination::{Phase, Queue};
+use super::destination::Queue;
 use super::receipts::KnownReceipt;
 use crate::event::{Commit, Cut, InsertNo, Recut, Seq, Taken, Verdict};
 use crate::model::{Destination, InsertId, LaneId};
@@ -273,6 +273,21 @@ impl Watches {
         moved.into_iter().map(|(insert, _)| insert).collect()
     }
 
+    /// Rows of batches that nobody tried are in one batch now, which says nothing new of them.
+    pub fn joined(&mut self, to: &Destination, seqs: &[Seq], into: Seq) {
+        for seq in seqs {
+            for insert in self.inserts_in(to, *seq) {
+                self.not_in(insert, to, *seq);
+                self.now_in(insert, to, into);
+                if let Some(watch) = self.by_id.get_mut(&insert) {
+                    let place = watch.place(to);
+                    place.batches.remove(seq);
+                    place.batches.insert(into);
+                }
+            }
+        }
+    }
+
     /// It is undone.
     pub fn aborted(&mut self, number: InsertNo) -> Option<InsertId> {
         let insert = self.ids.get(&number).copied()?;
@@ -380,14 +395,14 @@ impl State {
         }
     }
 
-    /// A file says that a batch has rows of a watched INSERT; one that was settled meanwhile says nothing any more.
-    pub fn watch_found(&mut self, insert: InsertId, to: &Destination, seq: Seq) {
+    /// A file says that a batch has rows of a watched INSERT. Whether it still waits: one that does not says nothing any more.
+    pub fn watch_found(&mut self, insert: InsertId, to: &Destination, seq: Seq) -> bool {
         let waits = self.get_queue(to).is_some_and(|queue| queue.holds(seq));
-        let Some(watch) = self.watches.by_id.get_mut(&insert).filter(|_| waits) else {
-            return;
-        };
-        watch.place(to).batches.insert(seq);
-        self.watches.now_in(insert, to, seq);
+        if let Some(watch) = self.watches.by_id.get_mut(&insert).filter(|_| waits) {
+            watch.place(to).batches.insert(seq);
+            self.watches.now_in(insert, to, seq);
+        }
+        waits
     }
 
     /// How far a watched INSERT has come; none while not all is known.
@@ -437,8 +452,8 @@ fn fate(queue: &Queue, place: &Place) -> (ReceiptState, Option<String>) {
         return (ReceiptState::Held, Some(why));
     }
     let is_tried = |seq: &&Seq| {
-        let phase = queue.line.get(seq).map(|entry| entry.phase);
-        queue.leased == Some(**seq) || phase.is_some_and(|phase| phase != Phase::Cut)
+        let entry = queue.line.get(seq);
+        queue.leased.contains(seq) || entry.is_some_and(|entry| !entry.is_untried())
     };
     match place.batches.iter().find(is_tried) {
         Some(_) => (ReceiptState::Sending, queue.stalled()),

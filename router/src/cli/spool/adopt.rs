@@ -220,6 +220,7 @@ mod tests {
             destination_held: None,
             last_error: Some("connection refused".to_owned()),
             sending: false,
+            pace: spool::Pace::default(),
             acknowledged_rows: 0,
         }
     }

@@ -367,6 +367,7 @@ mod tests {
             oldest_ms,
             destination_held: None,
             last_error: None,
+            pace: spool::Pace::default(),
             sending: false,
             acknowledged_rows: 0,
         }

@@ -348,6 +348,27 @@ async fn history(spool: &Spool, ledger: &mut Ledger) {
             .await;
     }
     insert(spool, ledger, 5, &[(here, 300), (there, 1), (pair, 50)], true).await;
+    too_much(spool, ledger, &to_a).await;
+    insert(spool, ledger, 8, &[(there, 2)], true).await;
+    deliver_one(spool, ledger, &to_there).await;
+}
+
+/// The next batch is too much for the shard.
+async fn too_much(spool: &Spool, ledger: &mut Ledger, to: &Destination) {
+    let Ok(Ok(mut batch)) = tokio::time::timeout(PATIENCE, spool.next(to)).await else {
+        return;
+    };
+    let outcome = Outcome::TooMuch {
+        code: Some(252),
+        error: "too many partitions".into(),
+    };
+    let _ = spool.attempt(&mut batch, "h:1").await;
+    let settled = tokio::time::timeout(PATIENCE, spool.settle(&batch, outcome)).await;
+    if let Ok(Ok(Settled::ToBeDivided)) = settled {
+        let _ = tokio::time::timeout(PATIENCE, divide(spool, &batch)).await;
+    }
+    drop(batch);
+    deliver_one(spool, ledger, to).await;
 }
 
 /// After the restart everything is delivered.
@@ -443,7 +464,7 @@ async fn crash_at(operation: u64, names: Names) -> u64 {
             check(&ledger, &context);
             assert_eq!(
                 (ledger.accepted.len(), ledger.aborted.len(), ledger.unknown.len()),
-                (5, 2, 0)
+                (6, 2, 0)
             );
             return operations;
         }

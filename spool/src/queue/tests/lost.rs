@@ -59,7 +59,7 @@ async fn killed_after(ending: Option<Outcome>) -> SimWorld {
 async fn comes(spool: &Spool, to: &Destination) -> Vec<Vec<u8>> {
     spool.flush(None).await;
     let mut rows = Vec::new();
-    while spool.shared().state().queue(to).first().is_some() {
+    while spool.shared().state().queue(to).next(Turn::InOrder).is_some() {
         let mut batch = spool.next(to).await.unwrap();
         spool.attempt(&mut batch, "h:1").await.unwrap();
         rows.push(rows_in(spool, &batch));

@@ -64,6 +64,8 @@ enum Ending {
     Retry,
     Refused,
     Unfit,
+    /// Too much for one INSERT: one that is alone is cut by rows.
+    TooMuch,
     HoldBatch,
     HoldDestination,
     /// The shard took it, and nobody knows.
@@ -78,6 +80,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Ending::Retry),
         4 => Just(Ending::Refused),
         1 => Just(Ending::Unfit),
+        2 => Just(Ending::TooMuch),
         2 => Just(Ending::HoldBatch),
         1 => Just(Ending::HoldDestination),
         2 => Just(Ending::Unknown),
@@ -284,7 +287,7 @@ impl World {
         let is_coming = || {
             let mut state = self.spool.shared().state();
             let may_come = state.queue(to).held.is_none() && !state.open_pending().is_empty();
-            let is_there = state.queue(to).first().is_some();
+            let is_there = state.queue(to).next(Turn::InOrder).is_some();
             (is_there, may_come)
         };
         loop {
@@ -329,6 +332,10 @@ impl World {
                 text: error(),
                 error: error(),
             }),
+            Ending::TooMuch => Some(Outcome::TooMuch {
+                code: Some(252),
+                error: error(),
+            }),
             Ending::HoldBatch => Some(Outcome::HoldBatch { error: error() }),
             Ending::HoldDestination => Some(Outcome::HoldDestination { error: error() }),
         };
@@ -345,6 +352,7 @@ impl World {
         let is_acknowledged = outcome == Outcome::Acknowledged;
         match soon(self.spool.settle(batch, outcome)).await {
             Some(Ok(Settled::Aborted { insert })) => self.model.set_fate(insert, Fate::Refused),
+            Some(Ok(Settled::ToBeDivided)) => drop(soon(divide(&self.spool, batch)).await),
             Some(Ok(_)) if is_acknowledged => drop(self.model.settled.insert(key)),
             Some(Ok(_)) => {}
             // Of what was pending nobody knows whether it was undone.

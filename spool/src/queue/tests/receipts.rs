@@ -169,6 +169,35 @@ async fn of_a_batch_that_is_taken_apart_the_refused_insert_is_broken_and_its_nei
 }
 
 #[tokio::test]
+async fn a_joined_batch_is_found_by_the_receipts_of_all_its_inserts_waiting_and_sent() {
+    let mut world = World::new();
+    world.options.join_files_max = 2;
+    let spool = world.open();
+    let lane = spool.lane(&patient(remote("a"))).unwrap();
+    let first = world.commit(&spool, &[(lane, b"1\n", 1)]).await;
+    spool.flush(None).await;
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let second = world.commit(&spool, &[(lane, b"2\n", 1)]).await;
+    spool.flush(None).await;
+    let watching = spool.watch(second, None).await.unwrap().unwrap();
+    let batch = spool.next(&destination("a")).await.unwrap();
+    assert_eq!(batch.rows(), 2, "both are in it");
+    drop(batch);
+    assert_eq!(
+        states(&receipt(&spool, first).await),
+        [("a".into(), ReceiptState::Accepted)]
+    );
+    settle_next(&spool, "a", Outcome::Acknowledged).await;
+    assert_eq!(watching.receipt().unwrap().state(), ReceiptState::Delivered);
+    drop(watching);
+    let (spool, _) = world.restart(spool);
+    for insert in [first, second] {
+        let delivered = receipt(&spool, insert).await;
+        assert_eq!(states(&delivered), [("a".into(), ReceiptState::Delivered)]);
+    }
+}
+
+#[tokio::test]
 async fn receipts_outlive_their_journal_segment() {
     let mut world = World::new();
     world.options.segment_bytes = 4 << 10;

@@ -78,6 +78,7 @@ impl SimWorld {
     pub fn on(disk: SimDisk) -> SimWorld {
         let options = Options {
             segment_bytes: 4 << 10,
+            join_files_max: 1,
             ..Options::at("/spool")
         };
         SimWorld { disk, options }
@@ -136,7 +137,10 @@ pub fn rows_at(spool: &Spool, path: &std::path::Path) -> Vec<u8> {
 impl World {
     pub fn new() -> World {
         let directory = tempfile::tempdir().unwrap();
-        let options = Options::at(directory.path().join("spool"));
+        let options = Options {
+            join_files_max: 1,
+            ..Options::at(directory.path().join("spool"))
+        };
         World {
             _directory: directory,
             options,
@@ -332,4 +336,34 @@ impl Spool {
             .get_lane(lane)
             .is_some_and(|lane| lane.key.local)
     }
+}
+
+/// Gives the first half of so many lines to one part, the second to another.
+#[derive(Debug)]
+pub struct Halves {
+    pub rows: u64,
+    pub given: u64,
+}
+
+impl Divide for Halves {
+    fn push(&mut self, raw: &[u8], give: &mut Give<'_>) -> Result<(), NotDivided> {
+        for row in raw.split_inclusive(|byte| *byte == b'\n') {
+            give(usize::from(self.given * 2 >= self.rows), row, 1)?;
+            self.given += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut Give<'_>) -> Result<(), NotDivided> {
+        Ok(())
+    }
+}
+
+/// Cuts a batch of one INSERT's lines into two.
+pub async fn divide(spool: &Spool, batch: &Batch) -> Result<Settled, NotDivided> {
+    let halves = Halves {
+        rows: batch.rows(),
+        given: 0,
+    };
+    spool.divide(batch, 2, Box::new(halves)).await
 }

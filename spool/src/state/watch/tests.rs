@@ -108,6 +108,30 @@ fn a_batch_taken_apart_is_followed_into_the_piece_that_has_the_rows() {
 }
 
 #[test]
+fn batches_that_become_one_are_followed_into_it_and_one_that_is_cut_by_rows_into_all_its_parts() {
+    let mut watches = Watches::default();
+    for (number, seq) in [(1, 7), (2, 8)] {
+        watched(&mut watches, number, &["a"]);
+        watches.cut(number, (LANE, 0), true, &[(to("a"), seq)]);
+    }
+    watches.joined(&to("a"), &[7, 8], 9);
+    assert_eq!(watches.inserts_in(&to("a"), 9).len(), 2);
+    let half = |insert, seq| Recut {
+        seq,
+        insert: id(insert),
+        batch: BatchInfo::default(),
+    };
+    watches.recut(&to("a"), 9, &[half(1, 10), half(2, 11)]);
+    watches.recut(&to("a"), 10, &[half(1, 12), half(1, 13)]);
+    watches.settled(&to("a"), 12, &Verdict::Acknowledged);
+    watches.settled(&to("a"), 11, &Verdict::Acknowledged);
+    assert!(!is_delivered(&watches, 1) && is_delivered(&watches, 2));
+    watches.settled(&to("a"), 13, &Verdict::Acknowledged);
+    assert!(is_delivered(&watches, 1));
+    assert!(watches.in_batch.is_empty());
+}
+
+#[test]
 fn a_watch_that_nobody_attends_stays_while_its_rows_are_on_their_way() {
     let mut watches = Watches::default();
     watched(&mut watches, 1, &["a"]);
