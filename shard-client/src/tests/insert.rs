@@ -3,7 +3,7 @@ use std::io;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::mock::{Mock, Reply};
+use super::mock::{self, Mock, Reply};
 use super::{IMPATIENT, endpoint, impatient_replica, insert_of, replica};
 use crate::{
     Class, Failure, InsertRequest, Password, Payload, PayloadError, Phase, Replica, Sent, ServerMark,
@@ -299,18 +299,8 @@ async fn insert_for_u1(script: Vec<Reply>) -> (Result<(), ShardError>, Vec<Strin
     };
     let result = replica(mock.port).insert(insert, payload).await;
     let received = mock.received(count).await;
-    (
-        result.map(drop),
-        received
-            .into_iter()
-            .map(|request| request.body)
-            .map(text)
-            .collect(),
-    )
-}
-
-fn text(body: Vec<u8>) -> String {
-    String::from_utf8_lossy(&body).into_owned()
+    let text = |request: mock::Received| String::from_utf8_lossy(&request.body).into_owned();
+    (result.map(drop), received.into_iter().map(text).collect())
 }
 
 #[tokio::test]
