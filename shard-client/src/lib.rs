@@ -20,6 +20,8 @@
 //!   class ([`ShardError::class`]) and whether to try again ([`ShardError::retry`]).
 //! - **Credentials travel in `X-ClickHouse-User` and `X-ClickHouse-Key` only**, never in a URL, an error or a
 //!   `Debug`.
+//! - **An INSERT for one server reaches no other**: [`InsertRequest::server`] names the [`ServerMark`] of who is to get it, and each
+//!   new connection asks for it once before the first such INSERT. Addresses change hands between two requests.
 //! - **No request is repeated once a byte of it may have left.** A kept-alive connection found closed before
 //!   that is
 //!   replaced in silence; everything else is the caller's decision.
