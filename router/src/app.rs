@@ -17,7 +17,7 @@ use crate::answers::files::AnswerFiles;
 use crate::answers::{self, Answers};
 use crate::backpressure::{self, Full};
 use crate::budget::Budget;
-use crate::deliver::{self, Place};
+use crate::deliver::{self, Rank};
 use crate::discovery::{self, Discovery};
 use crate::exception::{Exception, code};
 use crate::identity::Identities;
@@ -70,7 +70,7 @@ pub struct App {
     routing: ArcSwap<Routing>,
     config_path: PathBuf,
     tasks: Tasks,
-    senders: Mutex<BTreeMap<(Destination, Place), Tasks>>,
+    senders: Mutex<BTreeMap<(Destination, Rank), Tasks>>,
     is_ready: AtomicBool,
     /// Told when a shutdown begins.
     stopping: watch::Sender<bool>,
@@ -411,16 +411,16 @@ impl App {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         let routing = self.routing();
         for destination in routing.destinations() {
-            for place in (0..routing.senders_of(&destination)).map(Place) {
+            for rank in (0..routing.senders_of(&destination)).map(Rank) {
                 let (app, destination) = (self.clone(), destination.clone());
-                senders.entry((destination.clone(), place)).or_insert_with(|| {
+                senders.entry((destination.clone(), rank)).or_insert_with(|| {
                     let tasks = Tasks::default();
-                    let name = match place {
-                        Place(0) => format!("sender of {destination}"),
-                        Place(number) => format!("sender {number} of {destination}"),
+                    let name = match rank {
+                        Rank(0) => format!("sender of {destination}"),
+                        Rank(number) => format!("sender {number} of {destination}"),
                     };
                     tasks.spawn(name, move |stop| {
-                        deliver::send_batches(app, destination, place, stop)
+                        deliver::send_batches(app, destination, rank, stop)
                     });
                     tasks
                 });

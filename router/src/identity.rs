@@ -194,7 +194,7 @@ impl Identities {
         let verdict = meet(place, now, &mut self.known());
         match verdict {
             Verdict::Same => Ok(()),
-            Verdict::Other(why) => Err(not_who_it_was(place, &why)),
+            Verdict::Other(why) => Err(NotMet::Other(not_who_it_was(place, &why))),
             Verdict::Learned => {
                 self.changes.fetch_add(1, Ordering::Release);
                 tracing::info!(shard = place.shard, replica = place.replica, database = place.database, table = place.table, identity = %now, "a replica is known from now on");
@@ -207,7 +207,7 @@ impl Identities {
     pub fn check_server(&self, place: &Place, facts: &Facts) -> Result<(), NotMet> {
         match compare(place, &Identity::of(facts, &Target::default()), &self.known()) {
             Verdict::Same | Verdict::Learned => Ok(()),
-            Verdict::Other(why) => Err(not_who_it_was(place, &why)),
+            Verdict::Other(why) => Err(NotMet::Other(not_who_it_was(place, &why))),
         }
     }
 
@@ -266,11 +266,11 @@ impl Identities {
     }
 }
 
-fn not_who_it_was(place: &Place, why: &str) -> NotMet {
-    NotMet::Other(format!(
+fn not_who_it_was(place: &Place, why: &str) -> String {
+    format!(
         "replica {} of shard {} is not who it was: {why}; nothing is written to it until `weir clusters accept {}@{}`",
         place.replica, place.shard, place.shard, place.replica
-    ))
+    )
 }
 
 /// What is known, to compare with and never to write: for looking at a cluster beside a router that runs or does not.
@@ -294,6 +294,12 @@ impl Remembered {
             Verdict::Other(why) => Some(why),
         }
     }
+
+    /// The same in the words that a router refuses it with.
+    pub fn check(&mut self, place: &Place, now: &Identity) -> Result<(), String> {
+        self.meet(place, now)
+            .map_or(Ok(()), |why| Err(not_who_it_was(place, &why)))
+    }
 }
 
 /// [`Identities::forget`] while no router runs.
@@ -302,17 +308,6 @@ pub fn forget_offline(spool: &Path, shard: &str, replica: Option<&str>) -> Resul
     let mut known = read(&path)?;
     let forgotten = forget(&mut known, shard, replica);
     write(&path, &known).map(|()| forgotten)
-}
-
-/// Whether a replica may be who it was for the router of that spool; nothing is learned. The error says who it was.
-pub fn check_offline(spool: &Path, place: &Place, now: &Identity) -> Result<(), String> {
-    match compare(place, now, &read(&file(spool))?) {
-        Verdict::Same | Verdict::Learned => Ok(()),
-        Verdict::Other(why) => Err(format!(
-            "replica {} of shard {} is not who it was: {why}; if it is meant, `weir clusters accept {}@{}`",
-            place.replica, place.shard, place.shard, place.replica
-        )),
-    }
 }
 
 fn forget(known: &mut Known, shard: &str, replica: Option<&str>) -> usize {

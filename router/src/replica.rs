@@ -90,7 +90,7 @@ impl ReplicaRuntime {
 
     /// Whether it is this replica under these limits, so that a reload may keep it.
     pub fn is_the_same(&self, config: &config::Replica, inflight_max: usize) -> bool {
-        self.config == *config && self.ramp.places_max() == inflight_max.max(1)
+        self.config == *config && self.ramp.places_max() == inflight_max
     }
 
     /// `host:port`

@@ -133,7 +133,7 @@ fn any(usable: &[usize], rng: &mut impl Rng) -> usize {
 
 /// Among replicas that are all down, the one whose probe is due first.
 fn due_first(candidates: &[Candidate<'_>], now: Instant) -> Option<usize> {
-    (0..candidates.len()).min_by_key(|&at| candidates[at].health.next_probe().unwrap_or(now))
+    (0..candidates.len()).min_by_key(|&at| candidates[at].health.pause_ends().unwrap_or(now))
 }
 
 /// The number of places at which the names differ, up to the end of the shorter one, as ClickHouse counts

@@ -58,7 +58,7 @@ pub enum Failure {
         /// Who was asked for.
         expected: ServerMark,
         /// Who is there.
-        found: String,
+        found: ServerMark,
     },
     /// The payload could not be sent to its end.
     Payload(PayloadError),

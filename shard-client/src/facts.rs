@@ -198,11 +198,7 @@ impl Replica {
     /// The values of an answer's first row; none where it has no row.
     pub(crate) async fn first_row(&self, sql: &str) -> Result<Vec<String>, ShardError> {
         let answer = self.query(sql, &[]).await?;
-        Ok(String::from_utf8_lossy(&answer)
-            .lines()
-            .next()
-            .map(fields)
-            .unwrap_or_default())
+        Ok(first_row_of(&answer))
     }
 
     fn three(&self, row: Vec<String>) -> Result<[String; 3], ShardError> {
@@ -216,6 +212,12 @@ impl Replica {
         error.sent = crate::progress::Sent::Whole;
         error
     }
+}
+
+/// The values of an answer's first row; none where it has no row.
+pub(crate) fn first_row_of(answer: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(answer);
+    text.lines().next().map(fields).unwrap_or_default()
 }
 
 #[cfg(test)]

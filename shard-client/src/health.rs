@@ -54,7 +54,7 @@ enum State {
         /// Failures in a row.
         errors: u32,
         since: Instant,
-        next_probe: Instant,
+        pause_ends: Instant,
     },
 }
 
@@ -81,7 +81,7 @@ impl Health {
         self.state = State::Down {
             errors,
             since,
-            next_probe: now + backoff.pause(errors, rng),
+            pause_ends: now + backoff.pause(errors, rng),
         };
         changed
     }
@@ -113,9 +113,9 @@ impl Health {
     }
 
     /// When its pause ends; `None` unless it is down.
-    pub fn next_probe(&self) -> Option<Instant> {
+    pub fn pause_ends(&self) -> Option<Instant> {
         match self.state {
-            State::Down { next_probe, .. } => Some(next_probe),
+            State::Down { pause_ends, .. } => Some(pause_ends),
             State::Unknown | State::Up => None,
         }
     }

@@ -5,20 +5,13 @@
 //! asks for the mark once before an INSERT that names one.
 
 use std::fmt;
-use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::Full;
-
-use crate::describe::fields;
 use crate::error::{Failure, ShardError};
 use crate::exchange::Attempt;
-use crate::facts::Facts;
+use crate::facts::{Facts, first_row_of};
 use crate::pool::{Lease, Share};
-use crate::progress::{Outgoing, Progress, outgoing};
+use crate::progress::Progress;
 use crate::replica::{ANSWER_BYTES_MAX, Replica};
-use crate::request;
 
 /// What a server is known by, the best that it tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,23 +87,21 @@ impl Replica {
     /// A server that closes each connection behind its answer is looked at on the one before.
     pub(crate) async fn lease_to(&self, server: &ServerMark) -> Result<Lease, ShardError> {
         loop {
-            let mut lease = self.lease().await?;
-            let known = lease.connection.server.as_ref();
-            if !known.is_some_and(|known| known.is_comparable(server)) {
-                // An error is the INSERT's own, nothing of which has left.
-                let looked = self.look(lease, server).await;
-                let Some(looked) = looked.map_err(|error| self.unsent(error.failure))? else {
+            let lease = self.lease().await?;
+            let known = lease.connection.server.clone();
+            let (mut lease, found) = match known.filter(|known| known.is_comparable(server)) {
+                Some(found) => (lease, found),
+                None => match self.look(lease, server).await {
+                    Ok(Some(looked)) => looked,
                     // An idle connection was closed meanwhile: each turn uses one up.
-                    continue;
-                };
-                lease = looked;
-            }
-            if lease.connection.server.as_ref() != Some(server) {
-                let found = lease.connection.server.as_ref().map(ToString::to_string);
-                return Err(self.unsent(Failure::OtherServer {
-                    expected: server.clone(),
-                    found: found.unwrap_or_else(|| "nobody".to_owned()),
-                }));
+                    Ok(None) => continue,
+                    // It is the INSERT's own error, nothing of which has left.
+                    Err(error) => return Err(self.unsent(error.failure)),
+                },
+            };
+            if found != *server {
+                let expected = server.clone();
+                return Err(self.unsent(Failure::OtherServer { expected, found }));
             }
             if lease.connection.sender.ready().await.is_ok() {
                 return Ok(lease);
@@ -135,31 +126,18 @@ impl Replica {
     }
 
     /// Asks on a connection who is at its other end, in a mark of this kind. None where it was closed before.
-    async fn look(&self, lease: Lease, like: &ServerMark) -> Result<Option<Lease>, ShardError> {
+    async fn look(&self, lease: Lease, like: &ServerMark) -> Result<Option<(Lease, ServerMark)>, ShardError> {
         let progress = Progress::new(false);
-        let request = self.look_request(like, &progress)?;
+        let request = self.query_request(like.query(), &[], &progress)?;
         match self.attempt(lease, request, &progress).await? {
             Attempt::GivenBack(_) => Ok(None),
             Attempt::Answered(exchanged) => {
                 let (answer, mut lease) = self.read_answer(exchanged, &progress, ANSWER_BYTES_MAX).await?;
-                let text = String::from_utf8_lossy(&answer.body).into_owned();
-                let value = text.lines().next().map(fields).unwrap_or_default();
+                let found = like.like(first_row_of(&answer.body).into_iter().next().unwrap_or_default());
                 lease.reused = true;
-                lease.connection.server = Some(like.like(value.into_iter().next().unwrap_or_default()));
-                Ok(Some(lease))
+                lease.connection.server = Some(found.clone());
+                Ok(Some((lease, found)))
             }
         }
-    }
-
-    fn look_request(
-        &self,
-        like: &ServerMark,
-        progress: &Arc<Progress>,
-    ) -> Result<Request<Outgoing>, ShardError> {
-        let parameters = request::query_parameters(&[], None);
-        let target = request::target(parameters).map_err(|failure| self.unsent(failure))?;
-        let head = self.head(Method::POST, target, self.credentials()?)?;
-        let body = Full::new(Bytes::from_static(like.query().as_bytes()));
-        Ok(head.map(|()| outgoing(body, Arc::clone(progress))))
     }
 }

@@ -15,7 +15,7 @@ use crate::exchange::To;
 use crate::mark::ServerMark;
 use crate::payload::{Announced, Payload, PayloadBody};
 use crate::pool::{Pool, Share};
-use crate::progress::{Progress, Sent, outgoing, tracked};
+use crate::progress::{Outgoing, Progress, Sent, outgoing, tracked};
 use crate::tls::{Tls, TlsError};
 use crate::{request, response};
 
@@ -94,14 +94,23 @@ impl Replica {
     /// [`ANSWER_BYTES_MAX`].
     pub async fn query(&self, sql: &str, settings: &[(&str, &str)]) -> Result<Bytes, ShardError> {
         let progress = Progress::new(false);
+        let request = self.query_request(sql, settings, &progress)?;
+        let to = To::Anybody(Share::Counted);
+        let exchanged = self.exchange(request, &progress, to).await?;
+        Ok(self.answer(exchanged, &progress, ANSWER_BYTES_MAX).await?.body)
+    }
+
+    pub(crate) fn query_request(
+        &self,
+        sql: &str,
+        settings: &[(&str, &str)],
+        progress: &Arc<Progress>,
+    ) -> Result<Request<Outgoing>, ShardError> {
         let parameters = request::query_parameters(settings, self.pool.endpoint().database.as_deref());
         let target = request::target(parameters).map_err(|failure| self.unsent(failure))?;
         let head = self.head(Method::POST, target, self.credentials()?)?;
         let body = Full::new(Bytes::copy_from_slice(sql.as_bytes()));
-        let request = head.map(|()| outgoing(body, Arc::clone(&progress)));
-        let to = To::Anybody(Share::Counted);
-        let exchanged = self.exchange(request, &progress, to).await?;
-        Ok(self.answer(exchanged, &progress, ANSWER_BYTES_MAX).await?.body)
+        Ok(head.map(|()| outgoing(body, Arc::clone(progress))))
     }
 
     /// Sends one batch. The payload is ClickHouse's compressed frames, one behind the other, of exactly the
@@ -147,7 +156,7 @@ impl Replica {
     }
 
     /// The endpoint's own user and password as headers.
-    pub(crate) fn credentials(&self) -> Result<HeaderMap, ShardError> {
+    fn credentials(&self) -> Result<HeaderMap, ShardError> {
         let endpoint = self.pool.endpoint();
         let mut headers = HeaderMap::new();
         endpoint

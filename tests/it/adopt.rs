@@ -3,13 +3,11 @@
 use std::path::Path;
 use std::process::Output;
 
-use support::{
-    COLUMNS, Fault, Format, Modern, Proxy, Weir, WeirConfig, rows, wait_for, weir_child, weir_command,
-};
+use support::{Fault, Format, Modern, Proxy, Weir, WeirConfig, rows, wait_for, weir_child, weir_command};
 
 use crate::setup::{DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, patient, send, table, weir};
-use crate::tables::{check_holds, count};
-use crate::troubles::{WINDOW, goes_down, wait_apart};
+use crate::tables::{WINDOW, check_holds, count, create_as};
+use crate::troubles::{goes_down, wait_apart};
 
 /// A shard, a router that has delivered ten rows of seed 1 there through the proxy, and another router with the same shard and table.
 struct Bed {
@@ -21,9 +19,7 @@ struct Bed {
 
 fn bed() -> Bed {
     let shard = Modern::start();
-    shard
-        .http
-        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {WINDOW}"));
+    create_as(&shard.http, TARGET, WINDOW);
     let proxy = Proxy::start(shard.http.address);
     let dead = weir(true, &all_remote(&[proxy.address()]));
     send(&dead.http, Format::CSV, rows(1, 0..10)).expect_success();
@@ -147,9 +143,7 @@ fn an_adoption_killed_in_the_middle_goes_on_when_it_is_started_again() {
 fn rows_that_have_nowhere_to_go_are_left_and_told_and_the_others_are_delivered() {
     let shard = Modern::start();
     for target in [TARGET, "default.clicks_local"] {
-        shard
-            .http
-            .query(&format!("CREATE TABLE {target} ({COLUMNS}) ENGINE = {WINDOW}"));
+        create_as(&shard.http, target, WINDOW);
     }
     let cluster = cluster(true, &all_remote(&[shard.http.address]));
     let both = cluster + &table(TABLE, TARGET) + &table("default.clicks", "default.clicks_local");

@@ -6,8 +6,8 @@ use std::fs;
 use support::{Fault, Format, Modern, Proxy, Row, Weir, WeirConfig, body_of, rows, wait_for};
 
 use crate::setup::{DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, insert, patient, send, table};
-use crate::tables::{check_holds, count};
-use crate::troubles::{WINDOW, batch_files, bed, bed_with, create_as, goes_down, wait_apart};
+use crate::tables::{WINDOW, check_holds, count, create_as};
+use crate::troubles::{batch_files, bed, bed_with, goes_down, wait_apart};
 
 /// A partition for each `duration`, and a window that remembers all of them.
 const PARTITIONED: &str =
@@ -61,7 +61,7 @@ fn too_much() -> impl Iterator<Item = Row> {
 impl TooMuch {
     fn new() -> Self {
         let shard = Modern::start();
-        create_as(&shard, PARTITIONED);
+        create_as(&shard.http, TARGET, PARTITIONED);
         let proxy = Proxy::start(shard.http.address);
         let mut weir = Weir::start(&WeirConfig {
             sections: cluster(true, &all_remote(&[proxy.address()])) + &table(TABLE, TARGET),

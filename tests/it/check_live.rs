@@ -11,7 +11,7 @@ use support::{
 use crate::setup::{
     DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, plain_servers, replicated_pairs, table,
 };
-use crate::tables::{create_merge_tree, create_replicated};
+use crate::tables::{WINDOW, create_as, create_merge_tree, create_replicated};
 
 /// A configuration that no router runs on, and what `weir check` says of it.
 struct Checked {
@@ -131,10 +131,7 @@ fn a_replicated_pair_of_18_16_is_exactly_once_and_the_canary_proves_it_and_leave
 #[test]
 fn a_modern_table_with_a_window_is_exactly_once_and_the_canary_proves_it_and_leaves_nothing() {
     let server = Modern::start();
-    let engine = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
-    server
-        .http
-        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    create_as(&server.http, TARGET, WINDOW);
     let checked = Checked::of(true, &all_remote(&[server.http.address]));
     let told = checked.says(&["--canary"], 0, &["on cluster main: exactly once"]);
     check_steps(&told, &["a repeat at another replica"]);

@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use support::{
-    COLUMNS, ClickHouse18, Ending, Endpoint, Format, Modern, Options, Proxy, Weir, ZooKeeper, body_of, rows,
-    wait_for,
+    ClickHouse18, Ending, Endpoint, Format, Modern, Options, Proxy, Weir, ZooKeeper, body_of, rows, wait_for,
 };
 
 use crate::setup::{DELIVERY_LIMIT, TABLE, TARGET, all_remote, insert, weir};
-use crate::tables::{check_holds, count, create_replicated};
+use crate::tables::{WINDOW, check_holds, count, create_as, create_replicated};
 
 /// Rows of the batch that is cut at all these places: some frames.
 const ROWS: u64 = 6_000;
@@ -200,10 +199,7 @@ fn replicated(zookeeper: &ZooKeeper) -> ClickHouse18 {
 /// One of today's, with a window of tokens.
 fn modern() -> Modern {
     let server = Modern::start();
-    let engine = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
-    server
-        .http
-        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    create_as(&server.http, TARGET, WINDOW);
     server
 }
 

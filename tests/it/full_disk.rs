@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use support::{Fault, Format, Modern, SmallDisk, Weir, WeirConfig, body_of, rows, wait_for};
 
 use crate::setup::{DELIVERY_LIMIT, TABLE, TARGET, insert, patient, send};
-use crate::tables::check_holds;
-use crate::troubles::{WINDOW, bed_with, goes_down, wait_apart};
+use crate::tables::{WINDOW, check_holds};
+use crate::troubles::{bed_with, goes_down, wait_apart};
 
 /// A router on a small disk that keeps nothing of what is sent.
 fn on_small_disk(disk: &SmallDisk) -> (Modern, Weir) {

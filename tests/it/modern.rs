@@ -5,14 +5,12 @@ use std::time::Duration;
 use support::{COLUMNS, Fault, Fingerprint, Format, Modern, Weir, rows, wait_for};
 
 use crate::setup::{DELIVERY_LIMIT, TARGET, all_remote, send, weir};
+use crate::tables::{WINDOW, create_as};
 
 /// A remote shard with a deduplication window, and a router that has already proved the formats' shape there.
 fn bed(formats: &[Format]) -> (Modern, Weir) {
     let shard = Modern::start();
-    let engine = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
-    shard
-        .http
-        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    create_as(&shard.http, TARGET, WINDOW);
     let weir = weir(true, &all_remote(&[shard.http.address]));
     for (&format, batch) in formats.iter().zip(100..) {
         send(&weir.http, format, rows(batch, 0..10)).expect_success();

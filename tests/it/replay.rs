@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::process::{Child, Command};
 
-use support::{COLUMNS, Fingerprint, Format, Modern, Proxy, Scratch, Weir, rows, wait_for, weir_child};
+use support::{Fingerprint, Format, Modern, Proxy, Scratch, Weir, rows, wait_for, weir_child};
 
 use crate::setup::{
     DELIVERY_LIMIT, TABLE, TARGET, all_remote, first_is_local, on_all, plain_servers, send, weir,
 };
-use crate::tables::{check_holds, count};
-use crate::troubles::WINDOW;
+use crate::tables::{WINDOW, check_holds, count, create_as};
 
 #[test]
 fn sent_batches_restore_the_rows_of_truncated_shards() {
@@ -43,9 +42,7 @@ const BATCHES: u64 = 6;
 /// A shard behind a proxy that has taken six batches and lost them since, and the router that keeps them in sent/.
 fn bed(engine: &str) -> (Modern, Proxy, Weir) {
     let shard = Modern::start();
-    shard
-        .http
-        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    create_as(&shard.http, TARGET, engine);
     let proxy = Proxy::start(shard.http.address);
     let weir = weir(true, &all_remote(&[proxy.address()]));
     for batch in 0..BATCHES {

@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use support::{
-    Answer, COLUMNS, ClickHouse18, Endpoint, Fingerprint, Format, Modern, Row, Weir, WeirConfig, ZooKeeper,
-    body_of, rows,
+    Answer, ClickHouse18, Endpoint, Fingerprint, Format, Modern, Row, Weir, WeirConfig, ZooKeeper, body_of,
+    rows,
 };
 
 use crate::setup::{
     self, DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, insert, on_all, patient, plain_servers,
     replicated_servers, table, weir,
 };
-use crate::tables::{check_holds, create_merge_tree};
+use crate::tables::{check_holds, create_as, create_merge_tree};
 
 const DUPLICATE: &str = "X-Weir-Duplicate";
 const RECEIPT: &str = "X-Weir-Receipt";
@@ -34,9 +34,7 @@ fn bed() -> (ClickHouse18, Weir) {
 fn bed_that_recognises_batches() -> (Modern, Weir) {
     let shard = Modern::start();
     let engine = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 1000";
-    shard
-        .http
-        .query(&format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}"));
+    create_as(&shard.http, TARGET, engine);
     let weir = weir(true, &all_remote(&[shard.http.address]));
     (shard, weir)
 }

@@ -4,15 +4,15 @@
 use std::path::PathBuf;
 
 use support::{
-    COLUMNS, ClickHouse18, Fault, Fingerprint, Format, Modern, Options, Proxy, Weir, WeirConfig, ZooKeeper,
-    rows, wait_for,
+    ClickHouse18, Fault, Fingerprint, Format, Modern, Options, Proxy, Weir, WeirConfig, ZooKeeper, rows,
+    wait_for,
 };
 
 use crate::setup::{
     DELIVERY_LIMIT, Shard, TABLE, TARGET, all_remote, cluster, on_all, patient, plain_servers,
     replicated_pairs, send, table, weir,
 };
-use crate::tables::{check_holds, count, create_merge_tree};
+use crate::tables::{WINDOW, check_holds, count, create_as, create_merge_tree};
 
 /// A shard of today with this target, and a router that has proved the shape of CSV there with ten rows of seed 1.
 pub fn bed(engine: &str) -> (Modern, Weir) {
@@ -22,7 +22,7 @@ pub fn bed(engine: &str) -> (Modern, Weir) {
 /// As [`bed`], with more of a configuration.
 pub fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
     let shard = Modern::start();
-    create_as(&shard, engine);
+    create_as(&shard.http, TARGET, engine);
     let sections = cluster(true, &all_remote(&[shard.http.address])) + &table(TABLE, TARGET);
     let weir = Weir::start(&WeirConfig {
         sections,
@@ -32,15 +32,6 @@ pub fn bed_with(engine: &str, config: &WeirConfig) -> (Modern, Weir) {
     weir.wait_until_delivered(DELIVERY_LIMIT);
     (shard, weir)
 }
-
-/// The target.
-pub fn create_as(shard: &Modern, engine: &str) {
-    let sql = format!("CREATE TABLE {TARGET} ({COLUMNS}) ENGINE = {engine}");
-    shard.http.query(&sql);
-}
-
-/// A target that recognises a repeat by its token.
-pub const WINDOW: &str = "MergeTree ORDER BY user_id SETTINGS non_replicated_deduplication_window = 100";
 
 /// As if it were down, but that it can be told to be up again at once.
 pub fn goes_down(shard: &Modern) {

@@ -8,7 +8,7 @@
 //! A sender knows one destination. What it may send to is looked up for every batch, so that a reload reaches
 //! it between two batches.
 //! A batch that waits for a retry holds back the next; with `ordered = false` a destination has several senders, and only the
-//! first of them ([`Place`]) tries again what was tried. A held destination is probed with its first batch
+//! first of them ([`Rank`]) tries again what was tried. A held destination is probed with its first batch
 //! every `max_sleep_time`.
 
 mod divide;
@@ -53,24 +53,24 @@ const PROBE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Which of a destination's senders it is, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(pub usize);
+pub struct Rank(pub usize);
 
-impl Place {
+impl Rank {
     /// Whose turn is whose among so many senders; `None` where this one is too many.
     fn turn(self, senders: usize) -> Option<Turn> {
         match self {
-            Place(0) if senders <= 1 => Some(Turn::InOrder),
-            Place(0) => Some(Turn::Eldest),
-            Place(place) if place < senders => Some(Turn::Untried { tried_max: senders }),
-            Place(_) => None,
+            Rank(0) if senders <= 1 => Some(Turn::InOrder),
+            Rank(0) => Some(Turn::Eldest),
+            Rank(rank) if rank < senders => Some(Turn::Untried { tried_max: senders }),
+            Rank(_) => None,
         }
     }
 }
 
 /// Sends batches of one destination until it is asked to stop.
-pub async fn send_batches(app: Arc<App>, destination: Destination, place: Place, mut stop: Stop) {
+pub async fn send_batches(app: Arc<App>, destination: Destination, rank: Rank, mut stop: Stop) {
     let mut sender = Sender {
-        place,
+        rank,
         backoff: Backoff::default(),
         repeats: Repeats::default(),
         unclear: (0, 0),
@@ -105,7 +105,7 @@ pub async fn send_batches(app: Arc<App>, destination: Destination, place: Place,
 }
 
 struct Sender {
-    place: Place,
+    rank: Rank,
     app: Arc<App>,
     destination: Destination,
     backoff: Backoff,
@@ -147,7 +147,7 @@ impl Sender {
                 app.sends.may_go(table).await;
             }
             let senders = app.routing().senders_of(&self.destination);
-            let Some(turn) = self.place.turn(senders) else {
+            let Some(turn) = self.rank.turn(senders) else {
                 tokio::time::sleep(ORPHAN_PATIENCE).await;
                 continue;
             };
@@ -439,7 +439,7 @@ impl Sender {
 
     /// A held destination is tried with its first batch: what held it may have been mended.
     async fn probe_when_held(&self) {
-        let held = self.place == Place(0)
+        let held = self.rank == Rank(0)
             && self
                 .app
                 .spool

@@ -143,30 +143,18 @@ pub fn after_unclear(error: &str, tries: u32, is_unchecked: bool) -> Option<Outc
 /// Decides about a batch of which a replica got no byte, since it would not even say who it is.
 pub fn not_asked(error: &ShardError) -> Next {
     let text = told(error);
-    Next::OtherReplica(match error.class() {
-        Class::Destination => Outcome::HoldDestination { error: text },
-        Class::Passing
-        | Class::Overloaded(_)
-        | Class::Rows
-        | Class::Recut
-        | Class::Schema
-        | Class::Statement
-        | Class::Unclear => Outcome::Retry { error: text },
+    Next::OtherReplica(match error.class() == Class::Destination {
+        true => Outcome::HoldDestination { error: text },
+        false => Outcome::Retry { error: text },
     })
 }
 
 /// What logs and listings may say: a server's words only where they are about tables and rights, never where
 /// they may hold a row's values.
 fn told(error: &ShardError) -> String {
-    match error.class() {
-        Class::Destination => error.to_string(),
-        Class::Passing
-        | Class::Overloaded(_)
-        | Class::Rows
-        | Class::Recut
-        | Class::Schema
-        | Class::Statement
-        | Class::Unclear => error.summary(),
+    match error.class() == Class::Destination {
+        true => error.to_string(),
+        false => error.summary(),
     }
 }
 

@@ -289,6 +289,7 @@ async fn commit(
         user: asker.user.clone(),
         query_id: asker.query_id.clone(),
         body_hash: asker.selected.or(staging.body_hash()),
+        // Asked again: a replica may have told since how the target takes a repeat.
         retry_windows: retries::windows(app, table, asker),
         probe,
         watch: asker.foreground.is_some(),

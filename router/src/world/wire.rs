@@ -173,7 +173,7 @@ impl SimulatedWire {
         let found = mark(server);
         match &request.server {
             Some(expected) if *expected != found => {
-                let (expected, found) = (expected.clone(), found.to_string());
+                let expected = expected.clone();
                 Err(self.failed(Sent::Nothing, Failure::OtherServer { expected, found }))
             }
             _ => Ok(server),

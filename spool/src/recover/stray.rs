@@ -161,8 +161,7 @@ fn is_part_of(whole: &[Segment], part: &[Segment]) -> bool {
     let ([whole], [part]) = (whole, part) else {
         return false;
     };
-    let rows = |segment: &Segment| segment.rows.end.saturating_sub(segment.rows.start);
-    whole.insert == part.insert && rows(part) < rows(whole)
+    whole.insert == part.insert && sizes(part).0 < sizes(whole).0
 }
 
 /// Whether its INSERTs are, one by one, those of untried batches that follow each other in line.
@@ -202,11 +201,7 @@ fn is_join_of_some_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
 /// As a writer does that copies them: rows of the INSERT that was last are its segment grown.
 fn extend(found: &mut Vec<Segment>, more: &[Segment]) {
     for segment in more {
-        let (raw, rows) = (&segment.raw, &segment.rows);
-        let (raw, rows) = (
-            raw.end.saturating_sub(raw.start),
-            rows.end.saturating_sub(rows.start),
-        );
+        let (rows, raw) = sizes(segment);
         match found.last_mut().filter(|last| last.insert == segment.insert) {
             Some(last) => {
                 last.raw.end += raw;
@@ -238,13 +233,16 @@ fn is_same_list(one: &[Segment], other: &[Segment]) -> bool {
 
 /// Whether they are as many rows of one INSERT.
 pub fn is_same(one: &Segment, other: &Segment) -> bool {
-    let sizes = |segment: &Segment| {
-        (
-            segment.rows.end.saturating_sub(segment.rows.start),
-            segment.raw.end.saturating_sub(segment.raw.start),
-        )
-    };
     one.insert == other.insert && sizes(one) == sizes(other)
+}
+
+/// Rows and raw bytes.
+fn sizes(segment: &Segment) -> (u64, u64) {
+    let Segment { rows, raw, .. } = segment;
+    (
+        rows.end.saturating_sub(rows.start),
+        raw.end.saturating_sub(raw.start),
+    )
 }
 
 fn is_in_broken(files: &Files, stray: &Stray) -> bool {

@@ -265,10 +265,8 @@ impl Sweep<'_> {
                 .map(|(directory, name)| self.files.layout.destination(directory).join(name));
             staged.chain(own).collect()
         };
-        let missing = needed
-            .into_iter()
-            .filter(|path| exists(self.files, path).is_err());
-        self.report.damaged.extend(missing.collect::<Vec<_>>());
+        let missing = needed.into_iter().filter(|path| !is_there(self.files, path));
+        self.report.damaged.extend(missing);
     }
 }
 
@@ -276,7 +274,7 @@ fn why_unusable(files: &Files, destination: &Destination, seq: Seq, error: &str)
     let name = batch_name(seq);
     let kept =
         [files.layout.sent(destination), files.layout.broken(destination)].map(|kept| kept.join(&name));
-    match kept.iter().find(|path| exists(files, path).is_ok()) {
+    match kept.iter().find(|path| is_there(files, path)) {
         Some(path) => format!(
             "it lies in {}, and the record that brought it there is lost: `weir spool drop` forgets it here",
             path.display()
@@ -285,12 +283,8 @@ fn why_unusable(files: &Files, destination: &Destination, seq: Seq, error: &str)
     }
 }
 
-fn exists(files: &Files, path: &std::path::Path) -> Result<(), String> {
-    match files.exists(path) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(format!("{}: no such file", path.display())),
-        Err(error) => Err(error.to_string()),
-    }
+fn is_there(files: &Files, path: &std::path::Path) -> bool {
+    files.exists(path).unwrap_or(false)
 }
 
 /// Head and trailer of a batch file.

@@ -21,7 +21,8 @@ impl State {
     fn set_pace(&mut self, to: &Destination, pace: Pace) {
         let queue = self.queue(to);
         let before = std::mem::replace(&mut queue.pace, pace);
-        if before.with(Pace::default()) != pace.with(Pace::default()) {
+        let figures = |pace: Pace| (pace.delay_factor(), pace.size_divisor());
+        if figures(before) != figures(pace) {
             for id in self.queue(to).lanes.clone() {
                 self.set_limits(id);
             }

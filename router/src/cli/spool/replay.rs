@@ -23,7 +23,7 @@ use crate::cli::table::{Align, Table, age, count, counted, size};
 use crate::cli::{CommandError, ConfigArgs, block_on, reach};
 use crate::deliver::file_body;
 use crate::deliver::request::{BatchInsert, InsertInto, knows_tokens, quoted};
-use crate::identity::{self, Identity, Place};
+use crate::identity::{Identity, Place, Remembered};
 use crate::replica::asked_settings;
 use crate::time::now_ms;
 
@@ -389,7 +389,8 @@ impl Receiver {
         };
         if let Some(target) = client.target(&place.database, &place.table).await.map_err(told)? {
             let now = Identity::of(&facts, &target);
-            identity::check_offline(&config.spool.path, &place, &now).map_err(CommandError)?;
+            let mut remembered = Remembered::of_spool(&config.spool.path).map_err(CommandError)?;
+            remembered.check(&place, &now).map_err(CommandError)?;
         }
         let mut receiver = Self {
             holder: client.address().to_owned(),
