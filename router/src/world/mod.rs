@@ -62,6 +62,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
         1610,
         "servers changed addresses while no request was under way, and one was taken for the other by what was kept",
     ),
+    (
+        2489,
+        "what was being written in broken/ when the power failed stayed there for good, under a batch's ending",
+    ),
 ];
 
 /// After so many failures a run is over.

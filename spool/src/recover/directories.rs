@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::leftovers::Temporary;
+use super::leftovers::{Of, Temporary};
 use super::stray::Stray;
 use super::sweep::read_info;
 use crate::disk::DirEntry;
@@ -51,7 +51,7 @@ pub struct Seen {
     pub destination: Destination,
     /// Batch files that no record names.
     pub strays: Vec<Stray>,
-    /// Files that shares may need.
+    /// Files that were being written, or that shares may need.
     pub temporaries: Vec<Temporary>,
     /// Batches that wait and whose file cannot be used, with the reason.
     pub missing: Vec<(Seq, String)>,
@@ -190,7 +190,7 @@ impl Reader<'_> {
         let mut seen = Seen {
             destination: self.destination.clone(),
             strays: Vec::new(),
-            temporaries: Vec::new(),
+            temporaries: kept.temporaries().collect(),
             missing: Vec::new(),
             has_lost_records: self.look == Look::ToRepair && self.has_unknown_end(&kept),
         };
@@ -284,13 +284,11 @@ impl Reader<'_> {
         };
         let is_ours =
             |path: &Path| read_info(self.files, path).is_ok_and(|info| info.head.spool == self.files.spool);
-        let has_one = |listed: &[DirEntry], directory: &Path| {
-            let is_beyond = |name: &str| seq_of(name).is_some_and(|seq| seq >= next_seq);
-            let mut beyond = listed.iter().filter(|entry| is_beyond(&entry.name));
-            beyond.any(|entry| is_ours(&directory.join(&entry.name)))
-        };
-        has_one(&kept.sent, &self.files.layout.sent(self.destination))
-            || has_one(&kept.broken, &self.files.layout.broken(self.destination))
+        let mut beyond = (kept.both().into_iter()).flat_map(|kept| {
+            let beyond = kept.batches().filter(|(seq, _)| *seq >= next_seq);
+            beyond.map(|(_, entry)| kept.directory.join(&entry.name))
+        });
+        beyond.any(|path| is_ours(&path))
     }
 
     /// What is not a batch that waits.
@@ -307,7 +305,7 @@ impl Reader<'_> {
                 _ if is_dir && (name == "sent" || name == "broken") => {}
                 _ if is_temporary(&name) => seen.temporaries.push(Temporary {
                     path,
-                    directory: Some(self.destination.clone()),
+                    of: Of::Destination(self.destination.clone()),
                 }),
                 _ => self.part.unknown.push(path),
             }
@@ -365,39 +363,73 @@ struct Names {
 
 /// What lies in sent/ and broken/.
 struct Kept {
-    sent: Vec<DirEntry>,
-    broken: Vec<DirEntry>,
+    sent: KeptIn,
+    broken: KeptIn,
+}
+
+/// What lies in one of the two.
+struct KeptIn {
+    directory: PathBuf,
+    listed: Vec<DirEntry>,
+}
+
+impl KeptIn {
+    fn list(files: &Files, directory: PathBuf, unreadable: &mut Vec<PathBuf>) -> KeptIn {
+        let listed = list(files, &directory, unreadable);
+        KeptIn { directory, listed }
+    }
+
+    /// The batch files, with their numbers.
+    fn batches(&self) -> impl Iterator<Item = (Seq, &DirEntry)> {
+        let entries = self.listed.iter();
+        entries.filter_map(|entry| Some((seq_of(&entry.name)?, entry)))
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (_, file) in self.batches() {
+            tally.add(Tally {
+                files: 1,
+                file_bytes: file.bytes,
+                ..Tally::default()
+            });
+        }
+        tally
+    }
 }
 
 impl Kept {
     fn list(files: &Files, destination: &Destination, unreadable: &mut Vec<PathBuf>) -> Kept {
         Kept {
-            sent: list(files, &files.layout.sent(destination), unreadable),
-            broken: list(files, &files.layout.broken(destination), unreadable),
+            sent: KeptIn::list(files, files.layout.sent(destination), unreadable),
+            broken: KeptIn::list(files, files.layout.broken(destination), unreadable),
         }
+    }
+
+    fn both(&self) -> [&KeptIn; 2] {
+        [&self.sent, &self.broken]
+    }
+
+    /// Notes that were being written when a process ended.
+    fn temporaries(&self) -> impl Iterator<Item = Temporary> {
+        self.both().into_iter().flat_map(|kept| {
+            let entries = kept.listed.iter().filter(|entry| is_temporary(&entry.name));
+            entries.map(|entry| Temporary {
+                path: kept.directory.join(&entry.name),
+                of: Of::Kept,
+            })
+        })
     }
 
     /// Enters what lies there; its numbers are taken.
     fn enter(&self, state: &mut State, destination: &Destination) {
-        let all = self.sent.iter().chain(&self.broken);
-        let seqs: Vec<Seq> = all.filter_map(|file| seq_of(&file.name)).collect();
+        let batches = self.both().into_iter().flat_map(KeptIn::batches);
+        let seqs: Vec<Seq> = batches.map(|(seq, _)| seq).collect();
         if seqs.is_empty() {
             return;
         }
         let queue = state.queue(destination);
-        (queue.sent, queue.broken) = (count(&self.sent), count(&self.broken));
+        (queue.sent, queue.broken) = (self.sent.tally(), self.broken.tally());
         seqs.into_iter().for_each(|seq| queue.pass(seq));
     }
-}
-
-fn count(listed: &[DirEntry]) -> Tally {
-    let mut tally = Tally::default();
-    for file in listed.iter().filter(|file| seq_of(&file.name).is_some()) {
-        tally.add(Tally {
-            files: 1,
-            file_bytes: file.bytes,
-            ..Tally::default()
-        });
-    }
-    tally
 }

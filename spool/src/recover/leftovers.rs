@@ -11,13 +11,24 @@ use crate::names::{is_temporary, staged_insert};
 use crate::state::State;
 use crate::status::RecoveryReport;
 
-/// A file that a share may need.
+/// A file that was being written, or that a share may need.
 #[derive(Debug)]
 pub struct Temporary {
     /// Where it lies.
     pub path: PathBuf,
-    /// Whose directory it lies in; none for the journal's.
-    pub directory: Option<Destination>,
+    /// In which directory that is.
+    pub of: Of,
+}
+
+/// What kind of directory a temporary file lies in.
+#[derive(Debug)]
+pub enum Of {
+    /// The journal's, or meta/.
+    Journal,
+    /// This destination's own, where shares have their files.
+    Destination(Destination),
+    /// A destination's sent/ or broken/, to which batches come by a rename: only notes are written there.
+    Kept,
 }
 
 impl Temporary {
@@ -29,14 +40,19 @@ impl Temporary {
     }
 
     fn is_needed(&self, state: &State) -> bool {
-        match &self.directory {
-            Some(directory) => state.needs_file(directory, self.name()),
-            None => staged_insert(self.name()).is_some_and(|insert| state.needs_staged(insert)),
+        match &self.of {
+            Of::Journal => staged_insert(self.name()).is_some_and(|insert| state.needs_staged(insert)),
+            Of::Destination(destination) => state.needs_file(destination, self.name()),
+            Of::Kept => false,
         }
     }
 
     fn may_hold_rows(&self) -> bool {
-        self.directory.is_some() || staged_insert(self.name()).is_some()
+        match self.of {
+            Of::Journal => staged_insert(self.name()).is_some(),
+            Of::Destination(_) => true,
+            Of::Kept => false,
+        }
     }
 }
 
@@ -49,7 +65,7 @@ pub fn of_journal(files: &Files, report: &mut RecoveryReport) -> Vec<Temporary> 
         let temporary = names.filter(|name| is_temporary(name) || staged_insert(name).is_some());
         found.extend(temporary.map(|name| Temporary {
             path: directory.join(name),
-            directory: None,
+            of: Of::Journal,
         }));
     }
     found

@@ -5,6 +5,7 @@ use std::io;
 use super::support::*;
 use crate::disk::Disk;
 use crate::disk::sim::{Op, SimDisk};
+use crate::names::{Layout, temporary_name};
 use crate::*;
 
 fn hold() -> Outcome {
@@ -94,6 +95,25 @@ async fn a_held_batch_is_held_after_a_power_loss() {
         let spool = SimWorld::on(disk).open();
         let status = spool.destination(&destination("s1")).unwrap();
         assert_eq!((status.held.files, status.waiting.files), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_was_being_written_in_sent_and_broken_is_removed() {
+    let world = SimWorld::new();
+    with_a_batch_and_a_row(&world).await;
+    let layout = Layout::at(world.path(""));
+    let written = [layout.broken(&destination("s1")), layout.sent(&destination("s2"))].map(|directory| {
+        world.disk.create_dir_all(&directory).unwrap();
+        let path = directory.join(temporary_name());
+        world.disk.put(&path, b"Code: 6".to_vec());
+        path
+    });
+    let (spool, report) = world.reopen();
+    assert_eq!(report.leftovers_removed, 2, "{report:?}");
+    check_nothing_is_lost(&spool, &report);
+    for path in written {
+        assert!(!world.disk.exists(&path).unwrap(), "{}", path.display());
     }
 }
 
