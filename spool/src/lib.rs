@@ -112,6 +112,7 @@ pub mod sim;
 mod stage;
 mod state;
 mod status;
+mod token;
 mod window_file;
 mod windows;
 mod work;

@@ -17,6 +17,7 @@ use shard_client::{DefaultKind, DescribedColumn};
 use sharding::{Context, Expression};
 use types::{Bytes, Column, ColumnDef, Data};
 
+use super::client_tokens;
 use crate::exception::{Exception, code};
 
 /// How deep columns' defaults may lie inside each other; ClickHouse refuses cycles, so a real table has few.
@@ -133,6 +134,7 @@ impl Defaults {
             values: Vec::new(),
             texts: Vec::new(),
             key_columns: Vec::new(),
+            refuses_drawn_keys: false,
             steps,
         })
     }
@@ -370,6 +372,8 @@ fn never_computed(defaults: &Defaults, known: &Known, reason: &str) -> Exception
 pub struct Filling {
     table: String,
     steps: Steps,
+    /// Whether rows must be routed by what they are, not by what is drawn for them.
+    refuses_drawn_keys: bool,
     context: Context,
     filler: Filler,
     /// Of the rows at hand: each read field's values, each watched one's, each computed column's.
@@ -410,6 +414,11 @@ impl Filling {
             Some((step, _)) => Err(self.refusal(step, "The INSERT leaves out")),
             None => Ok(()),
         }
+    }
+
+    /// From now on a row is an error whose shard would hang on the INSERT's moment, or on chance.
+    pub fn refuse_drawn_keys(&mut self) {
+        self.refuses_drawn_keys = true;
     }
 
     /// Computes what the rows lack and writes it into them; `first_row` is the number of the first of them in the body,
@@ -480,6 +489,9 @@ impl Filling {
         }
         self.texts.clear();
         let rows_of = self.steps.rows_to_compute(rows);
+        if self.refuses_drawn_keys {
+            self.check_drawn_keys(&rows_of, first_row)?;
+        }
         for (step, absent) in self.steps.steps.iter().zip(rows_of) {
             let place = self.steps.place(step.into);
             if !absent.is_empty()
@@ -514,6 +526,23 @@ impl Filling {
             self.texts.push(texts);
         }
         Ok(())
+    }
+
+    fn check_drawn_keys(&self, rows_of: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
+        let of_key = self.steps.needed(|_| false);
+        let mut steps = self.steps.steps.iter().zip(rows_of).zip(of_key);
+        let drawn = steps.find_map(|((step, absent), of_key)| {
+            let row = absent.first().filter(|_| of_key && step.is_drawn())?;
+            Some((step, first_row + *row as u64))
+        });
+        let Some((step, row)) = drawn else {
+            return Ok(());
+        };
+        let why = format!(
+            "row {row} has no value for column {}, which the sharding key needs and whose default is {}",
+            step.column.name, step.text
+        );
+        Err(client_tokens::refuse_random_shards(&self.table, &why))
     }
 
     fn refusal(&self, step: &Step, what: &str) -> Exception {
@@ -601,6 +630,11 @@ impl Step {
             Some(Err(reason)) => Some(reason),
             Some(Ok(_)) | None => None,
         }
+    }
+
+    /// Whether the column's default is another one each time.
+    fn is_drawn(&self) -> bool {
+        matches!(&self.expression, Some(Ok(expression)) if expression.is_volatile())
     }
 
     fn fill<'f>(
