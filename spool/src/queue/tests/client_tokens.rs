@@ -1,8 +1,12 @@
 //! INSERTs whose token goes on to the shards: their batches, and the tokens of these, are the same whoever cuts them and when.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::*;
+use crate::disk::sim::SimDisk;
 use crate::token::{self, ClientPiece};
 use crate::*;
 
@@ -87,8 +91,9 @@ async fn a_piece_waits_for_no_company() {
     let spool = world.open();
     let lane = spool.lane(&patient(remote("s1"))).unwrap();
     commit_pieces(&spool, lane, &[&[b"a\n"]]).await;
-    let batch = tokio::time::timeout(Duration::from_secs(10), spool.next(&destination("s1")));
-    assert_eq!(batch.await.unwrap().unwrap().token(), token_of(0, 0, 1));
+    let to = destination("s1");
+    let batch = tokio::time::timeout(Duration::from_secs(10), spool.next(&to)).await;
+    assert_eq!(batch.unwrap().unwrap().token(), token_of(0, 0, 1));
 }
 
 #[tokio::test]
@@ -231,7 +236,8 @@ async fn the_parts_of_a_piece_that_is_too_much_have_the_same_tokens_at_every_rou
         let mut batch = spool.next(&destination("s1")).await.unwrap();
         spool.attempt(&mut batch, "h:1").await.unwrap();
         let error = "too many partitions".to_owned();
-        spool.settle(&batch, Outcome::TooMuch { error }).await.unwrap();
+        let outcome = Outcome::TooMuch { code: None, error };
+        spool.settle(&batch, outcome).await.unwrap();
         spool.divide(&batch, 2, Box::new(Halves(0))).await.unwrap();
         drop(batch);
         tokens.push(take_all(&spool).await);
@@ -261,4 +267,101 @@ async fn a_batch_that_other_routers_have_too_is_tried_under_a_name_of_its_own() 
     assert_eq!(second.token(), token);
     assert_ne!(second.name(), name);
     assert!(name.starts_with(&token));
+}
+
+/// What a shard has: the rows that came first under each token.
+type Shard = BTreeMap<String, String>;
+
+/// Sends for a moment, or until the spool fails.
+async fn send_to(shard: &mut Shard, spool: &Spool) {
+    let to = destination("s1");
+    while let Ok(Ok(mut batch)) = tokio::time::timeout(Duration::from_millis(300), spool.next(&to)).await {
+        if spool.attempt(&mut batch, "h:1").await.is_err() {
+            return;
+        }
+        let rows = String::from_utf8(rows_on(spool, &batch)).unwrap();
+        let there = shard
+            .entry(batch.token().to_owned())
+            .or_insert_with(|| rows.clone());
+        assert_eq!(*there, rows, "a token with two contents");
+        if spool.settle(&batch, Outcome::Acknowledged).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn rows_on(spool: &Spool, batch: &Batch) -> Vec<u8> {
+    let file = spool.shared().files.disk.open_read(batch.path()).unwrap();
+    let mut rows = Vec::new();
+    let reader = crate::bin_file::BinReader::new(file).unwrap();
+    reader.write_rows(&mut rows).unwrap();
+    rows
+}
+
+fn small_options() -> Options {
+    Options {
+        segment_bytes: 4 << 10,
+        inline_bytes_max: 512,
+        stage_memory_bytes: 256,
+        ..Options::at("/spool")
+    }
+}
+
+/// Pieces of which the second is large: 40 rows that do not compress.
+fn crash_pieces() -> Vec<String> {
+    let row = |number: u64| format!("{:032x}\n", xxhash_rust::xxh3::xxh3_128(&number.to_le_bytes()));
+    [0..2, 2..42, 42..43].map(|rows| rows.map(row).collect()).to_vec()
+}
+
+/// The disk fails at one operation, then the power goes. What the shard has in the end, and how many operations there were.
+async fn crash_at(operation: u64) -> (Shard, u64) {
+    let disk = SimDisk::default();
+    disk.fail_after(operation, io::ErrorKind::Other);
+    let mut shard = Shard::new();
+    let mut was_accepted = false;
+    if let Ok((spool, _)) = Spool::open_on(Arc::new(disk.clone()), small_options(), None) {
+        let lane = spool.lane(&patient(remote("s1"))).unwrap();
+        let mut stage = spool
+            .stage(InsertId::random(), Some(TOKEN.into()), shape(), &lanes(lane))
+            .in_pieces();
+        let staged = crash_pieces().iter().try_for_each(|rows| {
+            rows.split_inclusive('\n')
+                .try_for_each(|row| stage.append(0, row.as_bytes(), 1))?;
+            stage.end_piece(0)
+        });
+        if let Ok(staged) = staged.and_then(|()| stage.finish()) {
+            was_accepted = spool.commit(staged, CommitHead::default()).await.is_ok();
+        }
+        send_to(&mut shard, &spool).await;
+    }
+    let operations = disk.operations();
+    disk.heal();
+    let after = disk.after_power_loss(operation);
+    let (spool, _) = Spool::open_on(Arc::new(after), small_options(), None).unwrap();
+    // Fewer rows fit into a batch by now, which changes nothing.
+    let mut spec = patient(remote("s1"));
+    spec.limits.max_rows = 1;
+    spool.lane(&spec).unwrap();
+    send_to(&mut shard, &spool).await;
+    assert!(!was_accepted || !shard.is_empty(), "operation {operation}");
+    (shard, operations)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_write_fails_the_tokens_are_those_that_another_router_finds() {
+    let (expected, operations) = crash_at(u64::MAX).await;
+    let [first, second, third] = crash_pieces().try_into().unwrap();
+    let pieces = [
+        (token_of(0, 0, 2), first),
+        (token_of(1, 2, 40), second),
+        (token_of(2, 42, 1), third),
+    ];
+    assert_eq!(expected, pieces.into());
+    let tasks: Vec<_> = (0..operations)
+        .map(|operation| tokio::spawn(crash_at(operation)))
+        .collect();
+    for task in tasks {
+        let (shard, _) = task.await.unwrap();
+        assert!(shard.is_empty() || shard == expected, "{shard:?}");
+    }
 }
