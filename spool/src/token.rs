@@ -115,9 +115,9 @@ mod tests {
             [&first, &token(piece(1, 1000, 7)), &half, &quarter],
             [
                 "client-53cbaf5f3017f1af4013c8b03184a80f",
-                "client-GOLDEN2",
-                "client-GOLDEN3",
-                "client-GOLDEN4",
+                "client-c4b6dabea957e011321ae05f65b83ce7",
+                "client-d2e5386e9c056b28973b8b9cec3351dc",
+                "client-6c49888ab68e34e6692b0d62fb2a86b3",
             ]
         );
     }
