@@ -488,10 +488,11 @@ impl Filling {
             }
         }
         self.texts.clear();
-        let rows_of = self.steps.rows_to_compute(rows);
         if self.refuses_drawn_keys {
-            self.check_drawn_keys(&rows_of, first_row)?;
+            self.check_drawn_keys(rows, first_row)?;
         }
+        let steps = &self.steps;
+        let rows_of = steps.rows_to_compute(rows, |step| step.written || steps.is_of_key(step));
         for (step, absent) in self.steps.steps.iter().zip(rows_of) {
             let place = self.steps.place(step.into);
             if !absent.is_empty()
@@ -528,11 +529,11 @@ impl Filling {
         Ok(())
     }
 
-    fn check_drawn_keys(&self, rows_of: &[Vec<usize>], first_row: u64) -> Result<(), Exception> {
-        let of_key = self.steps.needed(|_| false);
-        let mut steps = self.steps.steps.iter().zip(rows_of).zip(of_key);
-        let drawn = steps.find_map(|((step, absent), of_key)| {
-            let row = absent.first().filter(|_| of_key && step.is_drawn())?;
+    fn check_drawn_keys(&self, rows: &Rows<'_>, first_row: u64) -> Result<(), Exception> {
+        let steps = &self.steps;
+        let rows_of = steps.rows_to_compute(rows, |step| steps.is_of_key(step));
+        let drawn = steps.steps.iter().zip(&rows_of).find_map(|(step, rows)| {
+            let row = rows.first().filter(|_| step.is_drawn())?;
             Some((step, first_row + *row as u64))
         });
         let Some((step, row)) = drawn else {
@@ -559,8 +560,7 @@ impl Steps {
     /// Which steps must be computed where the columns that are `given` have values and no others: those of the key, and
     /// what their defaults read.
     fn needed(&self, given: impl Fn(&Step) -> bool) -> Vec<bool> {
-        let is_key = |step: &Step| self.key.contains(&step.into);
-        let mut needed: Vec<bool> = self.steps.iter().map(is_key).collect();
+        let mut needed: Vec<bool> = self.steps.iter().map(|step| self.is_of_key(step)).collect();
         // What a step reads comes before it.
         for (place, step) in self.steps.iter().enumerate().rev() {
             needed[place] &= !given(step);
@@ -573,13 +573,16 @@ impl Steps {
         needed
     }
 
-    /// Of each step the rows to compute: those that have no value, where the value is the key's, or is written, or is
-    /// read by what is computed.
-    fn rows_to_compute(&self, rows: &Rows<'_>) -> Vec<Vec<usize>> {
+    fn is_of_key(&self, step: &Step) -> bool {
+        self.key.contains(&step.into)
+    }
+
+    /// Of each step the rows to compute: those that have no value, where the value is wanted, or is read by what is computed.
+    fn rows_to_compute(&self, rows: &Rows<'_>, is_wanted: impl Fn(&Step) -> bool) -> Vec<Vec<usize>> {
         let mut wanted: Vec<Vec<bool>> = self
             .steps
             .iter()
-            .map(|step| vec![step.written || self.key.contains(&step.into); rows.count])
+            .map(|step| vec![is_wanted(step); rows.count])
             .collect();
         let mut computed = vec![Vec::new(); self.steps.len()];
         for (place, step) in self.steps.iter().enumerate().rev() {

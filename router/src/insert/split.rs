@@ -398,10 +398,27 @@ mod tests {
         chunk: usize,
         pieces: Option<PieceLimits>,
     ) -> Result<Given, Exception> {
+        split_filled(format, key, body, chunk, pieces, "")
+    }
+
+    /// `default`: that of `s`.
+    fn split_filled(
+        format: Format,
+        key: &str,
+        body: &[u8],
+        chunk: usize,
+        pieces: Option<PieceLimits>,
+        default: &str,
+    ) -> Result<Given, Exception> {
         let columns = columns();
+        let mut described = described(&columns);
+        if !default.is_empty() {
+            described[1].default_kind = DefaultKind::Default;
+            described[1].default_expression = default.to_owned();
+        }
         let key = Key::compile(key, &columns).unwrap();
         let reading = Settings::default();
-        let filling = Defaults::new("t", &described(&columns), &columns, "UTC");
+        let filling = Defaults::new("t", &described, &columns, "UTC");
         let filling = filling
             .filling(key.columns(), format.payload(), &reading, Context::default())
             .unwrap();
@@ -409,7 +426,7 @@ mod tests {
             columns: &columns,
             listed: None,
             key: key.columns(),
-            watched: &[],
+            watched: filling.watched(),
             settings: &reading,
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
@@ -458,6 +475,32 @@ mod tests {
         for chunk in [7, 100, 4_096] {
             assert_eq!(ends(chunk), expected, "{chunk}");
         }
+    }
+
+    #[test]
+    fn what_is_computed_into_rows_moves_no_border() {
+        let body: String = (10_000..20_000).map(|k| format!("{{\"k\":{k}}}\n")).collect();
+        let split = || {
+            let limits = PieceLimits {
+                rows: 100_000,
+                bytes: 5_000,
+            };
+            let default = "toString(rand())";
+            split_filled(
+                Format::JsonEachRow,
+                "k",
+                body.as_bytes(),
+                4_096,
+                Some(limits),
+                default,
+            )
+            .unwrap()
+        };
+        let (one, other) = (split(), split());
+        assert_ne!(one.shares, other.shares);
+        assert_eq!(one.ends, other.ends);
+        // Rows of 12 bytes with their line ends.
+        assert_eq!(one.ends[0][..2], [416, 832]);
     }
 
     #[test]
