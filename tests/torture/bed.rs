@@ -147,18 +147,23 @@ impl Bed {
     }
 }
 
+/// Tables remember enough blocks for what a lost answer may take to be repeated in: of the 100 that 18.16 remembers by default the
+/// half that is relied upon is over in seconds here, and a batch in doubt is then held for an operator, as it should be.
+const WINDOW_BLOCKS: u32 = 1000;
+
 fn create_tables(old: &[(ClickHouse18, Proxy)], modern: &[(Modern, Proxy)]) {
     for table in TABLES.map(|table| format!("{}_local", table.name)) {
         for (server, _) in old {
             let engine = format!("ReplicatedMergeTree('/weir/{{shard}}/{table}', '{{replica}}')");
             server.http.query(&format!(
-                "CREATE TABLE {table} ({COLUMNS}) ENGINE = {engine} ORDER BY k"
+                "CREATE TABLE {table} ({COLUMNS}) ENGINE = {engine} ORDER BY k \
+                 SETTINGS replicated_deduplication_window = {WINDOW_BLOCKS}"
             ));
         }
         for (server, _) in modern {
-            let settings = "SETTINGS non_replicated_deduplication_window = 1000";
             server.http.query(&format!(
-                "CREATE TABLE {table} ({COLUMNS}) ENGINE = MergeTree ORDER BY k {settings}"
+                "CREATE TABLE {table} ({COLUMNS}) ENGINE = MergeTree ORDER BY k \
+                 SETTINGS non_replicated_deduplication_window = {WINDOW_BLOCKS}"
             ));
         }
     }
