@@ -164,6 +164,13 @@ fn an_insert_whose_rows_would_go_elsewhere_through_another_router_is_refused() {
     let refused = send(&weir.http, Format::CSV, sequence(), "t1");
     assert_eq!(refused.status, 400, "{refused}");
     assert!(refused.text().contains("rand()"), "{refused}");
+    // What a SELECT gives may be something else the next time.
+    let select = weir
+        .http
+        .post(&format!("INSERT INTO {TABLE} SELECT * FROM {TARGET}"))
+        .parameter("insert_deduplication_token", "t2");
+    let refused = select.answer().expect_code(36);
+    assert!(refused.text().contains("SELECT"), "{refused}");
     stays("no row arrives", Duration::from_millis(500), || {
         count(&shards[0].http, TARGET) + count(&shards[1].http, TARGET) == 0
     });
