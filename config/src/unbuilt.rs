@@ -24,8 +24,6 @@ const UNBUILT: &[Unbuilt] = &[
     word("spool", "provider", "kafka"),
     word("cluster", "ddl", "forward"),
     word("cluster", "ddl", "replicate"),
-    word("send", "client_tokens", "shard"),
-    word("table", "client_tokens", "shard"),
 ];
 
 /// Whether this version has to refuse `key = word` (or `key` at all) in a section of this kind.

@@ -31,6 +31,7 @@ use crate::http::decode::{Decoder, Encoding};
 use crate::http::form::{self, FORM_BYTES_MAX};
 use crate::http::request::Head;
 use crate::http::{Handler, Peer};
+use crate::insert::client_tokens;
 use crate::insert::foreground::Foreground;
 use crate::insert::plan::{Plan, Surroundings};
 use crate::insert::retries::{self, BodyHash};
@@ -476,6 +477,7 @@ impl Question<'_> {
         if let Some(first) = retries::known_before(app, table, &asker, token) {
             return Ok(insert::answered_before(app, table, &first, &asker).await);
         }
+        client_tokens::refuse_select(table, &own.own)?;
         app.admit_insert(table).await?;
         let schema = table.schema(app).await?;
         let replica = pass::connected_replica(&table.cluster).await?;

@@ -10,6 +10,7 @@ use crate::event::Seq;
 use crate::host::now_ms;
 use crate::lease::Lease;
 use crate::model::{Destination, InsertId, Shape};
+use crate::token;
 
 /// One batch file that may be sent now: one INSERT, one block, one token. It is leased: nobody else is
 /// given it, and in order nothing else of its destination, until this value is dropped. Dropping it without [`settle`](crate::Spool::settle)
@@ -99,9 +100,20 @@ impl Batch {
         &self.file.path
     }
 
-    /// Its insert_deduplication_token: 128 random bits and a hash of the content, in hexadecimal.
+    /// Its insert_deduplication_token: 128 random bits and a hash of the content, in hexadecimal; or what follows from its client's
+    /// own token.
     pub fn token(&self) -> &str {
         &self.file.token
+    }
+
+    /// What its attempts are called at servers, each with its number behind it: the token, and where other routers have the same,
+    /// the receipt, which they do not.
+    pub fn name(&self) -> String {
+        let token = &self.file.token;
+        match self.file.segments.first() {
+            Some(segment) if token::is_from_client(token) => format!("{token}-{}", segment.insert),
+            Some(_) | None => token.clone(),
+        }
     }
 
     /// Rows in it.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::bin_file::{BatchHead, BinWriter, random_token};
+use crate::bin_file::{BatchHead, BinWriter};
 use crate::disk::{DiskFile, DiskReader, DiskWriter};
 use crate::error::FileError;
 use crate::event::{BatchInfo, StagedFile};
@@ -93,7 +93,8 @@ fn write_batch(
         shard: &plan.key.shard,
         created_at_ms: now_ms(),
     };
-    let (out, info) = writer.finish(head, random_token).map_err(failed())?;
+    let ended = writer.finish(head, |content| plan.token(content));
+    let (out, info) = ended.map_err(failed())?;
     let out = out
         .into_inner()
         .map_err(|error| FileError::at("writing", temporary.path())(error.into_error()))?;

@@ -114,6 +114,16 @@ pub enum StageError {
         /// [`Stage::RUN_BYTES_MAX`](crate::Stage::RUN_BYTES_MAX).
         bytes_max: u64,
     },
+    /// More in one piece than a batch holds; the caller's fault, who ends no piece, or writes into rows more than they are.
+    #[error(
+        "{rows} rows and {bytes} bytes of an INSERT whose token goes on to the shards would be one batch, which is too much"
+    )]
+    PieceTooLarge {
+        /// Rows of the piece so far.
+        rows: u64,
+        /// Their raw bytes.
+        bytes: u64,
+    },
     /// Rows for a shard that the stage was not made for; the caller's fault.
     #[error("rows were staged for shard index {shard}, which has no lane (of {shards} shards)")]
     NoShard {
@@ -147,7 +157,10 @@ impl StageError {
         match self {
             StageError::NoRoom { .. } => true,
             StageError::File(error) => error.is_want_of_room(),
-            StageError::RunTooLarge { .. } | StageError::NoShard { .. } | StageError::Frame(_) => false,
+            StageError::RunTooLarge { .. }
+            | StageError::PieceTooLarge { .. }
+            | StageError::NoShard { .. }
+            | StageError::Frame(_) => false,
         }
     }
 }

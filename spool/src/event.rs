@@ -186,7 +186,7 @@ pub struct Share {
 /// A run of a share's rows, and where its bytes lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Raw rows in the record's arena.
+    /// Raw rows in the record's arena. Without any it ends a piece: what lies before it is a batch of its own.
     Inline {
         /// Their bytes in the arena.
         arena: Range<u64>,

@@ -256,6 +256,14 @@ impl Group {
                 frames: frames.clone(),
             },
             LivePart::File(file) => Part::File(file.as_ref().clone()),
+            // No other part is empty.
+            LivePart::PieceEnd => {
+                let end = self.record.arena.len() as u64;
+                Part::Inline {
+                    arena: end..end,
+                    chunks: Vec::new(),
+                }
+            }
         }
     }
 

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use crate::batch::BatchFile;
-use crate::bin_file::{BatchHead, BinFault, BinInfo, BinReader, BinWriter, SEGMENTS_MAX};
+use crate::bin_file::{BatchHead, BinFault, BinInfo, BinReader, BinWriter, SEGMENTS_MAX, random_token};
 use crate::disk::DiskWriter;
 use crate::error::FileError;
 use crate::event::{BatchInfo, Joined, Seq};
@@ -20,6 +20,7 @@ use crate::model::{BatchLimits, Destination};
 use crate::queue::send::read_batch_file;
 use crate::recut::{self, Part};
 use crate::shared::Shared;
+use crate::token;
 
 /// Writes the first of the candidates and as many like it as fit into one batch as a new file, durably; `None` where there are
 /// no two.
@@ -51,8 +52,8 @@ pub fn remove(files: &Files, joined: &Joined) {
     }
 }
 
-/// Batches of other shapes are passed over: order is promised within a shape. The first that does not fit, or cannot be read, ends
-/// it: what comes behind it must not overtake it.
+/// Batches of other shapes are passed over: order is promised within a shape. The first that does not fit, cannot be read, or has a
+/// token that its rows keep, ends it: what comes behind it must not overtake it.
 fn choose(
     files: &Files,
     destination: &Destination,
@@ -65,6 +66,9 @@ fn choose(
         let Ok(mut file) = read_batch_file(files, &files.batch(destination, *seq)) else {
             break;
         };
+        if token::is_from_client(&file.token) {
+            break;
+        }
         if let Some((_, first)) = chosen.first() {
             if first.shape != file.shape {
                 continue;
@@ -136,7 +140,7 @@ fn write_file(
             .unwrap_or(0),
     };
     let name = files.batch(destination, into);
-    let written = recut::finish(files, writer, head, &temporary, &name)?;
+    let written = recut::finish(files, writer, head, random_token, &temporary, &name)?;
     let synced = files.sync_dir(&directory);
     // Without its name on disk no record may name it.
     synced.inspect_err(|_| drop(files.remove(&name)))?;

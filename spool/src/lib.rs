@@ -30,6 +30,7 @@
 //! 6. Batches of a destination are given out by number. One that waits for a retry holds the next back; a
 //!    held or
 //!    broken one does not.
+//!    An INSERT in pieces is cut where its stage says, each piece alone and under a token that follows from its client's (`token.rs`).
 //!    Small ones that were never tried may become one before they are given out, in the place of the first; from its first
 //!    attempt on a batch is fixed.
 //! 7. An INSERT is remembered, and its retry answered as it was, from its record on until its window has passed, unless it is
@@ -112,6 +113,7 @@ pub mod sim;
 mod stage;
 mod state;
 mod status;
+mod token;
 mod window_file;
 mod windows;
 mod work;

@@ -7,7 +7,7 @@
 //!
 //! The new files get new tokens: the old one was given to a batch of other rows. That is allowed only because
 //! every attempt of the old batch ended in proof that nothing was written, which is what the sender says by
-//! `Refused`.
+//! `Refused`. The parts of a client's piece get tokens that follow from the piece's (`token.rs`): another router cuts it as well.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,6 +24,7 @@ use crate::frames::FrameReader;
 use crate::model::Destination;
 use crate::names;
 use crate::shared::Shared;
+use crate::token;
 
 /// Batches that a refused one is cut into at once.
 const PARTS_MAX: usize = 16;
@@ -92,7 +93,8 @@ fn write_part(
         shard: &destination.shard,
         created_at_ms: now_ms(),
     };
-    finish(files, writer, head, &temporary, &files.batch(destination, seq))
+    let name = files.batch(destination, seq);
+    finish(files, writer, head, random_token, &temporary, &name)
 }
 
 /// Ends a batch file and gives it its name, its bytes synced; the name is the caller's to sync.
@@ -100,10 +102,11 @@ pub fn finish(
     files: &Files,
     writer: BinWriter<DiskWriter>,
     head: BatchHead<'_>,
+    token: impl FnOnce(u128) -> String,
     temporary: &Temporary,
     name: &Path,
 ) -> Result<BatchInfo, FileError> {
-    let ended = writer.finish(head, random_token);
+    let ended = writer.finish(head, token);
     let (out, info) = ended.map_err(bin_error("writing", temporary.path()))?;
     files.sync(out.into_file().as_ref(), temporary.path())?;
     // A rename would take the place of whatever lies there.
@@ -172,14 +175,17 @@ fn write_divided(
     let parts = (0..parts).map(|_| Part::create(files, &directory));
     let mut parts = parts.collect::<Result<Vec<_>, FileError>>()?;
     fill(files, batch, segment, divider, &mut parts)?;
-    for Part { temporary, writer } in parts {
+    for (Part { temporary, writer }, number) in parts.into_iter().zip(0..) {
         let seq = shared.state().queue(destination).reserve();
         let head = BatchHead {
             shape: &batch.shape,
             shard: &destination.shard,
             created_at_ms: now_ms(),
         };
-        let batch = finish(files, writer, head, &temporary, &files.batch(destination, seq))?;
+        let of_piece = token::of_part(&batch.token, number, writer.rows());
+        let token = |content| of_piece.unwrap_or_else(|| random_token(content));
+        let name = files.batch(destination, seq);
+        let batch = finish(files, writer, head, token, &temporary, &name)?;
         let insert = segment.insert;
         written.push(Recut { seq, insert, batch });
     }

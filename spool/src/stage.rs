@@ -6,6 +6,9 @@
 //! of its own if it has a quarter of that, else all of them to one staged file. So an INSERT of any size over
 //! any number of shards syncs at most 2 + (compressed bytes / 4 MiB) files, by the default of 16 MiB.
 //!
+//! An INSERT whose token goes on to the shards is staged in pieces ([`Stage::in_pieces`]): the caller says where one ends, and each
+//! is a batch of its own later, whenever it is cut.
+//!
 //! Nothing here is visible to anyone before the commit; a dropped stage removes its files, and recovery those
 //! of a process that died.
 
@@ -13,6 +16,7 @@ mod share;
 mod spill;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use self::share::ShareRows;
@@ -21,8 +25,9 @@ use crate::error::{FileError, StageError};
 use crate::event::Frame;
 use crate::files::{Files, Temporary};
 use crate::frames::RAW_BYTES_MAX;
-use crate::model::{BatchLimits, Destination, InsertId, Shape, ShareLanes};
+use crate::model::{BATCH_BYTES_MAX, BatchLimits, Destination, InsertId, Shape, ShareLanes};
 use crate::state::share::{Content, LivePart};
+use crate::token::ClientPiece;
 
 /// A share is worth a file of its own, and its sync, from this part of `stage_memory_bytes`: 4 MiB of the
 /// default.
@@ -33,6 +38,9 @@ const NOTED_BYTES_A_UNIT: usize = 12;
 /// And of the INSERT itself, roughly.
 const NOTED_BYTES_BASE: usize = 256;
 
+/// Raw bytes that a piece may have: a batch's sizes are kept in 32 bits. Rows as the client gave them stay below half of it.
+const PIECE_BYTES_MAX: u64 = 2 * BATCH_BYTES_MAX;
+
 /// The rows of one INSERT on their way in. Its calls may write to disk: for large bodies from a thread that
 /// may block.
 #[derive(Debug)]
@@ -42,6 +50,7 @@ pub struct Stage {
     memory: StageMemory,
     shares: Vec<StageShare>,
     is_framed: bool,
+    is_in_pieces: bool,
     raw_bytes: u64,
     rows: u64,
     memory_bytes: usize,
@@ -81,6 +90,17 @@ struct StageShare {
     rows: ShareRows,
     own: Option<OwnFile>,
     parts: Vec<LivePart>,
+    /// The piece that is being filled; none where limits alone divide the share.
+    piece: Option<OpenPiece>,
+}
+
+/// A piece that is being filled.
+#[derive(Debug)]
+struct OpenPiece {
+    piece: ClientPiece,
+    raw_bytes: u64,
+    /// Some of it is in the staged file, so that it has no file of its own.
+    is_staged: bool,
 }
 
 /// A whole INSERT, its files synced, ready to be committed. Dropping it removes them.
@@ -127,6 +147,7 @@ impl Stage {
             memory,
             shares: targets.into_iter().map(StageShare::new).collect(),
             is_framed: false,
+            is_in_pieces: false,
             raw_bytes: 0,
             rows: 0,
             memory_bytes: 0,
@@ -135,6 +156,17 @@ impl Stage {
             temporaries: Vec::new(),
             underway,
         }
+    }
+
+    /// The client's token goes on to the shards: each share is divided where [`Stage::end_piece`] says, and nowhere else, and no
+    /// batch has rows of a piece and others. To be said before the first rows.
+    #[must_use]
+    pub fn in_pieces(mut self) -> Stage {
+        self.is_in_pieces = true;
+        for share in &mut self.shares {
+            share.piece = Some(OpenPiece::behind(None));
+        }
+        self
     }
 
     /// The INSERT's receipt, as given.
@@ -180,6 +212,7 @@ impl Stage {
             self.become_framed()?;
         }
         let share = &mut self.shares[shard];
+        share.count_in_piece(rows.len() as u64, count)?;
         let before = share.rows.memory_bytes();
         if self.is_framed {
             share.rows.push_framed(rows, count, &mut self.scratch)?;
@@ -194,8 +227,34 @@ impl Stage {
         }
     }
 
+    /// The shard's next rows begin a piece; nothing where it has no rows since the last end, or is not in pieces.
+    pub fn end_piece(&mut self, shard: usize) -> Result<(), StageError> {
+        let has_rows = |open: &OpenPiece| open.piece.rows > 0;
+        let share = self.shares.get_mut(shard);
+        let Some(share) = share.filter(|share| share.piece.as_ref().is_some_and(has_rows)) else {
+            return Ok(());
+        };
+        self.memory_bytes -= share.rows.memory_bytes();
+        if self.is_framed {
+            share.rows.close_frame(&mut self.scratch)?;
+            match share.deserves_own_file(self.memory) {
+                true => self.spill_to_own_file(shard)?,
+                false => self.spill_to_extents(shard..shard + 1)?,
+            }
+            self.count_disk_bytes();
+        }
+        let share = &mut self.shares[shard];
+        share.close_own_file(&self.files, &self.origin, &mut self.temporaries)?;
+        share.end_piece();
+        self.memory_bytes += share.rows.memory_bytes();
+        Ok(())
+    }
+
     /// Ends the INSERT: what is on disk is synced.
     pub fn finish(mut self) -> Result<Staged, StageError> {
+        for shard in 0..self.shares.len() {
+            self.end_piece(shard)?;
+        }
         if self.is_framed {
             self.finish_files()?;
         }
@@ -271,7 +330,7 @@ impl Stage {
         if self.shares[at].deserves_own_file(self.memory) {
             self.spill_to_own_file(at)?;
         } else {
-            self.spill_to_extents()?;
+            self.spill_to_extents(0..self.shares.len())?;
         }
         self.memory_bytes = self.shares.iter().map(|share| share.rows.memory_bytes()).sum();
         self.count_disk_bytes();
@@ -286,12 +345,12 @@ impl Stage {
         Ok(())
     }
 
-    fn spill_to_extents(&mut self) -> Result<(), StageError> {
+    fn spill_to_extents(&mut self, shares: Range<usize>) -> Result<(), StageError> {
         let mut extents = match self.extents.take() {
             Some(extents) => extents,
             None => StagedExtents::create(&self.files, self.origin.insert)?,
         };
-        for share in self.shares.iter_mut().filter(|share| share.own.is_none()) {
+        for share in self.shares[shares].iter_mut().filter(|share| share.own.is_none()) {
             let frames = share.rows.take_frames();
             if !frames.is_empty() {
                 let offset = extents.append(&frames)?;
@@ -334,7 +393,7 @@ impl Stage {
             }
         }
         if self.shares.iter().any(|share| share.rows.frames_bytes() > 0) {
-            self.spill_to_extents()?;
+            self.spill_to_extents(0..self.shares.len())?;
         }
         for share in &mut self.shares {
             share.close_own_file(&self.files, &self.origin, &mut self.temporaries)?;
@@ -366,6 +425,37 @@ impl StageShare {
             rows,
             own: None,
             parts: Vec::new(),
+            piece: None,
+        }
+    }
+
+    /// Writing what Weir computed into rows can make a piece larger than its client's bytes, by which it is measured.
+    fn count_in_piece(&mut self, raw_bytes: u64, rows: u32) -> Result<(), StageError> {
+        let Some(open) = &mut self.piece else {
+            return Ok(());
+        };
+        open.raw_bytes += raw_bytes;
+        open.piece.rows += u64::from(rows);
+        let (rows, bytes) = (open.piece.rows, open.raw_bytes);
+        match rows > BatchLimits::ROWS_MAX || bytes > PIECE_BYTES_MAX {
+            true => Err(StageError::PieceTooLarge { rows, bytes }),
+            false => Ok(()),
+        }
+    }
+
+    /// Behind what was brought to disk.
+    fn end_piece(&mut self) {
+        self.keep_raw();
+        self.parts.push(LivePart::PieceEnd);
+        self.piece = Some(OpenPiece::behind(self.piece.as_ref()));
+    }
+
+    /// Raw rows of a small INSERT become a part; they stay raw, also where the INSERT becomes large.
+    fn keep_raw(&mut self) {
+        let rows = std::mem::replace(&mut self.rows, ShareRows::new(self.target.limits));
+        let (rows, chunks) = rows.into_raw();
+        if !chunks.is_empty() {
+            self.parts.push(LivePart::Inline { rows, chunks });
         }
     }
 
@@ -373,13 +463,15 @@ impl StageShare {
     fn disk_bytes(&self) -> u64 {
         let closed = self.parts.iter().map(|part| match part {
             LivePart::File(file) => file.batch.file_bytes,
-            LivePart::Inline { .. } | LivePart::Staged { .. } => 0,
+            LivePart::Inline { .. } | LivePart::Staged { .. } | LivePart::PieceEnd => 0,
         });
         closed.sum::<u64>() + self.own.as_ref().map_or(0, OwnFile::bytes)
     }
 
     fn deserves_own_file(&self, memory: StageMemory) -> bool {
-        self.own.is_some() || self.rows.frames_bytes() >= memory.stage_memory_bytes / OWN_FILE_PART
+        let is_staged = self.piece.as_ref().is_some_and(|open| open.is_staged);
+        let is_large = self.rows.frames_bytes() >= memory.stage_memory_bytes / OWN_FILE_PART;
+        self.own.is_some() || (is_large && !is_staged)
     }
 
     fn write_to_own_file(
@@ -393,7 +485,7 @@ impl StageShare {
         if self
             .own
             .as_ref()
-            .is_some_and(|own| !own.takes(frame, &self.target.limits))
+            .is_some_and(|own| self.piece.is_none() && !own.takes(frame, &self.target.limits))
         {
             self.close_own_file(files, origin, temporaries)?;
         }
@@ -418,31 +510,49 @@ impl StageShare {
         let (Some(own), Some((shard, _))) = (self.own.take(), &self.target.place) else {
             return Ok(());
         };
-        let (file, temporary) = own.finish(files, origin, shard)?;
+        let piece = self.piece.as_ref().map(|open| open.piece);
+        let (file, temporary) = own.finish(files, origin, shard, piece)?;
         self.parts.push(LivePart::File(Box::new(file)));
         temporaries.push(temporary);
         Ok(())
     }
 
     fn add_extent(&mut self, offset: u64, frames: impl Iterator<Item = Frame>) {
+        if let Some(open) = &mut self.piece {
+            open.is_staged = true;
+        }
         self.parts.push(LivePart::Staged {
             offset,
             frames: frames.collect(),
         });
     }
 
-    fn finish(self, shard: u32) -> Option<StagedShare> {
-        let mut parts = self.parts;
-        let (rows, chunks) = self.rows.into_raw();
-        if !chunks.is_empty() {
-            parts.push(LivePart::Inline { rows, chunks });
-        }
-        let content = Arc::new(Content { parts });
+    fn finish(mut self, shard: u32) -> Option<StagedShare> {
+        self.keep_raw();
+        let content = Arc::new(Content { parts: self.parts });
         (!content.parts.is_empty()).then_some(StagedShare {
             shard,
             lanes: self.target.lanes,
             content,
         })
+    }
+}
+
+impl OpenPiece {
+    /// An empty one, the share's first, or behind another.
+    fn behind(before: Option<&OpenPiece>) -> OpenPiece {
+        let (number, first_row) = before.map_or((0, 0), |open| {
+            (open.piece.number + 1, open.piece.first_row + open.piece.rows)
+        });
+        OpenPiece {
+            piece: ClientPiece {
+                number,
+                first_row,
+                rows: 0,
+            },
+            raw_bytes: 0,
+            is_staged: false,
+        }
     }
 }
 
@@ -476,7 +586,10 @@ impl Staged {
     /// Bytes that its commit record takes beside inline rows, roughly: 12 a frame, fewer a chunk.
     pub(crate) fn noted_bytes(&self) -> usize {
         let parts = self.shares.iter().flat_map(|share| &share.content.parts);
-        NOTED_BYTES_BASE + parts.map(|part| NOTED_BYTES_A_UNIT * part.len()).sum::<usize>()
+        NOTED_BYTES_BASE
+            + parts
+                .map(|part| NOTED_BYTES_A_UNIT * part.len().max(1))
+                .sum::<usize>()
     }
 
     /// Its files belong to the journal from now on.
@@ -488,7 +601,7 @@ impl Staged {
 impl Content {
     fn disk_bytes(&self) -> u64 {
         let of_part = |part: &LivePart| match part {
-            LivePart::Inline { .. } => 0,
+            LivePart::Inline { .. } | LivePart::PieceEnd => 0,
             LivePart::Staged { frames, .. } => frames.iter().map(|frame| u64::from(frame.bytes)).sum(),
             LivePart::File(file) => file.batch.file_bytes,
         };

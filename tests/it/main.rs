@@ -42,4 +42,5 @@ mod shapes;
 mod start;
 mod tables;
 mod troubles;
+mod two_routers;
 mod versions;

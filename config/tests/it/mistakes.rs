@@ -242,9 +242,6 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
             2,
         );
     }
-    let line = "client_tokens = 'shard'";
-    refused(line, &with(&format!("[send]\n{line}")), 2);
-    refused(line, &format!("{LEAST}{line}"), 6);
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn decide(
 /// Every replica is asked: who may have it is one of them, or was.
 async fn ask_logs(batch: &Batch, route: &Route, holder: MayHave<'_>, age: Duration) -> Told {
     let asked = route.replicas().iter().map(async |replica| {
-        let attempts = tokio::time::timeout(LOG_TIMEOUT, replica.wire().attempts(batch.token(), age)).await;
+        let attempts = tokio::time::timeout(LOG_TIMEOUT, replica.wire().attempts(&batch.name(), age)).await;
         let is_holder = match holder {
             MayHave::Replica(address) => replica.address() == address,
             MayHave::Any => true,
@@ -184,7 +184,7 @@ fn read(attempts: &Attempts, batch: &Batch, is_holder: bool) -> Told {
     if attempts.finished.is_some() || !is_holder {
         return Told::Nothing;
     }
-    let last = format!("{}-{}", batch.token(), batch.attempts());
+    let last = format!("{}-{}", batch.name(), batch.attempts());
     let failed = attempts.failed.iter().find(|(query_id, _)| *query_id == last);
     match failed {
         Some((_, error))

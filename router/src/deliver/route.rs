@@ -48,7 +48,7 @@ impl Route {
             table,
             bare_frames: self.table.cluster.config.bare_frames,
         };
-        insert.request(&into, facts, format!("{}-{attempt}", batch.token()))
+        insert.request(&into, facts, format!("{}-{attempt}", batch.name()))
     }
 
     /// The replicas in the order in which a batch tries them: the local one first, then by load_balancing and health. A batch

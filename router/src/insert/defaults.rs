@@ -17,6 +17,7 @@ use shard_client::{DefaultKind, DescribedColumn};
 use sharding::{Context, Expression};
 use types::{Bytes, Column, ColumnDef, Data};
 
+use super::client_tokens;
 use crate::exception::{Exception, code};
 
 /// How deep columns' defaults may lie inside each other; ClickHouse refuses cycles, so a real table has few.
@@ -133,6 +134,7 @@ impl Defaults {
             values: Vec::new(),
             texts: Vec::new(),
             key_columns: Vec::new(),
+            refuses_drawn_keys: false,
             steps,
         })
     }
@@ -370,6 +372,8 @@ fn never_computed(defaults: &Defaults, known: &Known, reason: &str) -> Exception
 pub struct Filling {
     table: String,
     steps: Steps,
+    /// Whether rows must be routed by what they are, not by what is drawn for them.
+    refuses_drawn_keys: bool,
     context: Context,
     filler: Filler,
     /// Of the rows at hand: each read field's values, each watched one's, each computed column's.
@@ -410,6 +414,11 @@ impl Filling {
             Some((step, _)) => Err(self.refusal(step, "The INSERT leaves out")),
             None => Ok(()),
         }
+    }
+
+    /// From now on a row is an error whose shard would hang on the INSERT's moment, or on chance.
+    pub fn refuse_drawn_keys(&mut self) {
+        self.refuses_drawn_keys = true;
     }
 
     /// Computes what the rows lack and writes it into them; `first_row` is the number of the first of them in the body,
@@ -479,7 +488,11 @@ impl Filling {
             }
         }
         self.texts.clear();
-        let rows_of = self.steps.rows_to_compute(rows);
+        if self.refuses_drawn_keys {
+            self.check_drawn_keys(rows, first_row)?;
+        }
+        let steps = &self.steps;
+        let rows_of = steps.rows_to_compute(rows, |step| step.written || steps.is_of_key(step));
         for (step, absent) in self.steps.steps.iter().zip(rows_of) {
             let place = self.steps.place(step.into);
             if !absent.is_empty()
@@ -516,6 +529,23 @@ impl Filling {
         Ok(())
     }
 
+    fn check_drawn_keys(&self, rows: &Rows<'_>, first_row: u64) -> Result<(), Exception> {
+        let steps = &self.steps;
+        let rows_of = steps.rows_to_compute(rows, |step| steps.is_of_key(step));
+        let drawn = steps.steps.iter().zip(&rows_of).find_map(|(step, rows)| {
+            let row = rows.first().filter(|_| step.is_drawn())?;
+            Some((step, first_row + *row as u64))
+        });
+        let Some((step, row)) = drawn else {
+            return Ok(());
+        };
+        let why = format!(
+            "row {row} has no value for column {}, which the sharding key needs and whose default is {}",
+            step.column.name, step.text
+        );
+        Err(client_tokens::refuse_random_shards(&self.table, &why))
+    }
+
     fn refusal(&self, step: &Step, what: &str) -> Exception {
         let reason = step.refused().unwrap_or_default();
         Exception::not_implemented(format!(
@@ -530,8 +560,7 @@ impl Steps {
     /// Which steps must be computed where the columns that are `given` have values and no others: those of the key, and
     /// what their defaults read.
     fn needed(&self, given: impl Fn(&Step) -> bool) -> Vec<bool> {
-        let is_key = |step: &Step| self.key.contains(&step.into);
-        let mut needed: Vec<bool> = self.steps.iter().map(is_key).collect();
+        let mut needed: Vec<bool> = self.steps.iter().map(|step| self.is_of_key(step)).collect();
         // What a step reads comes before it.
         for (place, step) in self.steps.iter().enumerate().rev() {
             needed[place] &= !given(step);
@@ -544,13 +573,16 @@ impl Steps {
         needed
     }
 
-    /// Of each step the rows to compute: those that have no value, where the value is the key's, or is written, or is
-    /// read by what is computed.
-    fn rows_to_compute(&self, rows: &Rows<'_>) -> Vec<Vec<usize>> {
+    fn is_of_key(&self, step: &Step) -> bool {
+        self.key.contains(&step.into)
+    }
+
+    /// Of each step the rows to compute: those that have no value, where the value is wanted, or is read by what is computed.
+    fn rows_to_compute(&self, rows: &Rows<'_>, is_wanted: impl Fn(&Step) -> bool) -> Vec<Vec<usize>> {
         let mut wanted: Vec<Vec<bool>> = self
             .steps
             .iter()
-            .map(|step| vec![step.written || self.key.contains(&step.into); rows.count])
+            .map(|step| vec![is_wanted(step); rows.count])
             .collect();
         let mut computed = vec![Vec::new(); self.steps.len()];
         for (place, step) in self.steps.iter().enumerate().rev() {
@@ -601,6 +633,11 @@ impl Step {
             Some(Err(reason)) => Some(reason),
             Some(Ok(_)) | None => None,
         }
+    }
+
+    /// Whether the column's default is another one each time.
+    fn is_drawn(&self) -> bool {
+        matches!(&self.expression, Some(Ok(expression)) if expression.is_volatile())
     }
 
     fn fill<'f>(

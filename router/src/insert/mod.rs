@@ -3,6 +3,7 @@
 //! Nothing reaches the journal before the whole body was read and is sound; nothing after the commit can be
 //! undone by the client.
 
+pub mod client_tokens;
 pub mod defaults;
 pub mod foreground;
 pub mod plan;
@@ -332,6 +333,7 @@ impl From<StageError> for Exception {
                 Self::try_again(code::TOO_MANY_SIMULTANEOUS_QUERIES, 10, message)
             }
             StageError::File(_) => Self::try_again(code::NOT_ENOUGH_SPACE, 10, error.to_string()),
+            StageError::PieceTooLarge { .. } => Self::bad_input(code::BAD_ARGUMENTS, error.to_string()),
             StageError::NoRoom { .. }
             | StageError::RunTooLarge { .. }
             | StageError::NoShard { .. }

@@ -10,6 +10,7 @@ use formats::statement::{Insert, InsertColumns, Source};
 use formats::{Format, RowStream, Spec};
 use sharding::{Context, Key, Slots};
 
+use super::client_tokens::{self, PieceLimits};
 use super::defaults::Filling;
 use super::foreground;
 use super::retries::BodyHash;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub quorum_settings: Vec<(String, String)>,
     /// The client's insert_deduplication_token.
     pub token: Option<String>,
+    /// How the shares are divided where the token goes on to the shards.
+    pub pieces: Option<PieceLimits>,
     /// Which target the rows were planned for: [`TableSchema::fingerprint`].
     pub schema: u128,
     /// What the body's columns must be, if a shard casts none.
@@ -72,6 +75,10 @@ impl Plan {
         let format = format_of(insert, default_format)?;
         let listed = listed_columns(&insert.columns, schema)?;
         let placement = placement(&table, schema, &settings.own)?;
+        let pieces = client_tokens::pieces_of(&table, &settings.own);
+        if pieces.is_some() {
+            check_placed_again(&table, schema, &settings.own)?;
+        }
         // What the client says comes behind what its server would do, and so wins.
         let said = schema
             .reading_defaults
@@ -87,11 +94,14 @@ impl Plan {
             true => of_whole(placement, format)?,
             false => placement,
         };
-        let filling =
+        let mut filling =
             schema
                 .defaults
                 .filling(placement.key_columns(), payload, &reading, surroundings.context)?;
         filling.refuse_left_out(listed.as_deref())?;
+        if pieces.is_some() {
+            filling.refuse_drawn_keys();
+        }
         let spec = Spec {
             columns: &schema.insertable,
             listed: listed.as_deref(),
@@ -124,6 +134,7 @@ impl Plan {
             payload_settings: settings.payload,
             quorum_settings,
             token,
+            pieces,
             schema: schema.fingerprint,
             own_types,
             body_hash,
@@ -239,6 +250,19 @@ fn placement(table: &RoutedTable, schema: &TableSchema, own: &OwnSettings) -> Re
             ),
         )),
     }
+}
+
+/// Refuses an INSERT whose rows would find other shards if it came again, through another router.
+fn check_placed_again(table: &RoutedTable, schema: &TableSchema, own: &OwnSettings) -> Result<(), Exception> {
+    if own.shard_id.is_some() || table.lanes.len() == 1 {
+        return Ok(());
+    }
+    let why = match &schema.key {
+        Some(key) if key.is_random() => format!("the sharding key is {}", key.text()),
+        Some(_) => return Ok(()),
+        None => "insert_distributed_one_random_shard draws one".to_owned(),
+    };
+    Err(client_tokens::refuse_random_shards(&table.name, &why))
 }
 
 /// The table's slots; without those of shards that are down, where it says so and no row belongs to a certain shard.

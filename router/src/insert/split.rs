@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use sharding::{Key, Ring, Slots};
 use types::ColumnDef;
 
+use super::client_tokens::{PieceLimits, Pieces};
 use super::defaults::{Filled, Filling};
 use crate::exception::Exception;
 
@@ -79,6 +80,9 @@ pub trait Shares {
     /// holds so many.
     fn run_rows_max(&self) -> u64;
 
+    /// The shard's next rows begin a batch; said only where the INSERT's token goes on to the shards.
+    fn end_piece(&mut self, shard: usize) -> Result<(), Exception>;
+
     /// Appends `count` rows to a shard's share.
     fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception>;
 }
@@ -108,6 +112,8 @@ struct Heap {
     shard_of_row: Vec<usize>,
     /// The rows, shard by shard; emptied at the window's end, the memory kept.
     shares: Vec<Share>,
+    /// Where the shares are divided, whatever the windows are.
+    pieces: Option<Pieces>,
 }
 
 #[derive(Debug, Default)]
@@ -142,9 +148,18 @@ impl Splitter {
                 terminator,
                 shard_of_row: Vec::new(),
                 shares,
+                pieces: None,
             },
         };
         Self { stream, scatter }
+    }
+
+    /// Each share is divided by these limits, on the client's own rows.
+    #[must_use]
+    pub fn in_pieces(mut self, limits: Option<PieceLimits>) -> Self {
+        let heap = &mut self.scatter.heap;
+        heap.pieces = limits.map(|limits| Pieces::new(limits, heap.shares.len()));
+        self
     }
 
     /// Splits the next bytes of the body.
@@ -173,7 +188,13 @@ impl Scatter {
         let values = self.placement.values(&filled, first_row, &mut self.rng)?;
         self.heap.assign(&self.placement, &values, rows.count);
         match filled.rows.body {
-            RowsBody::Ranges { bytes, ranges } => self.heap.take_ranges(bytes, ranges, shares)?,
+            RowsBody::Ranges { bytes, ranges } => {
+                let own = match rows.body {
+                    RowsBody::Ranges { ranges, .. } => ranges,
+                    RowsBody::Block(_) => ranges,
+                };
+                self.heap.take_ranges(bytes, ranges, own, shares)?;
+            }
             RowsBody::Block(block) => self.heap.take_block(block, &filled.fills, shares)?,
         }
         self.heap.hand_over(shares)
@@ -193,15 +214,23 @@ impl Heap {
         }
     }
 
+    /// `own`: where the rows lie as the client gave them.
     fn take_ranges(
         &mut self,
         bytes: &[u8],
         ranges: &[Range<usize>],
+        own: &[Range<usize>],
         shares: &mut impl Shares,
     ) -> Result<(), Exception> {
         let run_rows_max = shares.run_rows_max();
-        for (range, shard) in ranges.iter().zip(&self.shard_of_row) {
+        for ((range, own), shard) in ranges.iter().zip(own).zip(&self.shard_of_row) {
             let share = &mut self.shares[*shard];
+            if let Some(pieces) = &mut self.pieces
+                && pieces.begins_with(*shard, 1, (own.len() + self.terminator.len()) as u64)
+            {
+                share.hand_over(*shard, shares)?;
+                shares.end_piece(*shard)?;
+            }
             share.bytes.extend_from_slice(&bytes[range.clone()]);
             share.bytes.extend_from_slice(self.terminator);
             share.rows += 1;
@@ -226,15 +255,36 @@ impl Heap {
         let run_rows_max = usize::try_from(shares.run_rows_max())
             .unwrap_or(usize::MAX)
             .max(1);
+        let together_max = self.pieces.as_ref().map_or(usize::MAX, Pieces::rows_max);
         for (shard, rows) in rows_of_shard.iter().enumerate() {
-            for run in rows.chunks(run_rows_max) {
-                let share = &mut self.shares[shard];
-                block.write(run, fills, &mut share.bytes);
-                share.rows = run.len() as u64;
-                share.hand_over(shard, shares)?;
+            for together in rows.chunks(together_max) {
+                if self.begins_piece(shard, block, together) {
+                    shares.end_piece(shard)?;
+                }
+                for run in together.chunks(run_rows_max) {
+                    let share = &mut self.shares[shard];
+                    block.write(run, fills, &mut share.bytes);
+                    share.rows = run.len() as u64;
+                    share.hand_over(shard, shares)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether a piece begins with these rows of a block. They are measured as one block without anything of ours, for how many
+    /// runs they are handed over in is nothing that another router knows.
+    fn begins_piece(&mut self, shard: usize, block: &dyn Block, rows: &[usize]) -> bool {
+        let Some(pieces) = &mut self.pieces else {
+            return false;
+        };
+        let mut written = std::mem::take(&mut pieces.block);
+        block.write(rows, &[], &mut written);
+        let begins = pieces.begins_with(shard, rows.len() as u64, written.len() as u64);
+        written.clear();
+        written.shrink_to(BUFFER_KEPT_BYTES);
+        pieces.block = written;
+        begins
     }
 
     /// Hands over what is left of the window.
@@ -249,6 +299,9 @@ impl Heap {
 
 impl Share {
     fn hand_over(&mut self, shard: usize, shares: &mut impl Shares) -> Result<(), Exception> {
+        if self.rows == 0 {
+            return Ok(());
+        }
         shares.append(shard, &self.bytes, self.rows)?;
         self.bytes.clear();
         self.bytes.shrink_to(BUFFER_KEPT_BYTES);
@@ -288,6 +341,8 @@ mod tests {
         columns: Vec<String>,
         shares: [Vec<u8>; 3],
         rows: [u64; 3],
+        /// Rows of each shard where a piece of it ended.
+        ends: [Vec<u64>; 3],
     }
 
     impl Shares for Given {
@@ -298,6 +353,11 @@ mod tests {
 
         fn run_rows_max(&self) -> u64 {
             1_000
+        }
+
+        fn end_piece(&mut self, shard: usize) -> Result<(), Exception> {
+            self.ends[shard].push(self.rows[shard]);
+            Ok(())
         }
 
         fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception> {
@@ -328,10 +388,37 @@ mod tests {
 
     /// Splits a body over shards of weights 1, 0 and 2, in chunks of `chunk` bytes.
     fn split(format: Format, key: &str, body: &[u8], chunk: usize) -> Result<Given, Exception> {
+        split_in(format, key, body, chunk, None)
+    }
+
+    fn split_in(
+        format: Format,
+        key: &str,
+        body: &[u8],
+        chunk: usize,
+        pieces: Option<PieceLimits>,
+    ) -> Result<Given, Exception> {
+        split_filled(format, key, body, chunk, pieces, "")
+    }
+
+    /// `default`: that of `s`.
+    fn split_filled(
+        format: Format,
+        key: &str,
+        body: &[u8],
+        chunk: usize,
+        pieces: Option<PieceLimits>,
+        default: &str,
+    ) -> Result<Given, Exception> {
         let columns = columns();
+        let mut described = described(&columns);
+        if !default.is_empty() {
+            described[1].default_kind = DefaultKind::Default;
+            described[1].default_expression = default.to_owned();
+        }
         let key = Key::compile(key, &columns).unwrap();
         let reading = Settings::default();
-        let filling = Defaults::new("t", &described(&columns), &columns, "UTC");
+        let filling = Defaults::new("t", &described, &columns, "UTC");
         let filling = filling
             .filling(key.columns(), format.payload(), &reading, Context::default())
             .unwrap();
@@ -339,7 +426,7 @@ mod tests {
             columns: &columns,
             listed: None,
             key: key.columns(),
-            watched: &[],
+            watched: filling.watched(),
             settings: &reading,
             time_zone: "UTC",
             max_row_bytes: 1 << 20,
@@ -350,7 +437,7 @@ mod tests {
         let stream = RowStream::new(format, &spec)?;
         let placement = Placement::Slots(key, Slots::new(&[1, 0, 2]).unwrap());
         let terminator = format.payload().terminator();
-        let mut splitter = Splitter::new(stream, placement, filling, 3, terminator);
+        let mut splitter = Splitter::new(stream, placement, filling, 3, terminator).in_pieces(pieces);
         let mut given = Given::default();
         for chunk in body.chunks(chunk) {
             splitter.push(chunk, &mut given)?;
@@ -368,6 +455,75 @@ mod tests {
                 [b"0\ta\n3\td\n".to_vec(), vec![], b"1\tb\n2\tc\n".to_vec()]
             );
             assert_eq!(given.rows, [2, 0, 2]);
+        }
+    }
+
+    #[test]
+    fn pieces_end_at_the_same_rows_however_the_body_arrives() {
+        let body: String = (0..5_000).map(|k| format!("{k}\tvalue {k}\n")).collect();
+        let limits = PieceLimits {
+            rows: 300,
+            bytes: 4_000,
+        };
+        let ends = |chunk| {
+            let given = split_in(Format::TabSeparated, "k", body.as_bytes(), chunk, Some(limits)).unwrap();
+            assert_eq!(given.rows.iter().sum::<u64>(), 5_000);
+            given.ends
+        };
+        let expected = ends(body.len());
+        assert!(expected[0].len() > 5 && expected[1].is_empty() && expected[2].len() > 10);
+        for chunk in [7, 100, 4_096] {
+            assert_eq!(ends(chunk), expected, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn what_is_computed_into_rows_moves_no_border() {
+        let body: String = (10_000..20_000).map(|k| format!("{{\"k\":{k}}}\n")).collect();
+        let split = || {
+            let limits = PieceLimits {
+                rows: 100_000,
+                bytes: 5_000,
+            };
+            let default = "toString(rand())";
+            split_filled(
+                Format::JsonEachRow,
+                "k",
+                body.as_bytes(),
+                4_096,
+                Some(limits),
+                default,
+            )
+            .unwrap()
+        };
+        let (one, other) = (split(), split());
+        assert_ne!(one.shares, other.shares);
+        assert_eq!(one.ends, other.ends);
+        // Rows of 12 bytes with their line ends.
+        assert_eq!(one.ends[0][..2], [416, 832]);
+    }
+
+    #[test]
+    fn pieces_of_blocks_end_between_blocks_and_at_the_limit_of_rows() {
+        let mut body = Vec::new();
+        // Three blocks of 100 rows: k, a multiple of three; s, empty.
+        for block in 0..3_u64 {
+            body.extend_from_slice(b"\x02\x64\x01k\x06UInt64");
+            (0..100).for_each(|row| body.extend_from_slice(&((block * 100 + row) * 3).to_le_bytes()));
+            body.extend_from_slice(b"\x01s\x06String");
+            body.extend_from_slice(&[0; 100]);
+        }
+        let ends = |rows, bytes, chunk| {
+            let limits = Some(PieceLimits { rows, bytes });
+            let given = split_in(Format::Native, "k", &body, chunk, limits).unwrap();
+            assert_eq!(given.rows, [300, 0, 0]);
+            given.ends[0].clone()
+        };
+        for chunk in [10, body.len()] {
+            assert_eq!(ends(1_000, 2_000, chunk), [200]);
+            assert_eq!(ends(250, 1 << 20, chunk), [200]);
+            assert_eq!(ends(60, 1 << 20, chunk), [60, 100, 160, 200, 260]);
+            assert_eq!(ends(1_000, 1, chunk), [100, 200]);
         }
     }
 

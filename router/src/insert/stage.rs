@@ -34,6 +34,8 @@ struct LazyStage {
     spool: Spool,
     insert: InsertId,
     token: Option<String>,
+    /// The token goes on to the shards.
+    is_in_pieces: bool,
     table: Arc<RoutedTable>,
     format: &'static str,
     settings: Vec<(String, String)>,
@@ -56,6 +58,7 @@ impl Staging {
             spool: spool.clone(),
             insert: InsertId::random(),
             token: plan.token.clone(),
+            is_in_pieces: plan.pieces.is_some(),
             format: payload.name(),
             settings: plan.shape_settings(),
             schema: plan.schema,
@@ -73,7 +76,8 @@ impl Staging {
             plan.filling,
             shards,
             payload.terminator(),
-        );
+        )
+        .in_pieces(plan.pieces);
         Self {
             splitter,
             shares,
@@ -192,16 +196,27 @@ impl Shares for LazyStage {
                 .collect();
             let shape = Arc::new(self.shape(columns));
             self.key = Some(ShapeKey::of(&shape, self.schema));
-            self.stage = Some(
-                self.spool
-                    .stage(self.insert, self.token.clone(), shape, &self.table.lanes),
-            );
+            let stage = self
+                .spool
+                .stage(self.insert, self.token.clone(), shape, &self.table.lanes);
+            self.stage = Some(if self.is_in_pieces {
+                stage.in_pieces()
+            } else {
+                stage
+            });
         }
         Ok(())
     }
 
     fn run_rows_max(&self) -> u64 {
         self.stage.as_ref().map_or(u64::MAX, Stage::run_rows_max)
+    }
+
+    fn end_piece(&mut self, shard: usize) -> Result<(), Exception> {
+        match &mut self.stage {
+            Some(stage) => Ok(stage.end_piece(shard)?),
+            None => Ok(()),
+        }
     }
 
     fn append(&mut self, shard: usize, rows: &[u8], count: u64) -> Result<(), Exception> {

@@ -2,6 +2,7 @@
 //! `model.rs`.
 
 mod bytes;
+mod client_tokens;
 mod crash;
 mod damage;
 mod doubt;

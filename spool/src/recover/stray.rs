@@ -78,10 +78,9 @@ pub fn settle(sweep: &mut Sweep<'_>, strays: &[Stray]) {
 /// Records the cut that these are the files of; whether they are.
 fn record_cut(sweep: &mut Sweep<'_>, cut: &[&Stray]) -> bool {
     let Some(first) = cut.first() else { return false };
-    let trailer = &first.info.trailer;
     let matching = sweep
         .state()
-        .matching_cut(&first.destination, &trailer.shape, &trailer.segments);
+        .matching_cut(&first.destination, &first.info.trailer);
     let Some((lane, taken)) = matching else {
         return false;
     };
@@ -251,7 +250,11 @@ fn is_in_broken(files: &Files, stray: &Stray) -> bool {
     let batches = listed.iter().filter(|entry| seq_of(&entry.name).is_some());
     batches.into_iter().any(|entry| {
         let info = read_info(files, &broken.join(&entry.name));
-        info.is_ok_and(|info| info.trailer.token == stray.info.trailer.token)
+        let wanted = &stray.info.trailer;
+        // One INSERT that was accepted twice may have a token that both its batches follow from.
+        info.is_ok_and(|info| {
+            info.trailer.token == wanted.token && is_same_list(&info.trailer.segments, &wanted.segments)
+        })
     })
 }
 

@@ -10,6 +10,7 @@ use crate::event::{BatchInfo, Frame, StagedFile};
 use crate::files::{Files, Temporary, bin_error, now_ms};
 use crate::model::{BatchLimits, Destination, InsertId, Shape};
 use crate::names;
+use crate::token::{self, ClientPiece};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +23,16 @@ pub struct Origin {
     pub token: Option<String>,
     /// What its rows are.
     pub shape: Arc<Shape>,
+}
+
+impl Origin {
+    /// The token of a batch whose frames have that hash.
+    fn token_of(&self, shard: &str, piece: Option<ClientPiece>, content: u128) -> String {
+        match (&self.token, piece) {
+            (Some(token), Some(piece)) => token::of_piece(&self.shape, token, shard, piece),
+            (None, _) | (_, None) => random_token(content),
+        }
+    }
 }
 
 /// A batch file of one share, written while the INSERT is read.
@@ -72,12 +83,13 @@ impl OwnFile {
             .map_err(bin_error("writing", self.temporary.path()))
     }
 
-    /// Ends the batch and syncs its file.
+    /// Ends the batch, which may be a piece of its share, and syncs its file.
     pub fn finish(
         self,
         files: &Files,
         origin: &Origin,
         shard: &str,
+        piece: Option<ClientPiece>,
     ) -> Result<(StagedFile, Temporary), FileError> {
         let head = BatchHead {
             shape: &origin.shape,
@@ -87,7 +99,7 @@ impl OwnFile {
         let path = self.temporary.path();
         let (out, info) = self
             .writer
-            .finish(head, random_token)
+            .finish(head, |content| origin.token_of(shard, piece, content))
             .map_err(bin_error("writing", path))?;
         files.sync(out.into_file().as_ref(), path)?;
         let batch = BatchInfo {

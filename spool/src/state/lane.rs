@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::share::{Content, Cursor, Take, Uncut};
-use crate::bin_file::SEGMENTS_MAX;
+use crate::bin_file::{SEGMENTS_MAX, random_token};
 use crate::event::{InsertNo, Seq, Taken};
 use crate::model::{BatchLimits, InsertId, LaneId, LaneKey, Shape};
+use crate::token;
 
 /// A moment that never comes: what waits for something else than time.
 pub const NEVER: u64 = u64::MAX;
@@ -92,6 +93,22 @@ pub struct Piece {
     pub take: Take,
 }
 
+impl CutPlan {
+    /// The token of its batch, whose frames have that hash: drawn, or of the client's piece that the batch is.
+    pub fn token(&self, content: u128) -> String {
+        self.client_token().unwrap_or_else(|| random_token(content))
+    }
+
+    fn client_token(&self) -> Option<String> {
+        let [piece] = self.pieces.as_slice() else {
+            return None;
+        };
+        let of_client = piece.content.client_piece(piece.start, piece.take.rows)?;
+        let token = piece.token.as_deref()?;
+        Some(token::of_piece(&self.shape, token, &self.key.shard, of_client))
+    }
+}
+
 impl Lane {
     /// An empty lane.
     pub fn new(key: LaneKey, limits: BatchLimits) -> Lane {
@@ -166,7 +183,10 @@ impl Lane {
     }
 
     fn queue_due_at(&self, queue: &ShapeQueue, idle: bool) -> u64 {
-        if queue.fills_a_batch(&self.limits) || queue.first() <= self.flush_through {
+        if queue.fills_a_batch(&self.limits)
+            || queue.is_led_by_a_piece()
+            || queue.first() <= self.flush_through
+        {
             return 0;
         }
         match (self.key.local, idle) {
@@ -200,8 +220,11 @@ impl Lane {
             let take = share.fitting(total, &self.limits);
             let fits_whole = take.raw_bytes == share.raw_bytes && take.rows == share.rows;
             // An INSERT that a local replica refuses can be undone only while its rows share no batch with
-            // others', so one that needs several batches has them to itself; and so has a probe.
-            let stands_alone = share.alone || (self.key.local && (share.is_rest() || !fits_whole));
+            // others', so one that needs several batches has them to itself; and so have a probe, and a piece, whose token
+            // is of its rows alone.
+            let stands_alone = share.alone
+                || share.content.is_in_pieces()
+                || (self.key.local && (share.is_rest() || !fits_whole));
             if take.units == 0 || (stands_alone && !pieces.is_empty()) {
                 break;
             }
@@ -314,6 +337,13 @@ impl ShapeQueue {
             || self.rows >= limits.max_rows
             || self.raw_bytes >= limits.max_bytes
             || self.shares.len() >= SEGMENTS_MAX
+    }
+
+    /// It would wait for company that it will not have.
+    fn is_led_by_a_piece(&self) -> bool {
+        self.shares
+            .front()
+            .is_some_and(|share| share.content.is_in_pieces())
     }
 
     fn first(&self) -> InsertNo {

@@ -13,9 +13,9 @@ use super::lane::CutPlan;
 use super::pending::Pending;
 use super::share::Uncut;
 use super::{Lane, State};
-use crate::bin_file::Segment;
+use crate::bin_file::Trailer;
 use crate::event::{InsertNo, Seq, Taken};
-use crate::model::{Destination, InsertId, LaneId, LaneKey, Shape};
+use crate::model::{Destination, InsertId, LaneId, LaneKey};
 
 /// A share that may have been cut in records that are lost; as far as is known, nothing of it was.
 #[derive(Debug, Clone)]
@@ -130,9 +130,14 @@ impl State {
     pub fn matching_cut(
         &self,
         destination: &Destination,
-        shape: &Shape,
-        segments: &[Segment],
+        trailer: &Trailer,
     ) -> Option<(LaneKey, Vec<Taken>)> {
+        let Trailer {
+            shape,
+            segments,
+            token,
+            ..
+        } = trailer;
         let lanes = &self.get_queue(destination)?.lanes;
         lanes.iter().find_map(|id| {
             let lane = &self.lanes[id.index()];
@@ -142,7 +147,9 @@ impl State {
             let taken = segments.iter().map(|segment| {
                 let share = shares.find(|share| share.id == segment.insert)?;
                 let units = share.units_of(span(&segment.rows), span(&segment.raw))?;
-                Some(share.taken(units))
+                // A piece of the same size is another one.
+                let own = share.client_token(shape, &lane.key.shard, span(&segment.rows));
+                own.is_none_or(|own| own == *token).then(|| share.taken(units))
             });
             Some((lane.key.clone(), taken.collect::<Option<Vec<Taken>>>()?))
         })

@@ -2,6 +2,9 @@
 //!
 //! A share is a row of *units*: chunks (raw rows in memory), frames (compressed, in the INSERT's staged file)
 //! and whole files. A cut takes units from the front and never divides one.
+//!
+//! A share whose INSERT's token goes on to the shards is *in pieces*: what lies between two [`LivePart::PieceEnd`]s is one batch,
+//! whatever limits and time say.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event::{Chunk, Frame, InsertNo, Part, Share, StagedFile};
-use crate::model::{BatchLimits, InsertId};
+use crate::model::{BatchLimits, InsertId, Shape};
+use crate::token::{self, ClientPiece};
 
 /// What an uncut share costs in memory beside its rows: its entry in the queue and four small allocations. It
 /// keeps a flood of one-row INSERTs within the budget.
@@ -41,6 +45,8 @@ pub enum LivePart {
     },
     /// A whole batch, written while the INSERT was read. Boxed, so that the many small shares stay small.
     File(Box<StagedFile>),
+    /// What lies before it is a piece. The last part of every share in pieces.
+    PieceEnd,
 }
 
 /// What one unit holds.
@@ -89,6 +95,7 @@ impl LivePart {
                 vec![Run::Frames { range, rows }]
             }
             LivePart::File(file) => vec![Run::File(file)],
+            LivePart::PieceEnd => Vec::new(),
         }
     }
 
@@ -98,13 +105,14 @@ impl LivePart {
             LivePart::Inline { chunks, .. } => chunks.len(),
             LivePart::Staged { frames, .. } => frames.len(),
             LivePart::File(_) => 1,
+            LivePart::PieceEnd => 0,
         }
     }
 
     fn as_file(&self) -> Option<&StagedFile> {
         match self {
             LivePart::File(file) => Some(file),
-            LivePart::Inline { .. } | LivePart::Staged { .. } => None,
+            LivePart::Inline { .. } | LivePart::Staged { .. } | LivePart::PieceEnd => None,
         }
     }
 
@@ -117,6 +125,7 @@ impl LivePart {
                 raw_bytes: file.batch.raw_bytes,
                 is_file: true,
             },
+            LivePart::PieceEnd => Unit::of(0, 0),
         }
     }
 }
@@ -136,6 +145,7 @@ impl Content {
     /// lacks.
     pub fn from_record(share: &Share, arena: &[u8]) -> Option<Content> {
         let part = |part: &Part| match part {
+            Part::Inline { chunks, .. } if chunks.is_empty() => Some(LivePart::PieceEnd),
             Part::Inline { arena: range, chunks } => {
                 let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
                 let rows = Bytes::copy_from_slice(arena.get(range)?);
@@ -167,9 +177,14 @@ impl Content {
     pub fn memory_bytes(&self) -> u64 {
         let inline = |part: &LivePart| match part {
             LivePart::Inline { rows, .. } => rows.len() as u64,
-            LivePart::Staged { .. } | LivePart::File(_) => 0,
+            LivePart::Staged { .. } | LivePart::File(_) | LivePart::PieceEnd => 0,
         };
         self.parts.iter().map(inline).sum()
+    }
+
+    /// Whether its batches are cut where its parts say.
+    pub fn is_in_pieces(&self) -> bool {
+        matches!(self.parts.last(), Some(LivePart::PieceEnd))
     }
 
     /// Whether some of it lies in the INSERT's staged file.
@@ -207,6 +222,22 @@ impl Content {
         })
     }
 
+    /// How many pieces it is in.
+    fn pieces(&self) -> u64 {
+        let ends = self.parts.iter().filter(|part| **part == LivePart::PieceEnd);
+        ends.count() as u64
+    }
+
+    /// Which piece the rows are that begin there.
+    pub fn client_piece(&self, start: Cursor, rows: u64) -> Option<ClientPiece> {
+        let number = start.piece(self).filter(|_| self.is_in_pieces())?;
+        Some(ClientPiece {
+            number,
+            first_row: start.rows,
+            rows,
+        })
+    }
+
     fn units(&self) -> impl Iterator<Item = Unit> {
         self.parts
             .iter()
@@ -223,12 +254,17 @@ pub struct Cursor {
     pub part: usize,
     /// The next unit's index in that part.
     pub index: usize,
+    /// Rows before it.
+    pub rows: u64,
+    /// Pieces whose end was passed on the way to the unit before it.
+    pub pieces: u64,
 }
 
 impl Cursor {
     /// The unit behind this place; `None` at the end.
     fn unit(mut self, content: &Content) -> Option<(Unit, Cursor)> {
         while self.index >= content.parts.get(self.part)?.len() {
+            self.pieces += u64::from(content.parts[self.part] == LivePart::PieceEnd);
             self.part += 1;
             self.index = 0;
         }
@@ -239,8 +275,15 @@ impl Cursor {
                 units: self.units + 1,
                 part: self.part,
                 index: self.index + 1,
+                rows: self.rows + unit.rows,
+                pieces: self.pieces,
             },
         ))
+    }
+
+    /// The number of the piece that the next unit is of.
+    fn piece(self, content: &Content) -> Option<u64> {
+        self.unit(content).map(|(_, next)| next.pieces)
     }
 }
 
@@ -313,6 +356,8 @@ impl Uncut {
             units,
             part: self.content.parts.len(),
             index: 0,
+            rows: self.start.rows + self.rows,
+            pieces: self.content.pieces(),
         }
     }
 
@@ -341,8 +386,37 @@ impl Uncut {
         self.start.units > 0
     }
 
-    /// What of it fits into a batch that already holds `have`. The first unit of a batch always fits.
+    /// The token of so many rows of its front, which are a piece; none where its batches' tokens are drawn.
+    pub fn client_token(&self, shape: &Shape, shard: &str, rows: u64) -> Option<String> {
+        let piece = self.content.client_piece(self.start, rows)?;
+        let token = self.token.as_deref()?;
+        Some(token::of_piece(shape, token, shard, piece))
+    }
+
+    /// Its next piece whole; a share that is in none is one.
+    fn next_piece(&self) -> Take {
+        let mut take = Take::default();
+        let mut cursor = self.start;
+        let number = cursor.piece(&self.content);
+        while let Some((unit, next)) = cursor.unit(&self.content) {
+            if Some(next.pieces) != number {
+                break;
+            }
+            take = take.with(unit);
+            cursor = next;
+        }
+        take
+    }
+
+    /// What of it fits into a batch that already holds `have`. The first unit of a batch always fits, and so does a piece.
     pub fn fitting(&self, have: Take, limits: &BatchLimits) -> Take {
+        if self.content.is_in_pieces() {
+            return if have.units == 0 {
+                self.next_piece()
+            } else {
+                Take::default()
+            };
+        }
         let mut take = Take::default();
         let mut cursor = self.start;
         while let Some((unit, next)) = cursor.unit(&self.content) {

@@ -54,6 +54,16 @@ fn table(key: &str, told: &[Told<'_>]) -> Table {
 type Stored = (Vec<String>, Vec<Vec<String>>);
 
 fn insert(table: &Table, format: Format, listed: &[&str], body: &[u8]) -> Result<Stored, Exception> {
+    insert_by(table, format, listed, body, |_| {})
+}
+
+fn insert_by(
+    table: &Table,
+    format: Format,
+    listed: &[&str],
+    body: &[u8],
+    change: impl FnOnce(&mut Filling),
+) -> Result<Stored, Exception> {
     let reading = Settings::default();
     let context = Context {
         now: Duration::from_secs(1_700_000_000),
@@ -66,6 +76,7 @@ fn insert(table: &Table, format: Format, listed: &[&str], body: &[u8]) -> Result
     let listed: Vec<String> = listed.iter().map(|name| (*name).to_owned()).collect();
     let listed = (!listed.is_empty()).then_some(listed.as_slice());
     filling.refuse_left_out(listed)?;
+    change(&mut filling);
     let (read, watched) = (filling.read().to_vec(), filling.watched().to_vec());
     let spec = Spec {
         columns: &table.insertable,
@@ -437,4 +448,34 @@ fn moments_further_on_and_lists_of_draws_are_written() {
         &[row],
         &[&["1"]],
     );
+}
+
+#[test]
+fn a_row_whose_shard_would_be_drawn_is_refused_where_it_must_find_it_again() {
+    let told: [Told<'_>; 4] = [
+        ("id", "UInt32", DEFAULT, "rand()"),
+        ("k", "UInt64", DEFAULT, "id + 1"),
+        ("d", "UInt64", DEFAULT, "n + 1"),
+        ("n", "UInt64", PLAIN, ""),
+    ];
+    let again = |key: &str, body: &str| {
+        let table = table(key, &told);
+        insert_by(
+            &table,
+            Format::JsonEachRow,
+            &[],
+            body.as_bytes(),
+            Filling::refuse_drawn_keys,
+        )
+    };
+    let error = again("k", "{\"id\":1}\n{\"n\":1}").unwrap_err();
+    assert!(
+        error.message.contains("row 2 has no value for column id"),
+        "{error}"
+    );
+    assert!(
+        again("k", "{\"k\":1}\n{\"id\":1}").is_ok(),
+        "nothing is drawn for the key"
+    );
+    assert!(again("d", "{\"n\":1}").is_ok(), "the row says it");
 }
