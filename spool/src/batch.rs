@@ -225,7 +225,8 @@ impl Outcome {
         };
         let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("code {code}"));
         Some(format!(
-            "refused ({code}) after an attempt at {holder} whose outcome is not known"
+            "refused ({code}) after an attempt at {holder} whose outcome is not known: look there for its rows, then `weir spool drop` \
+             it, or `retry` it, and it is taken apart or goes to broken/ where it is refused again"
         ))
     }
 }

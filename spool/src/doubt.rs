@@ -33,7 +33,10 @@ const SOMEWHERE: &str = "";
 impl Doubt {
     /// An attempt at that replica (`host:port`) begins, at that time in milliseconds since 1970; 0 where it is not known.
     pub fn began(&mut self, replica: &str, at_ms: u64) {
-        if self.replica().is_none() || self.since_ms == FROM_THE_NEXT {
+        if self.since_ms == FROM_THE_NEXT {
+            *self = Doubt::default();
+        }
+        if self.replica().is_none() {
             self.since_ms = at_ms;
         }
         if let Some(before) = self.open.replace(replica.to_owned()) {
@@ -57,8 +60,9 @@ impl Doubt {
         }
     }
 
-    /// An operator wants it sent, having looked for its rows: that blocks may have been forgotten since is no objection any more.
-    /// The replica stays, unless nobody knows which one it is.
+    /// An operator wants it sent, having looked for its rows: what was before is no objection any more, neither to a repeat whose
+    /// blocks may be forgotten nor to taking the batch apart when it is refused. The next attempt still goes to that replica, unless
+    /// nobody knows which one it is, and is the first of which anything can be in doubt.
     pub fn vouched_for(&mut self) {
         match self.may_have() {
             None => {}
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_who_looked_starts_the_time_anew_and_keeps_the_replica() {
+    fn an_operator_who_looked_answers_for_what_was_before_the_next_attempt_which_goes_to_the_same_replica() {
         let mut doubt = Doubt::default();
         assert_eq!(doubt.counts_since_ms(3), None);
         doubt.began("a:1", 0);
@@ -143,6 +147,9 @@ mod tests {
         assert_eq!(doubt.may_have(), Some(MayHave::Replica("a:1")));
         doubt.began("a:1", 8);
         assert_eq!(doubt.counts_since_ms(3), Some(8));
+        assert_eq!(doubt.may_have_before(), None);
+        doubt.disproved();
+        assert_eq!(doubt, Doubt::default());
 
         let mut lost = Doubt::default();
         lost.began_somewhere();

@@ -58,8 +58,27 @@ async fn a_refused_batch_that_may_be_somewhere_is_held_and_never_cut_again() {
         "the first one is open"
     );
     assert_eq!(attempt(&spool, A, false, refused()).await, Settled::Held);
-    let error = spool.destination(&destination("s1")).unwrap();
-    assert_eq!((error.waiting.files, error.held.files), (0, 1));
+    let status = spool.destination(&destination("s1")).unwrap();
+    assert_eq!((status.waiting.files, status.held.files), (0, 1));
+}
+
+#[tokio::test]
+async fn a_held_batch_that_an_operator_answers_for_is_taken_apart_when_it_is_refused_again() {
+    let world = World::new();
+    let spool = with_two_inserts(&world).await;
+    assert_eq!(attempt(&spool, A, false, retry()).await, Settled::Waits);
+    assert_eq!(attempt(&spool, A, true, refused()).await, Settled::Held);
+    spool.requeue(&destination("s1"), 1).await.unwrap();
+    let (spool, _) = world.restart(spool);
+    assert_eq!(
+        doubtful(&spool).await.as_deref(),
+        Some(A),
+        "it is tried there first"
+    );
+    assert!(matches!(
+        attempt(&spool, A, true, refused()).await,
+        Settled::Recut { .. }
+    ));
 }
 
 #[tokio::test]
