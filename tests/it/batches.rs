@@ -7,7 +7,7 @@ use support::{Fault, Format, Modern, Proxy, Row, Weir, WeirConfig, body_of, rows
 
 use crate::setup::{DELIVERY_LIMIT, TABLE, TARGET, all_remote, cluster, insert, patient, send, table};
 use crate::tables::{WINDOW, check_holds, count, create_as};
-use crate::troubles::{batch_files, bed, bed_with, goes_down, wait_apart};
+use crate::troubles::{batch_files, bed, bed_with, goes_down, retry, wait_apart};
 
 /// A partition for each `duration`, and a window that remembers all of them.
 const PARTITIONED: &str =
@@ -113,7 +113,7 @@ fn a_router_killed_while_it_sends_the_parts_of_one_insert_delivers_each_row_once
 }
 
 #[test]
-fn an_insert_in_doubt_that_is_too_much_is_held_whole() {
+fn an_insert_in_doubt_that_is_too_much_is_held_whole_until_an_operator_answers_for_it() {
     let mut bed = TooMuch::new();
     bed.die_after(bed.bytes / 2);
     bed.weir.restart();
@@ -126,6 +126,9 @@ fn an_insert_in_doubt_that_is_too_much_is_held_whole() {
         listing.contains("refused (code 252) after an attempt at"),
         "{listing}"
     );
+    retry(&bed.weir, [2]);
+    bed.weir.wait_until_delivered(DELIVERY_LIMIT);
+    check_holds(&bed.shard.http, TARGET, first().chain(too_much()));
 }
 
 // === many small ones ===

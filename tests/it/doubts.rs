@@ -6,6 +6,7 @@ use support::{ClickHouse18, Endpoint, Format, Options, Proxy, ZooKeeper, rows, s
 
 use crate::setup::{DELIVERY_LIMIT, TARGET, all_remote, send, weir};
 use crate::tables::{check_holds, count, create_merge_tree, create_replicated};
+use crate::troubles::retry;
 
 /// More than half of what a Replicated table of 18.16 remembers (`replicated_deduplication_window`, 100), and not all of it.
 const BLOCKS: u64 = 60;
@@ -61,16 +62,7 @@ fn past_half_the_window_a_batch_in_doubt_is_held_and_sent_when_an_operator_says_
         (count(&server.http, TARGET) == 300 + BLOCKS).then_some(())
     });
 
-    weir.command(&[
-        "spool",
-        "retry",
-        "--table",
-        "default.hits",
-        "--shard",
-        "s1",
-        "--seq",
-        "2",
-    ]);
+    retry(&weir, [2]);
     weir.wait_until_delivered(DELIVERY_LIMIT);
     let others = (0..BLOCKS).flat_map(|block| rows(99, 1_000_000 + block..1_000_001 + block));
     check_holds(&server.http, TARGET, rows(71, 0..300).chain(others));

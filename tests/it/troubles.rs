@@ -58,7 +58,7 @@ pub fn wait_apart(weir: &Weir, seed: u64, inserts: u64) {
 
 /// An operator puts held batches of `s1` back.
 #[track_caller]
-fn retry(weir: &Weir, seqs: impl IntoIterator<Item = u64>) {
+pub fn retry(weir: &Weir, seqs: impl IntoIterator<Item = u64>) {
     for seq in seqs {
         let batch = ["--table", TABLE, "--shard", "s1", "--seq", &seq.to_string()];
         weir.command(&[&["spool", "retry"][..], &batch].concat());

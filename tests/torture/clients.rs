@@ -41,7 +41,7 @@ impl Clients {
                 number: u16::try_from(number).expect("a few clients"),
                 table: (number < small).then_some(number % TABLES.len()),
                 // Half of those of each table.
-                retries: order.retries && (number / TABLES.len()).is_multiple_of(2),
+                retries: (number / TABLES.len()).is_multiple_of(2),
                 http: bed.weir.http.clone(),
                 ledger: Arc::clone(ledger),
                 gate: Arc::clone(&gate),

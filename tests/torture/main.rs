@@ -18,8 +18,8 @@
 //!
 //! # How to run it
 //! `make torture ROUNDS=500`; `make test` does a few rounds. `WEIR_TORTURE_SEED` repeats the choices of a run (faults, moments,
-//! sizes; not the scheduler's), `WEIR_TORTURE_RETRIES=1` lets half of the clients send an INSERT again, with
-//! its insert_deduplication_token, when its answer was lost.
+//! sizes; not the scheduler's). Half of the clients send an INSERT again, with its insert_deduplication_token, when its answer
+//! was lost; the others never do.
 
 #![allow(
     clippy::unwrap_used,
@@ -59,7 +59,6 @@ const LONG_MS: u64 = 15_000;
 struct Order {
     rounds: u64,
     seed: u64,
-    retries: bool,
 }
 
 impl Order {
@@ -76,7 +75,6 @@ impl Order {
         Self {
             rounds: number("WEIR_TORTURE_ROUNDS").unwrap_or(5),
             seed: number("WEIR_TORTURE_SEED").unwrap_or(since_1970.as_secs()),
-            retries: number("WEIR_TORTURE_RETRIES") == Some(1),
         }
     }
 }
