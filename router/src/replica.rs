@@ -214,7 +214,7 @@ impl ReplicaRuntime {
     }
 
     /// What it said of itself and of targets is to be asked again.
-    fn forget(&self) {
+    pub fn forget(&self) {
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         self.targets().clear();
     }

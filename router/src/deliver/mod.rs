@@ -400,7 +400,11 @@ impl Sender {
         };
         met.map_err(|not_met| {
             Next::OtherReplica(match not_met {
-                NotMet::Other(error) => Outcome::HoldDestination { error },
+                // The right one may come back without having been missed.
+                NotMet::Other(error) => {
+                    replica.forget();
+                    Outcome::HoldDestination { error }
+                }
                 NotMet::NotKept(error) => Outcome::Retry { error },
             })
         })?;

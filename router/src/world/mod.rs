@@ -66,6 +66,14 @@ const REGRESSIONS: &[(u64, &str)] = &[
         2489,
         "what was being written in broken/ when the power failed stayed there for good, under a batch's ending",
     ),
+    (
+        53150,
+        "pieces that a failed recut had removed came back when the power failed, and were held beside the held batch",
+    ),
+    (
+        54212,
+        "a server that was another's for a while, and came back unmissed, was known by the other's answer for good",
+    ),
 ];
 
 /// After so many failures a run is over.

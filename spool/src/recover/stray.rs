@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a cut that was about to be recorded | its rows wait in the journal, just so | it is recorded now |
 //! | a cut that failed half way | its rows wait, otherwise; or one of its destinations has no such file | removed |
-//! | a piece of a batch that was being cut again | a batch in line has its rows | removed |
+//! | a piece of a batch that was being cut again | a batch that waits, in line or aside, has its rows | removed |
 //! | a batch that others were being joined into | batches in line that were never tried are together just that | removed |
 //! | a batch that was being put back from broken/ | broken/ has its token | removed |
 //! | a batch whose record is lost | none of these | held |
@@ -123,12 +123,12 @@ fn is_superfluous(sweep: &Sweep<'_>, stray: &Stray) -> bool {
     let waiting = sweep.state().inserts_waiting_for(&stray.destination);
     let segments = &stray.info.trailer.segments;
     segments.iter().all(|segment| waiting.contains(&segment.insert))
-        || is_piece_of_one_in_line(sweep, stray)
+        || is_piece_of_one_that_waits(sweep, stray)
         || is_join_of_some_in_line(sweep, stray)
         || is_in_broken(sweep.files, stray)
 }
 
-fn is_piece_of_one_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
+fn is_piece_of_one_that_waits(sweep: &Sweep<'_>, stray: &Stray) -> bool {
     let looked_at: Vec<Seq> = {
         let state = sweep.state();
         let Some(queue) = state.get_queue(&stray.destination) else {
@@ -136,9 +136,7 @@ fn is_piece_of_one_in_line(sweep: &Sweep<'_>, stray: &Stray) -> bool {
         };
         let first = queue.in_order().take(LINE_LOOKED_AT).map(|(seq, _)| seq);
         let tried = queue.notes.keys().copied();
-        first
-            .chain(tried.filter(|seq| queue.line.contains_key(seq)))
-            .collect()
+        first.chain(tried.filter(|seq| queue.holds(*seq))).collect()
     };
     looked_at.into_iter().any(|seq| {
         let info = read_info(sweep.files, &sweep.files.batch(&stray.destination, seq));

@@ -554,6 +554,29 @@ async fn pieces_of_a_batch_whose_recut_was_not_recorded_are_removed() {
 }
 
 #[tokio::test]
+async fn pieces_that_come_back_beside_their_held_batch_are_removed() {
+    let world = SimWorld::new();
+    let spool = with_two_inserts(&world).await;
+    let before = world.disk.copy();
+    settle_next(&spool, &destination("s1"), refusal()).await;
+    let pieces = [2, 3].map(|seq| format!("d.t/s1/{seq:020}.bin"));
+    let written = pieces.each_ref().map(|piece| world.disk.read(&world.path(piece)));
+    drop(spool);
+    // The removal of a failed recut's pieces is not synced: a power loss undoes it, whatever became of their batch since.
+    let world = SimWorld::on(before);
+    let spool = world.open();
+    settle_next(&spool, &destination("s1"), hold()).await;
+    drop(spool);
+    for (piece, bytes) in pieces.iter().zip(written) {
+        world.disk.put(&world.path(piece), bytes);
+    }
+    let (spool, report) = world.reopen();
+    assert_eq!((report.uncut_files_removed, &report.damaged), (2, &vec![]));
+    let status = spool.destination(&destination("s1")).unwrap();
+    assert_eq!((status.held.files, status.waiting.files), (1, 0));
+}
+
+#[tokio::test]
 async fn a_batch_whose_return_from_broken_was_not_recorded_stays_broken() {
     let world = SimWorld::new();
     let spool = world.open();
