@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a cut that was about to be recorded | its rows wait in the journal, just so | it is recorded now |
 //! | a cut that failed half way | its rows wait, otherwise; or one of its destinations has no such file | removed |
-//! | a piece of a batch that was being cut again | a batch that waits, in line or aside, has its rows | removed |
+//! | a piece of a batch that was being cut again | a batch in line, or one aside that was tried, has its rows | removed |
 //! | a batch that others were being joined into | batches in line that were never tried are together just that | removed |
 //! | a batch that was being put back from broken/ | broken/ has its token | removed |
 //! | a batch whose record is lost | none of these | held |
@@ -135,8 +135,11 @@ fn is_piece_of_one_that_waits(sweep: &Sweep<'_>, stray: &Stray) -> bool {
             return false;
         };
         let first = queue.in_order().take(LINE_LOOKED_AT).map(|(seq, _)| seq);
-        let tried = queue.notes.keys().copied();
-        first.chain(tried.filter(|seq| queue.holds(*seq))).collect()
+        let noted = queue.notes.keys().copied();
+        // Without an attempt a batch aside may be another stray, of other rows of the same INSERT.
+        let may_be_recut =
+            |seq: &Seq| queue.line.contains_key(seq) || (queue.holds(*seq) && queue.attempts(*seq) > 0);
+        first.chain(noted.filter(may_be_recut)).collect()
     };
     looked_at.into_iter().any(|seq| {
         let info = read_info(sweep.files, &sweep.files.batch(&stray.destination, seq));

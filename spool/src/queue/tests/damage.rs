@@ -577,6 +577,29 @@ async fn pieces_that_come_back_beside_their_held_batch_are_removed() {
 }
 
 #[tokio::test]
+async fn batches_of_one_insert_whose_records_are_lost_are_all_held_though_they_are_of_one_size() {
+    let world = SimWorld::new();
+    let spool = world.open();
+    let before = world.disk.read(&world.path("journal/00000000000000000001.log"));
+    let mut one_row = remote("s1");
+    one_row.limits.max_rows = 1;
+    let lane = spool.lane(&one_row).unwrap();
+    commit(&spool, &[(lane, b"one", 1), (lane, b"two", 1)]).await;
+    spool.flush(None).await;
+    let cut = spool.destination(&destination("s1")).unwrap().waiting;
+    assert_eq!((cut.files, cut.rows), (2, 2));
+    let world = SimWorld::on(world.disk.copy());
+    drop(spool);
+    world
+        .disk
+        .put(&world.path("journal/00000000000000000001.log"), before);
+    let (spool, report) = world.reopen();
+    assert_eq!((report.uncut_files_removed, report.damaged.len()), (0, 2));
+    let held = spool.destination(&destination("s1")).unwrap().held;
+    assert_eq!((held.files, held.rows), (2, 2));
+}
+
+#[tokio::test]
 async fn a_batch_whose_return_from_broken_was_not_recorded_stays_broken() {
     let world = SimWorld::new();
     let spool = world.open();
